@@ -1,0 +1,47 @@
+# make notebook   set up, train the quick start, draw its figures, build the pages
+# make test       set up, run the tests
+# make html       build the pages from the committed records
+# make livehtml   build again whenever a page changes
+
+PYTHON ?= python3
+BIN := .venv/bin
+QUICK := expts/20241001_quick_start
+PAGE := _build/html/docs/index.html
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: notebook html livehtml latex text test test-slow lint clean
+
+notebook: quick-start html
+
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebook,test]"
+	touch $@
+
+.PHONY: quick-start
+quick-start: .venv/ready
+	cd $(QUICK) && ./train.py --weights
+	$(MAKE) --no-print-directory -C $(QUICK)
+
+html: .venv/ready
+	$(BIN)/sphinx-build -M html . _build --quiet --jobs auto --fail-on-warning --keep-going
+	@echo "The notebook is at $(CURDIR)/$(PAGE)"
+
+livehtml: .venv/ready
+	$(BIN)/sphinx-autobuild . _build/html --jobs auto --ignore "_build/*" --ignore "*/runs/*" --ignore ".venv/*" --ignore ".git/*"
+
+latex text: .venv/ready
+	$(BIN)/sphinx-build -M $@ . _build --quiet --fail-on-warning --keep-going
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+test-slow: .venv/ready
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf _build
