@@ -1,0 +1,305 @@
+"""
+Typed models read from NestedText, where every mistake is traced to its file, line and column.
+
+A NestedText file holds only text, lists and mappings. `load_located` reads it into a tree of
+`Located` values, each of which remembers where it was written, also after `merge_located` has put
+parts of several files or sections together. `check_model` turns such a tree into a `TextModel` and
+a list of `Problem`, one for each mistake. Nothing here knows of hyperparameters or run records.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import annotated_types
+import nestedtext as nt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a key or value was written; lines and columns count from 1."""
+    path: Path
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Located:
+    """A value of a NestedText file, the place of its key and its own place."""
+    content: "str | list[Located] | dict[str, Located]"
+    key_place: Place
+    place: Place
+
+    @property
+    def plain(self) -> Any:
+        if isinstance(self.content, dict):
+            return {k: v.plain for k, v in self.content.items()}
+        if isinstance(self.content, list):
+            return [v.plain for v in self.content]
+        return self.content
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a file; `missing` is the dotted name of the key that is not there."""
+    place: Place
+    text: str
+    missing: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}"
+
+
+class LocatedError(ValueError):
+    """Mistakes in a file, one per line, each with its place."""
+
+
+def list_problems(problems: Iterable[Problem]) -> str:
+    """Return the text of all problems, in the order of the file, each once."""
+    in_order = sorted(problems, key=lambda p: (str(p.place.path), p.place.line, p.place.column))
+    return "\n".join(dict.fromkeys(map(str, in_order)))
+
+
+class Noun(str):
+    """What a type is called in an error message, e.g. `Annotated[int, Noun("an odd integer")]`."""
+
+
+def _parse_int(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value.strip()):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError
+
+
+def _parse_float(value: object) -> object:
+    number = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+    if isinstance(value, str) and not re.fullmatch(number, value.strip()):
+        raise ValueError
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise ValueError
+    if not math.isfinite(float(value)):
+        raise ValueError
+    return float(value)
+
+
+def _parse_bool(value: object) -> object:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError
+
+
+Int = Annotated[int, BeforeValidator(_parse_int)]
+Float = Annotated[float, BeforeValidator(_parse_float)]
+Bool = Annotated[bool, BeforeValidator(_parse_bool)]
+
+
+class TextModel(BaseModel):
+    """
+    A strict, frozen model whose values come as text.
+
+    A section that is left out, or that has no keys, is the same as one with its defaults, so that
+    what is reported missing is always a key that a user can write.
+    """
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_sections(cls, values: Any) -> Any:
+        if values == "":
+            values = {}
+        if not isinstance(values, dict):
+            return values
+        sections = {k: {} for k, f in cls.model_fields.items() if _is_model(f.annotation)}
+        return sections | values
+
+
+ModelT = TypeVar("ModelT", bound=TextModel)
+
+
+def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Located:
+    """Return the mapping that a NestedText file holds; raises: `error` if it doesn't hold one."""
+    path = Path(path)
+    start = Place(path, 1, 1)
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8-sig")
+    except OSError as err:
+        raise error(f"{path}: cannot be read: {err.strerror}") from None
+    except UnicodeDecodeError as err:
+        before = raw[:err.start].decode("utf-8", "replace")
+        place = Place(path, before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1)
+        raise error(f"{place}: not UTF-8 text: byte 0x{raw[err.start]:02x}") from None
+
+    keymap = {}
+    try:
+        content = nt.loads(text, top="any", keymap=keymap)
+    except nt.NestedTextError as err:
+        place = Place(path, err.lineno + 1, err.colno + 1)
+        raise error(f"{place}: {err.get_message().rstrip('.')}") from None
+    if content is None:
+        raise error(f"{start}: the file is empty")
+    if not isinstance(content, dict):
+        raise error(f"{start}: expected keys, got {_show(content)}")
+    return _locate(content, (), keymap, start, start)
+
+
+def _locate(content, keys: tuple, keymap: dict, key_place: Place, place: Place) -> Located:
+    if keys in keymap:
+        line, column = keymap[keys].as_tuple("key")
+        key_place = replace(place, line=line + 1, column=column + 1)
+        line, column = keymap[keys].as_tuple("value")
+        place = replace(place, line=line + 1, column=column + 1)
+    # Without an entry in the keymap (nestedtext 3.8 files lists inside inline mappings under the
+    # wrong keys) a value keeps the place of what it is in.
+    if isinstance(content, dict):
+        content = {k: _locate(v, (*keys, k), keymap, place, place) for k, v in content.items()}
+    elif isinstance(content, list):
+        content = [_locate(v, (*keys, i), keymap, place, place) for i, v in enumerate(content)]
+    else:
+        content = content.strip()
+    return Located(content, key_place, place)
+
+
+def merge_located(base: Located, over: Located) -> Located:
+    """Return `base` with the values of `over`: mappings are merged deeply, the rest replaced."""
+    if isinstance(base.content, dict) and over.content == "":
+        return base
+    if not (isinstance(base.content, dict) and isinstance(over.content, dict)):
+        return over
+    merged = dict(base.content)
+    for key, value in over.content.items():
+        merged[key] = merge_located(merged[key], value) if key in merged else value
+    return replace(over, content=merged)
+
+
+def check_model(
+        model_class: type[ModelT], values: Located) -> tuple[ModelT | None, list[Problem]]:
+    """Return the model that `values` spell, or None, and everything that is wrong with them."""
+    try:
+        return model_class.model_validate(values.plain), []
+    except ValidationError as err:
+        errors = err.errors(include_url=False, include_context=False)
+
+    problems, meant = [], set()
+    for detail in errors:
+        if detail["type"] != "extra_forbidden":
+            continue
+        *parents, key = detail["loc"]
+        known = list(_find_type(model_class, parents)[0].model_fields)
+        suggestion = suggest_key(key, known, dict(iter_keys(model_class)))
+        meant.add(name_key((*parents, suggestion)) if suggestion in known else suggestion)
+        text = say_unknown(name_key(detail["loc"]), suggestion, known)
+        problems.append(Problem(_find(values, detail["loc"]).key_place, text))
+
+    for detail in errors:
+        loc, name = detail["loc"], name_key(detail["loc"])
+        if detail["type"] == "missing":
+            # A misspelled key is one mistake, not two.
+            if not any(name == m or name.startswith(f"{m}.") for m in meant if m):
+                place = _find(values, loc[:-1]).key_place
+                problems.append(Problem(place, f"{name} is missing", missing=name))
+        elif detail["type"] != "extra_forbidden":
+            found = _find(values, loc)
+            expected = describe_type(*_find_type(model_class, loc))
+            text = f"{name}: expected {expected}, got {_show(found.plain)}"
+            if isinstance(found.content, str) and found.content[:1] in ("[", "{"):
+                text += "; inline lists and mappings begin on the line below their key"
+            problems.append(Problem(found.place, text))
+    return None, problems
+
+
+def suggest_key(key: str, known: Iterable[str], leaves: Iterable[str] = ()) -> str | None:
+    """Return the known key nearest to `key`, or the dotted name of the one in another section."""
+    near = difflib.get_close_matches(key.lower(), list(known), n=1)
+    elsewhere = [name for name in leaves if name.rpartition(".")[2] == key]
+    return (near or elsewhere or [None])[0]
+
+
+def say_unknown(name: str, suggestion: str | None, known: Iterable[str]) -> str:
+    """Return the sentence about a key that nothing reads."""
+    hint = f"did you mean '{suggestion}'?" if suggestion else f"known here: {', '.join(known)}"
+    return f"key '{name}' is unknown; {hint}"
+
+
+def name_key(loc: Iterable[str | int]) -> str:
+    """Return the dotted name of a key, list items as in `model.layers[1]`."""
+    return "".join(f"[{x}]" if isinstance(x, int) else f".{x}" for x in loc).lstrip(".")
+
+
+def describe_type(annotation: Any, metadata: Iterable[Any] = ()) -> str:
+    """Return in words what a field takes, with its bounds: `a number > 0`."""
+    metadata = list(metadata)
+    if get_origin(annotation) is Annotated:
+        annotation, *inner = get_args(annotation)
+        return describe_type(annotation, [*inner, *metadata])
+    args = get_args(annotation)
+    nouns = [x for x in metadata if isinstance(x, Noun)]
+    if nouns:
+        text = nouns[-1]
+    elif _is_model(annotation):
+        text = f"the keys {', '.join(annotation.model_fields)}"
+    elif get_origin(annotation) is Literal:
+        text = "one of " + ", ".join(f"'{x}'" for x in args)
+    elif get_origin(annotation) in (Union, UnionType):
+        text = " or ".join(
+            "nothing" if x is NoneType else describe_type(x) for x in args)
+    elif get_origin(annotation) in (tuple, list):
+        text = f"a list, each item {describe_type(args[0])}"
+    else:
+        names = {int: "an integer", float: "a number", bool: "true or false", dict: "keys"}
+        text = names.get(get_origin(annotation) or annotation, "text")
+    signs = {annotated_types.Ge: ">= {0.ge}", annotated_types.Gt: "> {0.gt}",
+             annotated_types.Le: "<= {0.le}", annotated_types.Lt: "< {0.lt}"}
+    bounds = [signs[type(x)].format(x) for x in metadata if type(x) in signs]
+    return " ".join([text, " and ".join(bounds)]).strip()
+
+
+def iter_keys(model_class: type[TextModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Return the dotted name and the pydantic field of each key, in the order of the schema."""
+    for name, field in model_class.model_fields.items():
+        if _is_model(field.annotation):
+            yield from iter_keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, TextModel)
+
+
+def _find_type(model_class: type[TextModel], loc: Iterable[str | int]) -> tuple[Any, list]:
+    annotation, metadata = model_class, []
+    for key in loc:
+        if _is_model(annotation) and key in annotation.model_fields:
+            field = annotation.model_fields[key]
+            annotation, metadata = field.annotation, list(field.metadata)
+        elif get_origin(annotation) in (tuple, list, dict):
+            annotation, metadata = get_args(annotation)[get_origin(annotation) is dict], []
+    return annotation, metadata
+
+
+def _find(values: Located, loc: Iterable[str | int]) -> Located:
+    for key in loc:
+        try:
+            values = values.content[key]
+        except (KeyError, IndexError, TypeError):
+            break
+    return values
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:57] + "...")
+    return "a list" if isinstance(value, list) else "keys"
