@@ -1,0 +1,298 @@
+"""Structure file -> atoms: one table of heavy atoms, and the compact Parquet file that holds it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import tempfile
+import zlib
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+CATEGORIES = ("structure", "chain", "residue", "insertion_code", "element")
+COORDINATES = ("x", "y", "z")
+COLUMNS = (
+    "structure", "chain", "residue", "residue_num", "insertion_code", "element",
+    "x", "y", "z", "occupancy",
+)  # fmt: skip
+
+MMCIF_SUFFIXES = (".cif", ".mmcif")
+PDB_SUFFIXES = (".pdb", ".ent")
+
+# The PDB format can't hold more, and float32 can't hold 0.001 Å much beyond it.
+MAX_COORDINATE_A = 9999.999
+
+# gemmi's own table of waters, and the names that simulation packages give them.
+WATERS = frozenset({"HOH", "DOD", "WAT", "H2O", "OH2", "SOL", "TIP", "TIP3", "TP3", "SPC"})
+# Membrane planes of the OPM database: their atoms are called N and O, but are no atoms.
+DUMMY_RESIDUES = frozenset({"DUM"})
+# gemmi calls an element X if it is unknown, missing or a pseudo-atom.
+NOT_HEAVY_ELEMENTS = frozenset({"H", "D", "X"})
+
+
+class StructureError(ValueError):
+    """A structure or atoms file that can't be used; the message is one line and names the file."""
+
+
+def read_structure(path: str | os.PathLike, *, structure: str | None = None) -> pd.DataFrame:
+    """Heavy atoms of a structure file, in the file's order, one row each.
+
+    Kept: the first model, without hydrogen, deuterium, water and dummy atoms; of the alternate
+    locations of a residue the first one in the file, and so the first one of its names where it
+    is heterogeneous. Atoms of zero occupancy are kept.
+
+    path:      mmCIF or PDB, gzipped or not
+    structure: name for the column of that name; the file's stem by default
+    returns:   structure, chain (the author's), residue (its name), insertion_code ('' if none),
+               element [category]; residue_num [int32]; x, y, z [Å, float32, rounded to 0.001];
+               occupancy [float32]
+    raises:    StructureError if the file is missing, empty, broken, without heavy atoms, or with
+               coordinates that are not numbers or beyond ±9999.999 Å
+    """
+    path = Path(path)
+    chains, flat = _parse_first_model(path)
+    atoms = pd.DataFrame({
+        "chain": chains,
+        "residue": _decode_names(flat.residue_names),
+        "residue_num": flat.resnums,
+        "insertion_code": _decode_letters(flat.icodes),
+        "altloc": _decode_letters(flat.altlocs),
+        "element": np.char.decode(flat.element_names, "ascii"),
+        "occupancy": flat.occ,
+    })  # fmt: skip
+    positions_A = np.array(flat.pos, dtype=np.float64).reshape(-1, 3)
+
+    is_kept = ~(
+        atoms.element.isin(NOT_HEAVY_ELEMENTS) | atoms.residue.isin(WATERS | DUMMY_RESIDUES)
+    )
+    atoms, positions_A = atoms[is_kept], positions_A[is_kept.to_numpy()]
+    is_first = _find_first_altlocs(atoms)
+    atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
+    if len(atoms) == 0:
+        raise StructureError(f"{path}: no heavy atoms other than water and dummy atoms")
+    _check_positions(path, atoms, positions_A)
+
+    atoms["structure"] = _name_structure(path) if structure is None else structure
+    # Adding zero makes -0.0 plain, so that equal atoms are equal bytes.
+    atoms[list(COORDINATES)] = (positions_A.round(3) + 0.0).astype(np.float32)
+    return _set_types(atoms)
+
+
+def concatenate_atoms(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """All atoms of several tables, in order, with common categories."""
+    tables = list(tables)
+    for name in CATEGORIES:
+        categories = sorted(set().union(*(table[name].cat.categories for table in tables)))
+        dtype = pd.CategoricalDtype(categories)
+        tables = [table.assign(**{name: table[name].astype(dtype)}) for table in tables]
+    return pd.concat(tables, ignore_index=True)
+
+
+def list_residues(atoms: pd.DataFrame) -> pd.DataFrame:
+    """Residues in the order of their atoms: structure, chain, residue, residue_num,
+    insertion_code, num_atoms, kind ('protein', 'nucleic' or 'other'), code (one letter, X if
+    unknown).
+
+    A residue is told by chain, number, insertion code and name together; atoms of one residue
+    that a file scatters over its chain count as one, at the place of the first.
+    """
+    keys = ["structure", "chain", "residue_num", "insertion_code", "residue"]
+    groups = atoms.groupby(keys, observed=True, sort=False)
+    residues = groups.size().rename("num_atoms").reset_index()
+    known = {name: _classify_residue(name) for name in residues.residue.unique()}
+    residues["kind"] = residues.residue.map({name: kind for name, (kind, _) in known.items()})
+    residues["code"] = residues.residue.map({name: code for name, (_, code) in known.items()})
+    residues[["kind", "code"]] = residues[["kind", "code"]].astype(str)
+    return residues
+
+
+def list_chains(atoms: pd.DataFrame) -> pd.DataFrame:
+    """Polymers and what else there is, in order: structure, chain, kind, num_residues, num_atoms,
+    sequence (observed residues, one letter each; '' for 'other').
+
+    A chain that holds protein and ligands is two rows, told by kind.
+    """
+    residues = list_residues(atoms)
+    groups = residues.groupby(["structure", "chain", "kind"], observed=True, sort=False)
+    chains = groups.agg(
+        num_residues=("code", "size"), num_atoms=("num_atoms", "sum"), sequence=("code", "".join)
+    ).reset_index()
+    chains.loc[chains.kind == "other", "sequence"] = ""
+    return chains
+
+
+def write_atoms(atoms: pd.DataFrame, path: str | os.PathLike) -> None:
+    """Write atoms as a compact Parquet file, or leave whatever was there if that fails.
+
+    raises: StructureError if columns are missing
+    """
+    path = Path(path)
+    _check_columns(path, atoms.columns)
+    table = pa.Table.from_pandas(atoms[list(COLUMNS)], preserve_index=False)
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    os.close(descriptor)
+    try:
+        pq.write_table(
+            table, partial, compression="zstd", compression_level=19,
+            use_dictionary=[*CATEGORIES, "occupancy"],
+            # The three high bytes of neighbouring atoms are much alike.
+            column_encoding={
+                **dict.fromkeys(COORDINATES, "BYTE_STREAM_SPLIT"),
+                "residue_num": "DELTA_BINARY_PACKED",
+            },
+        )  # fmt: skip
+        Path(partial).chmod(0o644)  # a temporary file is private, the atoms are not
+        Path(partial).replace(path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
+    """Atoms as `write_atoms` wrote them, types and order included.
+
+    raises: StructureError if the file is missing, not Parquet, or lacks columns
+    """
+    path = Path(path)
+    try:
+        atoms = pq.ParquetFile(path).read().to_pandas()
+    except OSError as error:
+        raise StructureError(f"{path}: {_describe(error)}") from error
+    except pa.ArrowException as error:
+        raise StructureError(f"{path}: not a Parquet file: {_describe(error)}") from error
+    _check_columns(path, atoms.columns)
+    return _set_types(atoms)
+
+
+def _parse_first_model(path: Path) -> tuple[np.ndarray, gemmi.FlatStructure]:
+    """Chain names [N] and everything else of the first model's atoms, hydrogens included."""
+    content = _read_content(path)
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    try:
+        if suffix in MMCIF_SUFFIXES:
+            document = gemmi.cif.read_string(content)
+            blocks = [block for block in document if block.find_loop("_atom_site.Cartn_x")]
+            if not blocks:
+                raise StructureError(f"{path}: no atoms")
+            parsed = gemmi.make_structure_from_block(blocks[0])
+        elif suffix in PDB_SUFFIXES:
+            parsed = gemmi.read_pdb_string(content)
+        else:
+            known = ", ".join((*MMCIF_SUFFIXES, *PDB_SUFFIXES))
+            raise StructureError(f"{path}: unknown format; expected a name in {known} (or + .gz)")
+        if len(parsed) == 0 or parsed[0].count_atom_sites() == 0:
+            raise StructureError(f"{path}: no atoms")
+        while len(parsed) > 1:
+            del parsed[1]
+        # A flat structure holds names of up to 7 letters; those of chains may be longer.
+        names = [chain.name for chain in parsed[0]]
+        for index, chain in enumerate(parsed[0]):
+            chain.name = str(index)
+            for residue in chain if len(names[index]) > 7 else ():
+                residue.subchain = ""
+        flat = gemmi.FlatStructure(parsed)
+    except (RuntimeError, ValueError, IndexError) as error:
+        if isinstance(error, StructureError):
+            raise
+        raise StructureError(f"{path}: {_describe(error)}") from error
+    return np.array(names)[_decode_names(flat.chain_ids).astype(int)], flat
+
+
+def _read_content(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        # gemmi takes a truncated gzip file for a short one; this raises.
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise StructureError(f"{path}: {_describe(error)}") from error
+    if not content.strip():
+        raise StructureError(f"{path}: empty file")
+    return content
+
+
+def _describe(error: Exception) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno).lower()
+    text = " ".join(str(error).split()) or type(error).__name__
+    return re.sub(r"^data:(\d+):(\d+)(\(\d+\))?:", r"line \1, column \2:", text)
+
+
+def _decode_names(codes: np.ndarray) -> np.ndarray:
+    """Strings [N] of null-padded characters [N, 8]."""
+    codes = np.ascontiguousarray(codes).astype(np.uint8)
+    return np.char.decode(codes.view(f"S{codes.shape[1]}").ravel(), "utf-8", "replace")
+
+
+def _decode_letters(codes: np.ndarray) -> np.ndarray:
+    """Strings [N] of characters [N], '' for the blank and the null."""
+    letters = np.ascontiguousarray(codes).astype(np.uint8).view("S1")
+    return np.char.strip(np.char.decode(letters, "latin-1"))
+
+
+def _find_first_altlocs(atoms: pd.DataFrame) -> np.ndarray:
+    """True [N] for atoms without an alternate location and those of their residue's first one."""
+    is_alternate = (atoms.altloc != "").to_numpy()
+    if not is_alternate.any():
+        return ~is_alternate
+    alternates = atoms[is_alternate]
+    place = alternates.groupby(["chain", "residue_num", "insertion_code"], sort=False)
+    is_first = ~is_alternate
+    is_first[is_alternate] = (
+        (alternates.altloc == place.altloc.transform("first"))
+        & (alternates.residue == place.residue.transform("first"))
+    )  # fmt: skip
+    return is_first
+
+
+def _check_positions(path: Path, atoms: pd.DataFrame, positions_A: np.ndarray) -> None:
+    for is_bad, problem in [
+        (~np.isfinite(positions_A), "not a number"),
+        (np.abs(positions_A) > MAX_COORDINATE_A, f"beyond ±{MAX_COORDINATE_A} Å"),
+    ]:
+        if is_bad.any():
+            row = int(np.flatnonzero(is_bad.any(axis=1))[0])
+            at = atoms.iloc[row]
+            raise StructureError(
+                f"{path}: coordinates of chain {at.chain} residue {at.residue} "
+                f"{at.residue_num}{at.insertion_code} are {problem}: "
+                + ", ".join(f"{value:g}" for value in positions_A[row])
+            )
+
+
+def _check_columns(path: Path, columns: pd.Index) -> None:
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise StructureError(
+            f"{path}: no column {', '.join(missing)}; atoms have {', '.join(COLUMNS)}"
+        )
+
+
+def _set_types(atoms: pd.DataFrame) -> pd.DataFrame:
+    types = {
+        **dict.fromkeys(CATEGORIES, "category"),
+        **dict.fromkeys([*COORDINATES, "occupancy"], np.float32),
+        "residue_num": np.int32,
+    }
+    return atoms[list(COLUMNS)].astype(types).reset_index(drop=True)
+
+
+def _name_structure(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).stem
+
+
+def _classify_residue(name: str) -> tuple[str, str]:
+    """Kind and one-letter code of a residue's name."""
+    info = gemmi.find_tabulated_residue(name)
+    code = info.one_letter_code.upper()
+    code = code if code.isalpha() else "X"
+    if info.is_amino_acid() or name == "UNK":
+        return "protein", code
+    if info.is_nucleic_acid():
+        return "nucleic", code
+    return "other", "X"
