@@ -1,0 +1,235 @@
+"""
+What a run leaves on disk: its paths and its record. Metrics are in `metrics.py`.
+
+A process may be killed at any moment. Files are therefore written under another name and moved
+into place.
+"""
+
+import os
+import platform
+import secrets
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import nestedtext as nt
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from atompaint_vae.runs.nestedtext_models import (
+    Bool,
+    Int,
+    LocatedError,
+    Noun,
+    TextModel,
+    check_model,
+    list_problems,
+    load_located,
+)
+
+RunState = Literal["planned", "running", "interrupted", "failed", "finished"]
+
+PACKAGES = ["torch", "lightning", "e3nn", "numpy", "atompaint_vae"]
+
+
+class RecordError(LocatedError):
+    """Mistakes in a run's record, one per line."""
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Every path of a run; the only place that knows their names."""
+    run_dir: Path
+
+    hparams = property(lambda self: self.run_dir / "hparams.nt")
+    record = property(lambda self: self.run_dir / "record.nt")
+    train_metrics = property(lambda self: self.run_dir / "train.csv")
+    val_metrics = property(lambda self: self.run_dir / "val.csv")
+    test_metrics = property(lambda self: self.run_dir / "test.csv")
+    reconstructions = property(lambda self: self.run_dir / "reconstructions.npz")
+    checkpoints = property(lambda self: self.run_dir / "checkpoints")
+    last = property(lambda self: self.checkpoints / "last.ckpt")
+    best = property(lambda self: self.checkpoints / "best.ckpt")
+    tensorboard = property(lambda self: self.run_dir / "tensorboard")
+
+    def __post_init__(self):
+        object.__setattr__(self, "run_dir", Path(self.run_dir))
+
+    @property
+    def name(self) -> str:
+        return self.run_dir.name
+
+
+_BLANK_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def _parse_time(value: object) -> object:
+    if isinstance(value, str):
+        return datetime.strptime(value, _TIME_FORMAT).replace(tzinfo=UTC)
+    if isinstance(value, datetime) and value.tzinfo:
+        return value.astimezone(UTC).replace(microsecond=0)
+    raise ValueError
+
+
+def _join_lines(value: object) -> object:
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+Time = Annotated[
+    datetime, BeforeValidator(_parse_time),
+    PlainSerializer(lambda time: time.strftime(_TIME_FORMAT)),
+    Noun("a time such as 2024-12-17T09:30:00Z"),
+]
+Line = Annotated[str, BeforeValidator(_join_lines)]
+MaybeInt = Annotated[Int | None, _BLANK_IS_NONE]
+# Unlike a hyperparameter, a measured number may be NaN: a run that diverged has a record too.
+MaybeFloat = Annotated[float | None, _BLANK_IS_NONE]
+MaybeLine = Annotated[Line | None, _BLANK_IS_NONE]
+
+
+class Session(TextModel):
+    """One process that worked on a run; a run that was cut off has several."""
+    command: Line
+    started: Time
+    ended: Annotated[Time | None, _BLANK_IS_NONE] = None
+    device: Line
+    versions: dict[str, str] = Field(description="Versions of Python and of packages.")
+    git_commit: MaybeLine = Field(None, description="Blank outside a git repository.")
+    git_dirty: Bool = Field(False, description="Whether the tree differed from the commit.")
+    steps_start: Int = Field(ge=0, description="Steps of the run before this session.")
+    steps_end: MaybeInt = None
+    exit: Literal["running", "finished", "interrupted", "failed"] = "running"
+    error: MaybeLine = Field(None, description="What ended a failed session, on one line.")
+
+
+class RunRecord(TextModel):
+    """
+    Where a run comes from, how far it got, and the numbers that sum it up.
+
+    A process that was killed outright leaves the state "running".
+    """
+    run: Line
+    experiment: Line
+    state: Literal["running", "interrupted", "failed", "finished"] = "running"
+    num_parameters: MaybeInt = None
+    latent_shape: Annotated[tuple[Int, ...] | None, _BLANK_IS_NONE] = Field(
+        None, description="Channels, then the sides [voxels].")
+    compression_ratio: MaybeFloat = Field(None, description="Input numbers / latent numbers.")
+    image_std: MaybeFloat = Field(None, description=(
+        "Standard deviation of the training images, which the model divides by."))
+    best_step: MaybeInt = Field(None, description="Step of the best validation.")
+    best_val_r2: MaybeFloat = Field(None, description="R² of the best validation.")
+    data_hash: MaybeLine = Field(None, description="SHA-256 of the structures.")
+    sessions: tuple[Session, ...] = ()
+
+
+@dataclass(frozen=True)
+class GitState:
+    """The commit that is checked out, None outside git, and whether the tree differs from it."""
+    commit: str | None
+    dirty: bool
+
+
+def find_git_state(path: Path) -> GitState:
+    """
+    Return the state of the git repository that `path` lies in.
+
+    What runs write themselves (`expts/*/runs/`) doesn't make the tree dirty: otherwise every
+    resumed run would seem to have been trained by changed code.
+    """
+    def git(*args):
+        # Without the locks that `git status` likes to take, a user's own git isn't disturbed.
+        command = ["git", "--no-optional-locks", "-C", str(path), *args]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    try:
+        head = git("rev-parse", "--verify", "HEAD")
+        status = git("status", "--porcelain", "--", ":/", ":(top,exclude,glob)expts/*/runs/**")
+    except OSError:  # git isn't installed
+        return GitState(None, False)
+    commit = head.stdout.strip() if head.returncode == 0 else None
+    return GitState(commit, status.returncode == 0 and bool(status.stdout.strip()))
+
+
+def make_session(
+        *, command: str, device: str, steps_start: int, path: Path,
+        now: datetime | None = None) -> Session:
+    """Return a session that begins now, with the code's state; `path` lies in its repository."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    git = find_git_state(path)
+    return Session(
+        command=command, started=now or datetime.now(UTC), device=device, versions=versions,
+        git_commit=git.commit, git_dirty=git.dirty, steps_start=steps_start)
+
+
+def update_record(record: RunRecord, **values: Any) -> RunRecord:
+    """Return the record with some values replaced, checked like one that is read."""
+    return RunRecord.model_validate({**dict(record), **values})
+
+
+def start_session(record: RunRecord, session: Session) -> RunRecord:
+    """Return the record of a run that works again; sessions that were killed are closed."""
+    earlier = [
+        s.model_copy(update={"exit": "interrupted"}) if s.exit == "running" else s
+        for s in record.sessions
+    ]
+    return update_record(record, state="running", sessions=(*earlier, session))
+
+
+def end_session(
+        record: RunRecord, *, exit: Literal["finished", "interrupted", "failed"], steps_end: int,
+        error: str | None = None, now: datetime | None = None) -> RunRecord:
+    """Return the record of a run whose last session is over."""
+    *earlier, last = record.sessions
+    last = Session.model_validate({
+        **dict(last), "exit": exit, "steps_end": steps_end, "error": error,
+        "ended": now or datetime.now(UTC)})
+    return update_record(record, state=exit, sessions=(*earlier, last))
+
+
+def load_record(path: Path) -> RunRecord:
+    """Return the record at `path`; raises: RecordError with file, line and column."""
+    record, problems = check_model(RunRecord, load_located(path, RecordError))
+    if problems:
+        raise RecordError(list_problems(problems))
+    return record
+
+
+def save_record(path: Path, record: RunRecord) -> None:
+    write_atomic(path, nt.dumps(record.model_dump(), indent=2) + "\n")
+
+
+def find_run_state(paths: RunPaths) -> RunState:
+    """Return how far a run is; "planned" if it never began."""
+    return load_record(paths.record).state if paths.record.exists() else "planned"
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that, whatever happens, either the old or the new one is there, whole."""
+    path = Path(path)
+    content = content.encode() if isinstance(content, str) else content
+    # Not tempfile's: its files can be read by nobody else, and colleagues may read a run.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # so that the new name outlives a power cut as well
+    finally:
+        os.close(folder)
