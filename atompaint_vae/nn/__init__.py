@@ -1,0 +1,22 @@
+"""Equivariant layers on voxels: field types, convolutions, normalisation, nonlinearities."""
+
+from .activations import FieldNonlinearity, FourierNonlinearity, Gate
+from .conv import SteerableConv
+from .equivariance import calc_equivariance_error, calc_exact_equivariance_error
+from .fields import FieldType, parse_field_type
+from .grids import GRIDS, load_grid
+from .norm import IrrepsNorm
+
+__all__ = [
+    "GRIDS",
+    "FieldNonlinearity",
+    "FieldType",
+    "FourierNonlinearity",
+    "Gate",
+    "IrrepsNorm",
+    "SteerableConv",
+    "calc_equivariance_error",
+    "calc_exact_equivariance_error",
+    "load_grid",
+    "parse_field_type",
+]

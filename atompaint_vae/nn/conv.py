@@ -1,0 +1,189 @@
+"""Steerable 3D convolution, strided or transposed.
+
+Letters: b batch, x y z voxels, i o channels in and out, p basis kernels (paths), m n components of
+an irrep, k voxels along a kernel's side.
+"""
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from e3nn.o3 import Irreps, spherical_harmonics, wigner_3j
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from .fields import list_copies
+
+DEPENDENT = 1e-6
+"""Basis kernels whose part independent of the others is shorter than this are left out."""
+
+
+@cache
+def make_kernel_basis(l_in: int, l_out: int, kernel_size: int) -> Float64[Tensor, "p m n k k k"]:
+    """An orthonormal basis of the steerable kernels between two irreps on the voxel lattice.
+
+    A kernel K(x): irrep l_in → irrep l_out is steerable if K(Rx) = D_out(R) K(x) D_in(R)ᵀ.  Each is
+    a sum over spherical harmonics of its angular part; its radial part is free on the lattice,
+    where it is one number for each shell of voxels equally far from the centre.  Harmonics that
+    the voxels of a shell can't tell apart are counted once.
+
+    source: Weiler et al. 2018, 3D Steerable CNNs, eq. 11 to 17
+    """
+    half = kernel_size // 2
+    axis = torch.arange(-half, half + 1, dtype=torch.float64)
+    points = torch.cartesian_prod(axis, axis, axis)
+    squared_radii = points.square().sum(dim=1).long()
+
+    basis = []
+    for squared_radius in squared_radii.unique():
+        shell = squared_radii == squared_radius
+        shell_basis: list[Tensor] = []
+        for l in range(abs(l_in - l_out), l_in + l_out + 1):
+            if squared_radius == 0 and l > 0:
+                continue
+            angular = spherical_harmonics(l, points[shell], normalize=True)
+            coupling = wigner_3j(l_out, l_in, l, dtype=torch.float64)
+            kernel = points.new_zeros(2 * l_out + 1, 2 * l_in + 1, len(points))
+            kernel[..., shell] = torch.einsum("mnj,vj->mnv", coupling, angular)
+            # Gram-Schmidt in a fixed order, twice for accuracy: a QR or an SVD could differ by a
+            # sign between machines, and saved weights would then mean other kernels.
+            size = kernel.norm()
+            for _ in range(2):
+                for other in shell_basis:
+                    kernel = kernel - (kernel * other).sum() * other
+            if kernel.norm() > DEPENDENT * size:
+                shell_basis.append(kernel / kernel.norm())
+        basis += shell_basis
+
+    shape = (len(basis), 2 * l_out + 1, 2 * l_in + 1, *[kernel_size] * 3)
+    return torch.cat([torch.zeros(0, dtype=torch.float64), *map(torch.flatten, basis)]).view(shape)
+
+
+class SteerableConv(nn.Module):
+    """A convolution that turns with its input: one weight for each pair of irrep copies, shell of
+    the kernel, and spherical harmonic.
+
+    kernel_size: voxels along a side, odd
+    padding:     zeros on each side (of the image that the layer makes, if transposed)
+    transposed:  the adjoint's shape, which undoes a strided convolution's change of size
+    bias:        a constant added to each l = 0 channel
+
+    Takes and returns [b, c, x, y, z]; works fastest in the channels-last memory format.
+    """
+
+    def __init__(
+        self,
+        irreps_in: Irreps,
+        irreps_out: Irreps,
+        *,
+        kernel_size: int = 3,
+        stride: int = 1,
+        padding: int = 0,
+        transposed: bool = False,
+        bias: bool = False,
+    ):
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size: expected an odd number, got {kernel_size}")
+        self.irreps_in = Irreps(irreps_in)
+        self.irreps_out = Irreps(irreps_out)
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.transposed = transposed
+
+        copies_in, copies_out = list_copies(self.irreps_in), list_copies(self.irreps_out)
+        self._degrees_in = sorted({irrep.l for irrep in copies_in})
+        self._degrees_out = sorted({irrep.l for irrep in copies_out})
+        self._num_in = {l: sum(irrep.l == l for irrep in copies_in) for l in self._degrees_in}
+        self._num_out = {l: sum(irrep.l == l for irrep in copies_out) for l in self._degrees_out}
+
+        weights = nn.ParameterDict()
+        for l_out in self._degrees_out:
+            num_paths = {l: len(self._get_basis(l, l_out)) for l in self._degrees_in}
+            # The basis is orthonormal, so inputs of unit variance give outputs of unit variance.
+            # A voxel of a transposed layer hears only 1 in stride³ of the kernel.
+            fan_in = sum(num_paths[l] * self._num_in[l] for l in self._degrees_in)
+            std = ((2 * l_out + 1) / max(fan_in, 1)) ** 0.5
+            if transposed:
+                std *= stride**1.5
+            for l_in in self._degrees_in:
+                shape = (self._num_out[l_out], self._num_in[l_in], num_paths[l_in])
+                weights[f"{l_in}to{l_out}"] = nn.Parameter(std * torch.randn(shape))
+                self.register_buffer(
+                    f"basis_{l_in}to{l_out}",
+                    self._get_basis(l_in, l_out).to(torch.get_default_dtype()).flatten(1),
+                    persistent=False,
+                )
+        self.weights = weights
+
+        num_scalars = self._num_out.get(0, 0)
+        self.bias = nn.Parameter(torch.zeros(num_scalars)) if bias and num_scalars else None
+
+        # Kernels are made with the copies sorted by l; channels may be in another order.
+        for name, copies in (("in", copies_in), ("out", copies_out)):
+            order = _find_sorted_positions(copies)
+            is_sorted = bool((order == torch.arange(len(order))).all())
+            self.register_buffer(f"_order_{name}", None if is_sorted else order, persistent=False)
+        is_scalar = [irrep.l == 0 for irrep in copies_out for _ in range(irrep.dim)]
+        self.register_buffer("_scalars", torch.tensor(is_scalar).nonzero()[:, 0], persistent=False)
+
+    def _get_basis(self, l_in: int, l_out: int) -> Float64[Tensor, "p m n k k k"]:
+        return make_kernel_basis(l_in, l_out, self.kernel_size)
+
+    def calc_kernel(self) -> Float[Tensor, "o i k k k"]:
+        """The kernel that the present weights make."""
+        rows = []
+        for l_out in self._degrees_out:
+            blocks = []
+            for l_in in self._degrees_in:
+                weight = self.weights[f"{l_in}to{l_out}"]
+                num_out, num_in, _ = weight.shape
+                basis = getattr(self, f"basis_{l_in}to{l_out}")
+                block = (weight.flatten(0, 1) @ basis).view(
+                    num_out, num_in, 2 * l_out + 1, 2 * l_in + 1, self.kernel_size**3
+                )
+                blocks.append(block.permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1))
+            rows.append(torch.cat(blocks, dim=1))
+        kernel = torch.cat(rows)
+        if self._order_out is not None:
+            kernel = kernel.index_select(0, self._order_out)
+        if self._order_in is not None:
+            kernel = kernel.index_select(1, self._order_in)
+        return kernel.unflatten(2, [self.kernel_size] * 3)
+
+    def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
+        kernel = self.calc_kernel()
+        bias = None
+        if self.bias is not None:
+            bias = self.bias.new_zeros(self.irreps_out.dim).index_add(0, self._scalars, self.bias)
+        if self.transposed:
+            kernel = kernel.transpose(0, 1)
+            convolve = F.conv_transpose3d
+        else:
+            convolve = F.conv3d
+        return convolve(
+            image,
+            kernel.to(memory_format=torch.channels_last_3d),
+            bias,
+            stride=self.stride,
+            padding=self.padding,
+        )
+
+    def extra_repr(self):
+        parts = [f"{self.irreps_in} -> {self.irreps_out}", f"kernel={self.kernel_size}"]
+        if self.stride != 1:
+            parts.append(f"stride={self.stride}")
+        if self.padding:
+            parts.append(f"padding={self.padding}")
+        if self.transposed:
+            parts.append("transposed")
+        return ", ".join(parts)
+
+
+def _find_sorted_positions(copies) -> Tensor:
+    """For each channel, its position if the copies were sorted by l (stably)."""
+    starts = torch.tensor([0, *(irrep.dim for irrep in copies)]).cumsum(0)
+    by_degree = sorted(range(len(copies)), key=lambda i: copies[i].l)
+    channels = torch.cat([torch.arange(starts[i], starts[i + 1]) for i in by_degree])
+    return channels.argsort()

@@ -1,0 +1,85 @@
+"""Normalisation of irreps over the batch and the voxels.
+
+Letters: b batch, x y z voxels, c channels, n irrep copies.
+"""
+
+import torch
+from e3nn.o3 import Irreps
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .fields import list_copies
+
+
+class IrrepsNorm(nn.Module):
+    """Batch normalisation, with one mean (l = 0 only), variance and weight for each irrep copy.
+
+    The result is affine in each channel, y = scale · x + shift.  `calc_affine` returns the two, so
+    that a nonlinearity that follows can take them along; `forward` applies them.
+
+    momentum: how far the running statistics move at each step
+    eps:      added to the variance
+    source:   Weiler et al. 2018, 3D Steerable CNNs, sec. 4.3
+    """
+
+    def __init__(self, irreps: Irreps, *, momentum: float = 0.1, eps: float = 1e-5):
+        super().__init__()
+        self.irreps_in = self.irreps_out = Irreps(irreps)
+        self.momentum = momentum
+        self.eps = eps
+
+        copies = list_copies(self.irreps_in)
+        dims = torch.tensor([irrep.dim for irrep in copies])
+        copy_of_channel = torch.arange(len(copies)).repeat_interleave(dims)
+        self.register_buffer("_dims", dims, persistent=False)
+        self.register_buffer("_copy_of_channel", copy_of_channel, persistent=False)
+        self.register_buffer("_scalar_copies", (dims == 1).nonzero()[:, 0], persistent=False)
+
+        self.weight = nn.Parameter(torch.ones(len(copies)))
+        self.bias = nn.Parameter(torch.zeros(len(self._scalar_copies)))
+        self.register_buffer("running_mean", torch.zeros(len(self._scalar_copies)))
+        self.register_buffer("running_var", torch.ones(len(copies)))
+
+    def calc_affine(
+        self, image: Float[Tensor, "b c x y z"]
+    ) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+        """The scale and the shift of each channel; in training mode, from this batch, whose
+        statistics also move the running ones."""
+        if self.training:
+            mean, var = self._calc_statistics(image)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var, self.momentum)
+        else:
+            mean, var = self.running_mean, self.running_var
+
+        scale = self.weight * (var + self.eps).rsqrt()
+        shift = torch.zeros_like(scale).index_add(
+            0, self._scalar_copies, self.bias - mean * scale[self._scalar_copies]
+        )
+        return scale[self._copy_of_channel], shift[self._copy_of_channel]
+
+    def _calc_statistics(
+        self, image: Float[Tensor, "b c x y z"]
+    ) -> tuple[Float[Tensor, " s"], Float[Tensor, " n"]]:
+        """The mean of each scalar copy, and the variance of each copy: the mean square of its
+        components, about the mean for scalars."""
+        channels = image.movedim(1, -1).flatten(0, -2).to(self.running_var.dtype)
+        channel_mean = channels.mean(dim=0)
+        channel_square = torch.linalg.vector_norm(channels, dim=0).square() / len(channels)
+
+        square = torch.zeros_like(self.running_var).index_add(
+            0, self._copy_of_channel, channel_square
+        )
+        var = square / self._dims
+        first_channels = self._dims.cumsum(0) - self._dims
+        mean = channel_mean[first_channels[self._scalar_copies]]
+        var = var.index_add(0, self._scalar_copies, -mean.square())
+        return mean, var.clamp(min=0)
+
+    def forward(self, image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
+        scale, shift = self.calc_affine(image)
+        return image * scale.view(-1, 1, 1, 1) + shift.view(-1, 1, 1, 1)
+
+    def extra_repr(self):
+        return f"{self.irreps_in}"

@@ -1,0 +1,20 @@
+"""Halving and doubling the side of an image without losing the cube's symmetry."""
+
+
+def choose_padding(size: int) -> int:
+    """The padding with which a 3³ convolution of stride 2 takes an odd side to an odd side.
+
+    35 → 17 → 9 → 5 → 3.  The convolution is exactly equivariant to the 24 rotations of the cube
+    only if its positions are symmetric about the image's centre, (size + 2·padding − 3) mod 2 = 0;
+    of an odd side that is so for either padding, of an even side for none, so the side is kept odd.
+
+    raises: ValueError if the side is even or below 3
+    """
+    if size % 2 == 0 or size < 3:
+        raise ValueError(f"can't halve an image of {size} voxels a side: expected an odd number >= 3")
+    return 0 if (size - 1) // 2 % 2 == 1 else 1
+
+
+def calc_halved_size(size: int) -> int:
+    """The side that `choose_padding` leads to."""
+    return (size + 2 * choose_padding(size) - 3) // 2 + 1

@@ -1,0 +1,81 @@
+"""Rotations: of irreps, of fields, of images.
+
+Everything is in float64; e3nn's own Wigner matrices start from single precision, which is not
+enough to tell an exact layer from one that is nearly so.
+
+Letters: r rotations, m n components of an irrep, b batch, c channels, x y z voxels.
+"""
+
+from functools import cache
+from itertools import permutations, product
+
+import torch
+from e3nn.o3 import Irreps, spherical_harmonics
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+
+@cache
+def make_octahedral_group() -> Float64[Tensor, "24 3 3"]:
+    """The 24 rotations of the cube."""
+    signed_permutations = torch.stack(
+        [
+            torch.diag(torch.tensor(signs, dtype=torch.float64))[list(order)]
+            for order in permutations(range(3))
+            for signs in product((1.0, -1.0), repeat=3)
+        ]
+    )
+    return signed_permutations[torch.linalg.det(signed_permutations) > 0]
+
+
+def calc_wigner(l: int, rotations: Float64[Tensor, "r 3 3"]) -> Float64[Tensor, "r m n"]:
+    """Wigner D matrices of real irreps, in e3nn's basis.
+
+    Found as the matrices for which Y(R p) = D(R) Y(p) at enough points p of the sphere.
+    """
+    generator = torch.Generator().manual_seed(l)
+    points = torch.randn(8 * (2 * l + 1), 3, generator=generator, dtype=torch.float64)
+    before = spherical_harmonics(l, points, normalize=True)
+    after = spherical_harmonics(l, points @ rotations.mT, normalize=True)
+    return (torch.linalg.pinv(before) @ after).mT
+
+
+def calc_representation(
+    irreps: Irreps, rotation: Float64[Tensor, "3 3"]
+) -> Float64[Tensor, "c c"]:
+    """The matrix by which a rotation acts on the channels of a feature vector."""
+    blocks = [
+        calc_wigner(irrep.l, rotation[None])[0]
+        for multiplicity, irrep in irreps
+        for _ in range(multiplicity)
+    ]
+    return torch.block_diag(*blocks)
+
+
+def rotate_channels(
+    image: Float[Tensor, "b c x y z"], irreps: Irreps, rotation: Float64[Tensor, "3 3"]
+) -> Float[Tensor, "b c x y z"]:
+    """Turn the feature vector at each voxel; leave the voxels where they are."""
+    matrix = calc_representation(irreps, rotation).to(image)
+    return torch.einsum("ij,bjxyz->bixyz", matrix, image)
+
+
+def rotate_voxels(
+    image: Float[Tensor, "b c x y z"], rotation: Float64[Tensor, "3 3"]
+) -> Float[Tensor, "b c x y z"]:
+    """Turn an image about its centre, leaving the feature vectors as they are.
+
+    Exact for the 24 rotations of the cube, which permute the voxels; trilinear for any other,
+    with zeros outside.
+    """
+    if torch.allclose(rotation, rotation.round(), atol=1e-12):
+        # out[p] = in[R⁻¹ p]: axis i of the output is axis order[i] of the input, flipped or not.
+        order = rotation.abs().argmax(dim=1).tolist()
+        flipped = [2 + i for i in range(3) if rotation[i, order[i]] < 0]
+        return image.permute(0, 1, *(2 + i for i in order)).flip(flipped)
+
+    # grid_sample counts the last axis first.
+    inverse = rotation.T.flip(0, 1).to(image)
+    affine = torch.cat([inverse, inverse.new_zeros(3, 1)], dim=1).expand(len(image), 3, 4)
+    grid = torch.nn.functional.affine_grid(affine, list(image.shape), align_corners=False)
+    return torch.nn.functional.grid_sample(image, grid, align_corners=False)
