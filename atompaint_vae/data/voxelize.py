@@ -58,8 +58,8 @@ def voxelize(
 ) -> Float[Tensor, "b c x y z"]:
     """Images of atoms: the fraction of each voxel's volume that atoms of the channel fill.
 
-    coords_A:    in the image's frame, whose origin is the centre of the cube: where the size is odd,
-                 an atom at the origin is centred in the middle voxel
+    coords_A:    in the image's frame, whose origin is the centre of the cube: where the size is
+                 odd, an atom at the origin is centred in the middle voxel
     image_index: the image, 0 to num_images - 1, that the atom belongs to
     radius_A:    one radius (up to 1.5 voxels from the table, else the closed form, some 4 times
                  slower), or one per atom (closed form; waits for the GPU to know the largest)
