@@ -24,23 +24,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import nestedtext as nt
 from pydantic import AfterValidator, Field
 
-from atompaint_vae.runs.nestedtext_models import (
-    Float,
-    Int,
+from atompaint_vae.runs.located import (
     Located,
     LocatedError,
-    Noun,
     Problem,
-    TextModel,
-    check_model,
-    describe_type,
-    iter_keys,
     list_problems,
     load_located,
     merge_located,
+)
+from atompaint_vae.runs.nestedtext_models import (
+    Float,
+    Int,
+    Noun,
+    TextModel,
+    check_model,
+    describe_type,
+    dump_model,
+    iter_keys,
     say_unknown,
     suggest_key,
 )
@@ -181,9 +183,7 @@ def load_hparams(path: Path) -> dict[str, Hparams]:
     shared = root.content.get("shared", nothing)
     runs = root.content.get("runs", nothing)
 
-    shared_problems = check_model(Hparams, shared)[1]
-    problems += [p for p in shared_problems if not p.missing]
-    missing_in_shared = {p.missing for p in shared_problems}
+    problems += [p for p in check_model(Hparams, shared)[1] if not p.missing]
     if not isinstance(runs.content, dict) and runs.content != "":
         problems.append(Problem(runs.place, "runs: expected names of runs, each with keys below"))
     elif not runs.content:
@@ -195,7 +195,7 @@ def load_hparams(path: Path) -> dict[str, Hparams]:
             hparams[name], found = check_model(Hparams, merge_located(shared, values))
             problems += [p for p in found if not p.missing]
             missing[name] = [p.missing for p in found if p.missing]
-        problems += _place_missing(missing, runs.content, shared, missing_in_shared)
+        problems += _place_missing(missing, runs.content, shared)
 
     if problems:
         raise HparamsError(list_problems(problems))
@@ -217,12 +217,13 @@ def _check_names(runs: Mapping[str, Located]) -> list[Problem]:
 
 
 def _place_missing(
-        missing: Mapping[str, list[str]], runs: Mapping[str, Located], shared: Located,
-        missing_in_shared: set[str | None]) -> list[Problem]:
-    in_every_run = set.intersection(*map(set, missing.values())) if len(missing) > 1 else set()
+        missing: Mapping[str, list[str]], runs: Mapping[str, Located],
+        shared: Located) -> list[Problem]:
+    first, *others = missing.values()
+    in_every_run = [k for k in first if others and all(k in keys for keys in others)]
     problems = [
         Problem(shared.key_place, f"{key} is missing; give it in 'shared:' or in every run", key)
-        for key in sorted(in_every_run & missing_in_shared)
+        for key in in_every_run
     ]
     problems += [
         Problem(runs[name].key_place, f"run '{name}': {key} is missing", key)
@@ -241,7 +242,7 @@ def load_resolved(path: Path) -> Hparams:
 
 def dump_hparams(hparams: Hparams) -> str:
     """Return NestedText with every value, defaults too; `load_resolved` reads back the equal."""
-    return nt.dumps(hparams.model_dump(mode="json"), indent=2) + "\n"
+    return dump_model(hparams)
 
 
 def flatten(hparams: Hparams) -> dict[str, Any]:

@@ -1,18 +1,14 @@
 """
-Typed models read from NestedText, where every mistake is traced to its file, line and column.
+Typed models whose values come from NestedText, with an error for each mistake at its place.
 
-A NestedText file holds only text, lists and mappings. `load_located` reads it into a tree of
-`Located` values, each of which remembers where it was written, also after `merge_located` has put
-parts of several files or sections together. `check_model` turns such a tree into a `TextModel` and
-a list of `Problem`, one for each mistake. Nothing here knows of hyperparameters or run records.
+A NestedText file holds only text, lists and mappings. `check_model` turns what `located.py` read
+into a `TextModel` and a list of `Problem`. Nothing here knows of hyperparameters or run records.
 """
 
 import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -20,53 +16,7 @@ import annotated_types
 import nestedtext as nt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where a key or value was written; lines and columns count from 1."""
-    path: Path
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}"
-
-
-@dataclass(frozen=True)
-class Located:
-    """A value of a NestedText file, the place of its key and its own place."""
-    content: "str | list[Located] | dict[str, Located]"
-    key_place: Place
-    place: Place
-
-    @property
-    def plain(self) -> Any:
-        if isinstance(self.content, dict):
-            return {k: v.plain for k, v in self.content.items()}
-        if isinstance(self.content, list):
-            return [v.plain for v in self.content]
-        return self.content
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One mistake in a file; `missing` is the dotted name of the key that is not there."""
-    place: Place
-    text: str
-    missing: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
-
-
-class LocatedError(ValueError):
-    """Mistakes in a file, one per line, each with its place."""
-
-
-def list_problems(problems: Iterable[Problem]) -> str:
-    """Return the text of all problems, in the order of the file, each once."""
-    in_order = sorted(problems, key=lambda p: (str(p.place.path), p.place.line, p.place.column))
-    return "\n".join(dict.fromkeys(map(str, in_order)))
+from atompaint_vae.runs.located import Located, Problem, show_value
 
 
 class Noun(str):
@@ -128,62 +78,6 @@ class TextModel(BaseModel):
 ModelT = TypeVar("ModelT", bound=TextModel)
 
 
-def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Located:
-    """Return the mapping that a NestedText file holds; raises: `error` if it doesn't hold one."""
-    path = Path(path)
-    start = Place(path, 1, 1)
-    try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8-sig")
-    except OSError as err:
-        raise error(f"{path}: cannot be read: {err.strerror}") from None
-    except UnicodeDecodeError as err:
-        before = raw[:err.start].decode("utf-8", "replace")
-        place = Place(path, before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1)
-        raise error(f"{place}: not UTF-8 text: byte 0x{raw[err.start]:02x}") from None
-
-    keymap = {}
-    try:
-        content = nt.loads(text, top="any", keymap=keymap)
-    except nt.NestedTextError as err:
-        place = Place(path, err.lineno + 1, err.colno + 1)
-        raise error(f"{place}: {err.get_message().rstrip('.')}") from None
-    if content is None:
-        raise error(f"{start}: the file is empty")
-    if not isinstance(content, dict):
-        raise error(f"{start}: expected keys, got {_show(content)}")
-    return _locate(content, (), keymap, start, start)
-
-
-def _locate(content, keys: tuple, keymap: dict, key_place: Place, place: Place) -> Located:
-    if keys in keymap:
-        line, column = keymap[keys].as_tuple("key")
-        key_place = replace(place, line=line + 1, column=column + 1)
-        line, column = keymap[keys].as_tuple("value")
-        place = replace(place, line=line + 1, column=column + 1)
-    # Without an entry in the keymap (nestedtext 3.8 files lists inside inline mappings under the
-    # wrong keys) a value keeps the place of what it is in.
-    if isinstance(content, dict):
-        content = {k: _locate(v, (*keys, k), keymap, place, place) for k, v in content.items()}
-    elif isinstance(content, list):
-        content = [_locate(v, (*keys, i), keymap, place, place) for i, v in enumerate(content)]
-    else:
-        content = content.strip()
-    return Located(content, key_place, place)
-
-
-def merge_located(base: Located, over: Located) -> Located:
-    """Return `base` with the values of `over`: mappings are merged deeply, the rest replaced."""
-    if isinstance(base.content, dict) and over.content == "":
-        return base
-    if not (isinstance(base.content, dict) and isinstance(over.content, dict)):
-        return over
-    merged = dict(base.content)
-    for key, value in over.content.items():
-        merged[key] = merge_located(merged[key], value) if key in merged else value
-    return replace(over, content=merged)
-
-
 def check_model(
         model_class: type[ModelT], values: Located) -> tuple[ModelT | None, list[Problem]]:
     """Return the model that `values` spell, or None, and everything that is wrong with them."""
@@ -213,11 +107,17 @@ def check_model(
         elif detail["type"] != "extra_forbidden":
             found = _find(values, loc)
             expected = describe_type(*_find_type(model_class, loc))
-            text = f"{name}: expected {expected}, got {_show(found.plain)}"
+            text = f"{name}: expected {expected}, got {show_value(found.plain)}"
             if isinstance(found.content, str) and found.content[:1] in ("[", "{"):
                 text += "; inline lists and mappings begin on the line below their key"
             problems.append(Problem(found.place, text))
     return None, problems
+
+
+def dump_model(model: TextModel) -> str:
+    """Return NestedText with all values of a model; None is blank."""
+    texts = {bool: lambda value: str(value).lower()}
+    return nt.dumps(model.model_dump(), indent=2, converters=texts) + "\n"
 
 
 def suggest_key(key: str, known: Iterable[str], leaves: Iterable[str] = ()) -> str | None:
@@ -256,7 +156,8 @@ def describe_type(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         text = " or ".join(
             "nothing" if x is NoneType else describe_type(x) for x in args)
     elif get_origin(annotation) in (tuple, list):
-        text = f"a list, each item {describe_type(args[0])}"
+        full = any(isinstance(x, annotated_types.MinLen) for x in metadata)
+        text = f"a list{' that is not empty' * full}, each item {describe_type(args[0])}"
     else:
         names = {int: "an integer", float: "a number", bool: "true or false", dict: "keys"}
         text = names.get(get_origin(annotation) or annotation, "text")
@@ -297,9 +198,3 @@ def _find(values: Located, loc: Iterable[str | int]) -> Located:
         except (KeyError, IndexError, TypeError):
             break
     return values
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, str):
-        return repr(value if len(value) <= 60 else value[:57] + "...")
-    return "a list" if isinstance(value, list) else "keys"

@@ -9,25 +9,22 @@ import os
 import platform
 import secrets
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import nestedtext as nt
 from pydantic import BeforeValidator, Field, PlainSerializer
 
+from atompaint_vae.runs.located import LocatedError, list_problems, load_located
 from atompaint_vae.runs.nestedtext_models import (
     Bool,
     Int,
-    LocatedError,
     Noun,
     TextModel,
     check_model,
-    list_problems,
-    load_located,
+    dump_model,
 )
 
 RunState = Literal["planned", "running", "interrupted", "failed", "finished"]
@@ -76,7 +73,10 @@ def _parse_time(value: object) -> object:
 
 
 def _join_lines(value: object) -> object:
-    return " ".join(value.split()) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # Arguments that aren't UTF-8 reach Python as lone surrogates, which can't be written.
+    return " ".join(value.encode("utf-8", "backslashreplace").decode().split())
 
 
 Time = Annotated[
@@ -141,10 +141,14 @@ def find_git_state(path: Path) -> GitState:
     What runs write themselves (`expts/*/runs/`) doesn't make the tree dirty: otherwise every
     resumed run would seem to have been trained by changed code.
     """
+    # Within git's own hooks these would name another repository than the path's.
+    others = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"]
+    env = {k: v for k, v in os.environ.items() if k not in others}
+
     def git(*args):
         # Without the locks that `git status` likes to take, a user's own git isn't disturbed.
         command = ["git", "--no-optional-locks", "-C", str(path), *args]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
     try:
         head = git("rev-parse", "--verify", "HEAD")
@@ -205,7 +209,7 @@ def load_record(path: Path) -> RunRecord:
 
 
 def save_record(path: Path, record: RunRecord) -> None:
-    write_atomic(path, nt.dumps(record.model_dump(), indent=2) + "\n")
+    write_atomic(path, dump_model(record))
 
 
 def find_run_state(paths: RunPaths) -> RunState:
