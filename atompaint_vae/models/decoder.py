@@ -1,0 +1,59 @@
+"""The decoder: latent → image, the encoder's shape backwards.
+
+Letters: b batch, c channels, x y z voxels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from e3nn.o3 import Irreps
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..nn.conv import SteerableConv
+from ..nn.fields import FieldType
+from ..nn.resample import choose_padding
+from .encoder import ConvBlock, calc_sizes
+
+
+class Decoder(nn.Module):
+    """One convolution from the latent, then layers that each double the image's side.
+
+    layers:          the field types of the encoder's layers, in the encoder's order
+    size_voxels:     the side of the image to make
+    convs_per_layer: convolutions at each resolution below the image's
+    """
+
+    def __init__(
+        self,
+        irreps_in: Irreps,
+        layers: Sequence[FieldType],
+        irreps_out: Irreps,
+        *,
+        size_voxels: int,
+        convs_per_layer: int,
+        grid: str,
+        function: str,
+    ):
+        super().__init__()
+        self.irreps_in = Irreps(irreps_in)
+        self.irreps_out = Irreps(irreps_out)
+
+        # The size that each layer of the encoder started from.
+        sizes = calc_sizes(size_voxels, len(layers))[:-1]
+
+        blocks = []
+        irreps = self.irreps_in
+        convolution: dict = {"padding": 1}
+        for field_type, size in zip(reversed(layers), reversed(sizes), strict=True):
+            for _ in range(convs_per_layer):
+                block = ConvBlock(irreps, field_type, grid=grid, function=function, **convolution)
+                blocks.append(block)
+                irreps = block.irreps_out
+                convolution = {"padding": 1}
+            convolution = {"stride": 2, "padding": choose_padding(size), "transposed": True}
+        self.blocks = nn.Sequential(*blocks)
+        self.head = SteerableConv(irreps, self.irreps_out, bias=True, **convolution)
+
+    def forward(self, latent: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
+        return self.head(self.blocks(latent.to(memory_format=torch.channels_last_3d)))

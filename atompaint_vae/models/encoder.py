@@ -1,0 +1,86 @@
+"""The encoder: image → parameters of the posterior.
+
+Letters: b batch, c channels, x y z voxels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from e3nn.o3 import Irreps
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..nn.activations import FieldNonlinearity
+from ..nn.conv import SteerableConv
+from ..nn.fields import FieldType
+from ..nn.norm import IrrepsNorm
+from ..nn.resample import calc_halved_size, choose_padding
+
+
+class ConvBlock(nn.Module):
+    """Convolution, normalisation, nonlinearity.
+
+    grid, function: see `FieldNonlinearity`
+    convolution:    stride, padding, transposed: see `SteerableConv`
+    """
+
+    def __init__(
+        self, irreps_in: Irreps, field_type: FieldType, *, grid: str, function: str, **convolution
+    ):
+        super().__init__()
+        self.nonlinearity = FieldNonlinearity(field_type, grid=grid, function=function)
+        self.conv = SteerableConv(irreps_in, self.nonlinearity.irreps_in, **convolution)
+        self.norm = IrrepsNorm(self.conv.irreps_out)
+        self.irreps_in = self.conv.irreps_in
+        self.irreps_out = self.nonlinearity.irreps_out
+
+    def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
+        image = self.conv(image)
+        return self.nonlinearity(image, *self.norm.calc_affine(image))
+
+
+def calc_sizes(size_voxels: int, num_layers: int) -> list[int]:
+    """The side of the image before the first layer, and after each."""
+    sizes = [size_voxels]
+    for _ in range(num_layers):
+        sizes.append(calc_halved_size(sizes[-1]))
+    return sizes
+
+
+class Encoder(nn.Module):
+    """Layers that each halve the image's side, then one convolution to the posterior's channels.
+
+    layers:          the field type after each layer
+    size_voxels:     the image's side
+    convs_per_layer: convolutions in each layer; the first of them is the strided one
+    """
+
+    def __init__(
+        self,
+        irreps_in: Irreps,
+        layers: Sequence[FieldType],
+        irreps_out: Irreps,
+        *,
+        size_voxels: int,
+        convs_per_layer: int,
+        grid: str,
+        function: str,
+    ):
+        super().__init__()
+        self.irreps_in = Irreps(irreps_in)
+        self.irreps_out = Irreps(irreps_out)
+
+        blocks = []
+        irreps = self.irreps_in
+        for field_type, size in zip(layers, calc_sizes(size_voxels, len(layers)), strict=False):
+            convolution = {"stride": 2, "padding": choose_padding(size)}
+            for _ in range(convs_per_layer):
+                block = ConvBlock(irreps, field_type, grid=grid, function=function, **convolution)
+                blocks.append(block)
+                irreps = block.irreps_out
+                convolution = {"padding": 1}
+        self.blocks = nn.Sequential(*blocks)
+        self.head = SteerableConv(irreps, self.irreps_out, padding=1, bias=True)
+
+    def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
+        return self.head(self.blocks(image.to(memory_format=torch.channels_last_3d)))

@@ -1,0 +1,77 @@
+"""How good reconstructions are, and how much of the latent is used, over many crops.
+
+Letters: b batch, c channels, n irrep copies, x y z voxels.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .posterior import Posterior
+
+ACTIVE_VARIANCE = 0.01
+"""A latent channel is active if its posterior mean varies more than this between crops and
+voxels (Burda et al. 2016, Importance Weighted Autoencoders, sec. 5.2)."""
+
+
+def calc_r2(
+    image: Float[Tensor, "b c x y z"], reconstruction: Float[Tensor, "b c x y z"]
+) -> Float[Tensor, " b"]:
+    """R² of each image by itself, against predicting its own mean in each channel."""
+    errors = (image - reconstruction).square().flatten(1).sum(1)
+    deviations = image - image.mean(dim=(2, 3, 4), keepdim=True)
+    return 1 - errors / deviations.square().flatten(1).sum(1)
+
+
+@dataclass
+class ReconstructionMetrics:
+    """Running sums, in float64, from which R² follows for all crops together.
+
+    channel_names: of the images
+    """
+
+    channel_names: tuple[str, ...]
+    num_voxels: float = 0.0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+
+    def update(
+        self,
+        image: Float[Tensor, "b c x y z"],
+        reconstruction: Float[Tensor, "b c x y z"],
+        posterior: Posterior,
+    ):
+        self.num_voxels += image[:, 0].numel()
+        self._add("image", image)
+        self._add("image_square", image.square())
+        self._add("error_square", (image - reconstruction).square())
+        self._add("latent", posterior.mean)
+        self._add("latent_square", posterior.mean.square())
+        self._add("latent_voxels", torch.ones_like(posterior.mean[:, :1]))
+
+    def _add(self, name: str, values: Float[Tensor, "b c x y z"]):
+        total = values.double().sum(dim=(0, 2, 3, 4))
+        self.sums[name] = self.sums[name] + total if name in self.sums else total
+
+    def calc(self) -> dict[str, float]:
+        """The metrics of everything that was seen.
+
+        r2:           1 − Σ error² / Σ (image − mean of its channel)²
+        r2_zero:      1 − Σ error² / Σ image²
+        r2_<channel>: r2 of one channel alone; NaN where it is empty
+        active_units: latent channels whose posterior mean varies
+        """
+        error = self.sums["error_square"]
+        variation = self.sums["image_square"] - self.sums["image"].square() / self.num_voxels
+        latent_mean = self.sums["latent"] / self.sums["latent_voxels"]
+        latent_var = self.sums["latent_square"] / self.sums["latent_voxels"] - latent_mean.square()
+        of_channel = torch.where(variation > 0, 1 - error / variation, torch.nan)
+        return {
+            "r2": (1 - error.sum() / variation.sum()).item(),
+            "r2_zero": (1 - error.sum() / self.sums["image_square"].sum()).item(),
+            "active_units": int((latent_var > ACTIVE_VARIANCE).sum()),
+        } | {
+            f"r2_{name}": value
+            for name, value in zip(self.channel_names, of_channel.tolist(), strict=True)
+        }

@@ -1,0 +1,51 @@
+"""What a run would train: the model that its hyperparameters describe, and its size."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ..data.voxelize import CHANNELS
+from ..models.vae import VAE
+from .hparams import Hparams
+
+
+def build_model(hparams: Hparams, *, image_std: float = 1.0) -> VAE:
+    """The model with fresh weights, from torch's present random state.
+
+    raises: ValueError if the hyperparameters don't fit together
+    """
+    return VAE(
+        hparams.model.layers,
+        hparams.model.latent,
+        num_channels=len(CHANNELS),
+        size_voxels=hparams.data.size_voxels,
+        convs_per_layer=hparams.model.convs_per_layer,
+        grid=hparams.model.grid,
+        function=hparams.model.nonlinearity,
+        image_std=image_std,
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """latent_shape: channels, then voxels along each axis"""
+
+    num_parameters: int
+    latent_shape: tuple[int, int, int, int]
+    compression_ratio: float
+    num_steps: int
+
+
+def make_plan(hparams: Hparams) -> Plan:
+    """What a run would train.  Leaves torch's random state as it was.
+
+    raises: ValueError if the hyperparameters don't fit together
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(hparams)
+    return Plan(
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        latent_shape=model.latent_shape,
+        compression_ratio=model.compression_ratio,
+        num_steps=hparams.train.epochs * hparams.train.steps_per_epoch,
+    )
