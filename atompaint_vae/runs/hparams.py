@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from atompaint_vae.runs.located import (
+from .located import (
     Located,
     LocatedError,
     Problem,
@@ -34,7 +34,7 @@ from atompaint_vae.runs.located import (
     load_located,
     merge_located,
 )
-from atompaint_vae.runs.nestedtext_models import (
+from .nestedtext_models import (
     Float,
     Int,
     Noun,
@@ -183,7 +183,7 @@ def load_hparams(path: Path) -> dict[str, Hparams]:
     shared = root.content.get("shared", nothing)
     runs = root.content.get("runs", nothing)
 
-    problems += [p for p in check_model(Hparams, shared)[1] if not p.missing]
+    problems += [p for p in check_model(Hparams, shared, "shared")[1] if not p.missing]
     if not isinstance(runs.content, dict) and runs.content != "":
         problems.append(Problem(runs.place, "runs: expected names of runs, each with keys below"))
     elif not runs.content:
@@ -192,7 +192,8 @@ def load_hparams(path: Path) -> dict[str, Hparams]:
         problems += _check_names(runs.content)
         hparams, missing = {}, {}
         for name, values in runs.content.items():
-            hparams[name], found = check_model(Hparams, merge_located(shared, values))
+            merged = merge_located(shared, values)
+            hparams[name], found = check_model(Hparams, merged, f"run '{name}'")
             problems += [p for p in found if not p.missing]
             missing[name] = [p.missing for p in found if p.missing]
         problems += _place_missing(missing, runs.content, shared)

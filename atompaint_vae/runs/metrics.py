@@ -12,8 +12,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atompaint_vae.runs.nestedtext_models import suggest_key
-from atompaint_vae.runs.record import write_atomic
+from .nestedtext_models import suggest_key
+from .record import write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,7 @@ def load_metrics(path: Path) -> "pd.DataFrame":
     import pandas as pd  # slow to import, and launching runs doesn't need it
 
     lines = [",".join(row) for row in _read_rows(path)] or ["step"]
-    return pd.read_csv(StringIO("\n".join(lines)), float_precision="round_trip")
+    return pd.read_csv(StringIO("\n".join(lines)))
 
 
 def _read_rows(path: Path) -> list[list[str]]:

@@ -16,7 +16,7 @@ import annotated_types
 import nestedtext as nt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from atompaint_vae.runs.located import Located, Problem, show_value
+from .located import Located, Problem, show_value
 
 
 class Noun(str):
@@ -79,8 +79,13 @@ ModelT = TypeVar("ModelT", bound=TextModel)
 
 
 def check_model(
-        model_class: type[ModelT], values: Located) -> tuple[ModelT | None, list[Problem]]:
-    """Return the model that `values` spell, or None, and everything that is wrong with them."""
+        model_class: type[ModelT], values: Located, whole: str = "the file",
+        ) -> tuple[ModelT | None, list[Problem]]:
+    """
+    Return the model that `values` spell, or None, and everything that is wrong with them.
+
+    whole: what an error calls the values all together
+    """
     try:
         return model_class.model_validate(values.plain), []
     except ValidationError as err:
@@ -107,7 +112,7 @@ def check_model(
         elif detail["type"] != "extra_forbidden":
             found = _find(values, loc)
             expected = describe_type(*_find_type(model_class, loc))
-            text = f"{name}: expected {expected}, got {show_value(found.plain)}"
+            text = f"{name or whole}: expected {expected}, got {show_value(found.plain)}"
             if isinstance(found.content, str) and found.content[:1] in ("[", "{"):
                 text += "; inline lists and mappings begin on the line below their key"
             problems.append(Problem(found.place, text))
@@ -183,6 +188,8 @@ def _is_model(annotation: Any) -> bool:
 def _find_type(model_class: type[TextModel], loc: Iterable[str | int]) -> tuple[Any, list]:
     annotation, metadata = model_class, []
     for key in loc:
+        if get_origin(annotation) in (Union, UnionType):  # None has no parts
+            annotation = next(x for x in get_args(annotation) if x is not NoneType)
         if _is_model(annotation) and key in annotation.model_fields:
             field = annotation.model_fields[key]
             annotation, metadata = field.annotation, list(field.metadata)

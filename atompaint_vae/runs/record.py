@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from atompaint_vae.runs.located import LocatedError, list_problems, load_located
-from atompaint_vae.runs.nestedtext_models import (
+from .located import LocatedError, list_problems, load_located
+from .nestedtext_models import (
     Bool,
     Int,
     Noun,
