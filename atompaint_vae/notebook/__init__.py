@@ -1,0 +1,20 @@
+"""The notebook's pages: a Sphinx extension that imports no torch.
+
+Enable it with ``extensions = ["atompaint_vae.notebook"]`` in a ``conf.py``.
+"""
+
+import atompaint_vae
+
+
+def setup(app):
+    """Metadata of the extension, after each component has set itself up."""
+    from . import api, assets, datatable, experiments, math, pictures
+
+    app.setup_extension("sphinx_math_dollar")
+    for component in (assets, math, datatable, experiments, pictures, api):
+        component.setup_component(app)
+    return {
+        "version": atompaint_vae.__version__,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

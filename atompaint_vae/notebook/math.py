@@ -1,0 +1,127 @@
+"""Mathematics as MathML, made while the pages are built: no script, no font, no network."""
+
+import html
+import re
+from xml.etree import ElementTree
+
+from docutils import nodes
+from latex2mathml.converter import Converter
+from sphinx.util import logging
+from sphinx.util.math import get_node_equation_number
+
+logger = logging.getLogger(__name__)
+
+# latex2mathml's name for what stands on the left
+ENVIRONMENTS = {"aligned": "split", "alignedat": "split", "gathered": "gather*"}
+FUNCTIONS = re.compile(
+    "a?(sin|cos|tan)h?|arc(sin|cos|tan)|arg|cot|csc|deg|det|dim|exp|hom|inf|ker|lg|ln|log|max|min"
+    "|sec|sup|Pr"
+)
+THIN_SPACE = "0.167em"  # TeX's \, (the TeXbook, chapter 18)
+
+
+class MathError(ValueError):
+    """LaTeX that can't be converted."""
+
+
+def convert_latex(latex: str, display: str = "inline") -> str:
+    """
+    A ``<math>`` element.
+
+    display: inline or block
+    raises:  MathError if a command is unknown or the braces don't match
+    """
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", latex.replace("\\\\", "  ")):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            break
+    if depth:
+        raise MathError("the braces don't match")
+    if display == "block" and re.search(r"\\\\|(?<!\\)&", latex) and r"\begin" not in latex:
+        latex = rf"\begin{{split}}{latex}\end{{split}}"
+    latex = re.sub(
+        r"\\(begin|end)\{(\w+\*?)\}",
+        lambda m: rf"\{m[1]}{{{ENVIRONMENTS.get(m[2], m[2])}}}",
+        latex,
+    )
+    try:
+        tree = Converter(display=display).convert_to_element(latex)
+    except Exception as error:
+        # latex2mathml's own errors share no base, and a StopIteration is among the others.
+        raise MathError(f"{type(error).__name__} {error}".strip()) from error
+
+    for element in tree.iter():
+        element.text = element.text and html.unescape(element.text)
+        if element.tag in ("mi", "mo") and re.match(r"\\[A-Za-z]", element.text or ""):
+            raise MathError(f"unknown command {element.text}")
+        if element.tag == "mtd" and (align := element.attrib.pop("columnalign", None)):
+            element.set("style", f"text-align: {align}")  # MathML Core knows no columnalign
+    _join_thousands(tree[0])
+    for row in list(tree.iter("mrow")):
+        _space_functions(row)
+    return ElementTree.tostring(tree, encoding="unicode")
+
+
+def _join_thousands(row: ElementTree.Element) -> None:
+    """``42,875`` is one number, unless brackets around it say that it's a pair."""
+    if any(x.tag == "mo" and x.text in tuple("([{") for x in row.iter()):
+        return
+    i = 0
+    while i + 2 < len(row):
+        number, comma, digits = row[i : i + 3]
+        if (
+            [number.tag, comma.tag, digits.tag] == ["mn", "mo", "mn"]
+            and comma.text == ","
+            and re.fullmatch(r"\d{1,3}(,\d{3})*", number.text or "")
+            and re.fullmatch(r"\d{3}(\.\d+)?", digits.text or "")
+        ):
+            number.text += "," + digits.text
+            row.remove(comma)
+            row.remove(digits)
+        else:
+            i += 1
+
+
+def _space_functions(row: ElementTree.Element) -> None:
+    """A thin space between ``ln`` and its operand, as TeX sets it."""
+    for i in reversed(range(len(row) - 1)):
+        is_function = row[i].tag == "mi" and FUNCTIONS.fullmatch(row[i].text or "")
+        operand = row[i + 1]
+        if is_function and operand.tag != "mspace" and (operand.text or "") not in tuple("([{)]},"):
+            row.insert(i + 1, ElementTree.Element("mspace", width=THIN_SPACE))
+
+
+def _write_math(translator, node: nodes.Node, display: str) -> None:
+    latex = node.astext()
+    try:
+        translator.body.append(convert_latex(latex, display))
+    except MathError as error:
+        logger.warning("math: %s in %r", error, latex, location=node, type="math")
+        translator.body.append(f"<code>{html.escape(latex)}</code>")
+
+
+def visit_math(translator, node):
+    translator.body.append(translator.starttag(node, "span", "", CLASS="math notranslate"))
+    _write_math(translator, node, "inline")
+    translator.body.append("</span>")
+    raise nodes.SkipNode
+
+
+def visit_math_block(translator, node):
+    # $$ ... $$ within a paragraph: a div would end the paragraph.
+    is_in_text = isinstance(node.parent, nodes.paragraph)
+    tag = "span" if is_in_text else "div"
+    translator.body.append(translator.starttag(node, tag, "", CLASS="math notranslate nohighlight"))
+    if node.get("number"):
+        number = get_node_equation_number(translator, node)
+        translator.body.append(f'<span class="eqno">({number})')
+        translator.add_permalink_ref(node, "Link to this equation")
+        translator.body.append("</span>")
+    _write_math(translator, node, "block")
+    translator.body.append(f"</{tag}>\n")
+    raise nodes.SkipNode
+
+
+def setup_component(app):
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))

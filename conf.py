@@ -1,0 +1,46 @@
+"""Sphinx's configuration, and nothing else: the repository's root is the notebook's source."""
+
+from pathlib import Path
+
+import atompaint_vae
+
+project = "AtomPaint VAE"
+author = "the AtomPaint VAE authors"
+copyright = f"2024, {author}"
+release = version = atompaint_vae.__version__
+
+extensions = ["sphinx.ext.autodoc", "atompaint_vae.notebook"]
+root_doc = "docs/index"
+include_patterns = ["docs/**", "expts/**/notes.rst"]
+exclude_patterns = ["_build", ".*", "atompaint_vae", "benchmarks", "tests", "**/runs", "**/README*"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 88
+
+html_theme = "furo"
+html_title = project
+html_show_sphinx = False
+html_copy_source = False
+html_theme_options = {"top_of_page_buttons": []}
+
+latex_documents = [(root_doc, "atompaint_vae.tex", project, author, "manual")]
+latex_elements = {"papersize": "a4paper", "extraclassoptions": "openany"}
+
+REDIRECT = """<!doctype html>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url=docs/index.html">
+<title>{title}</title>
+<a href="docs/index.html">{title}</a>
+"""
+
+
+def write_redirect(app, error):
+    """Nothing; the built folder's own index leads to the notebook's."""
+    if error is None and app.builder.name == "html":
+        Path(app.outdir, "index.html").write_text(REDIRECT.format(title=project), "utf-8")
+
+
+def setup(app):
+    app.connect("build-finished", write_redirect)
