@@ -71,7 +71,7 @@ class AtomGrid:
     def _find_cells(self, coords_A: np.ndarray) -> np.ndarray:
         return np.floor((coords_A - self.origin_A) / CELL_A).astype(np.int64)
 
-    def _calc_keys(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    def _calc_keys(self, x: np.ndarray, y: np.ndarray, z: np.ndarray | np.int64) -> np.ndarray:
         return (x * self.num_cells[1] + y) * self.num_cells[2] + z
 
 

@@ -25,7 +25,7 @@ from torch.utils.data import Dataset, Sampler
 
 from atompaint_vae.data.crops import Crop, CropSampler
 from atompaint_vae.data.structures import load_atoms
-from atompaint_vae.data.voxelize import CHANNELS, voxelize
+from atompaint_vae.data.voxelize import CHANNELS, check_grid, voxelize
 
 STARTER = "starter"
 SPLITS = ("train", "validation", "test")
@@ -95,6 +95,7 @@ class CropDataset(Dataset):
             raise ValueError(f"num_samples must be at least 1, not {num_samples}")
         if seed < 0:
             raise ValueError(f"seed must be at least 0, not {seed}")
+        check_grid(size_voxels, resolution_A, radius_A)
         self.num_samples = num_samples
         self.seed = seed
         self.size_voxels = size_voxels

@@ -68,8 +68,10 @@ def voxelize(
     raises:      ValueError for sizes or radii that are not positive, and, for atoms on the CPU only
                  because the check would stall a GPU, for a channel or image that does not exist
     """
-    _check_atoms(coords_A, channels, image_index, num_images, num_channels)
-    _check_grid(size_voxels, resolution_A, radius_A)
+    if not coords_A.is_cuda:
+        _check_index("channel", channels, num_channels)
+        _check_index("image", image_index, num_images)
+    check_grid(size_voxels, resolution_A, radius_A)
     if coords_A.dtype not in (torch.float32, torch.float64):
         coords_A = coords_A.float()
 
@@ -204,7 +206,8 @@ def _make_overlap_table(
         return torch.cat(table).flatten(1).to(dtype=dtype, device=device), num_nodes
 
 
-def _check_grid(size_voxels: int, resolution_A: float, radius_A: float | Tensor) -> None:
+def check_grid(size_voxels: int, resolution_A: float, radius_A: float | Float[Tensor, "n"]) -> None:
+    """Raise ValueError for sizes or radii that aren't positive."""
     if size_voxels < 1:
         raise ValueError(f"size_voxels must be at least 1, not {size_voxels}")
     if not 0 < resolution_A < math.inf:
@@ -217,18 +220,7 @@ def _check_grid(size_voxels: int, resolution_A: float, radius_A: float | Tensor)
         raise ValueError(f"radius_A must be positive, not {wrong_A[0]:g} Å")
 
 
-def _check_atoms(
-    coords_A: Tensor, channels: Tensor, image_index: Tensor, num_images: int, num_channels: int
-) -> None:
-    if not len(coords_A) == len(channels) == len(image_index):
-        raise ValueError(
-            f"one channel and one image per atom expected: {len(coords_A)} coordinates, "
-            f"{len(channels)} channels, {len(image_index)} images"
-        )
-    if coords_A.is_cuda or not len(coords_A):
-        return
-    indices = ("channel", channels, num_channels), ("image", image_index, num_images)
-    for what, index, num in indices:
-        low, high = (int(x) for x in index.aminmax())
-        if low < 0 or high >= num:
-            raise ValueError(f"{what} {low if low < 0 else high} of an atom is not in 0..{num - 1}")
+def _check_index(what: str, index: Int[Tensor, "n"], num: int) -> None:
+    low, high = (int(x) for x in index.aminmax()) if len(index) else (0, 0)
+    if low < 0 or high >= num:
+        raise ValueError(f"{what} {low if low < 0 else high} of an atom is not in 0..{num - 1}")
