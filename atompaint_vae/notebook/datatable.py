@@ -8,6 +8,7 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from docutils.utils import column_width
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -50,9 +51,7 @@ class DatatableDirective(SphinxDirective):
             table = read_table(Path(absolute), self.options.get("sheet"), self.options.get("range"))
             caption, legend = self.parse_caption()
         except TableError as error:
-            logger.warning(
-                "datatable: %s", error, location=self.get_location(), type="datatable"
-            )
+            logger.warning("datatable: %s", error, location=self.get_location(), type="datatable")
             return [nodes.paragraph("", f"Table not shown: {error}", classes=["datatable-error"])]
 
         table_node = make_table_node(table)
@@ -88,15 +87,15 @@ def make_table_node(table: Table) -> nodes.table:
         return nodes.row(
             "",
             *(
-                nodes.entry(
-                    "", value("", text, support_smartquotes=False), classes=list(kind)
-                )
+                nodes.entry("", value("", text, support_smartquotes=False), classes=list(kind))
                 for text, kind in zip(cells, classes, strict=True)
             ),
         )
 
     group = nodes.tgroup("", cols=len(table.header))
-    group += [nodes.colspec("", colwidth=1) for _ in table.header]
+    for cells in zip(table.header, *table.rows, strict=True):
+        # The text builder wraps at this width; the others are told to ignore it.
+        group += nodes.colspec("", colwidth=max(1, *map(column_width, cells)))
     group += nodes.thead("", make_row(table.header))
     group += nodes.tbody("", *map(make_row, table.rows))
     node = nodes.table("", group, classes=["colwidths-auto"])
