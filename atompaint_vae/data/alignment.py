@@ -1,0 +1,134 @@
+"""Sequences -> the best local alignment of every pair, exactly, in numpy.
+
+Letters of the shapes: T sequences of one batch, of at most W letters each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import gemmi
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+AMINO_ACIDS = "ARNDCQEGHILKMFPSTWYV"
+BASES = "ACGT"
+
+# Score, matches and columns of an alignment travel as the bit fields of one integer, high to low,
+# so that one maximum picks the best score, of equal scores the most matches, of those the longest.
+SCORE = 1 << 32
+MATCH = 1 << 16
+COLUMN = 1
+MAX_LENGTH = MATCH - 1
+IMPOSSIBLE = -(1 << 60)
+
+BATCH_SEQUENCES = 24  # of similar length; more of them would be mostly padding
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """Scores of an alphabet; a gap of k letters costs gap_open + k · gap_extend.
+
+    scores:  int [A + 2, A + 2]; the row and column before the last are for unknown letters, the
+             last for padding
+    """
+
+    letters: str
+    scores: np.ndarray
+    gap_open: int
+    gap_extend: int
+
+    def encode(self, sequence: str) -> np.ndarray:
+        """Numbers [N] of the letters; those not in the alphabet are all one, and never match."""
+        index = {letter: i for i, letter in enumerate(self.letters)}
+        return np.array([index.get(letter, len(index)) for letter in sequence], dtype=np.intp)
+
+
+@cache
+def score_proteins() -> Scoring:
+    """BLOSUM62 with gaps of 11 + k, the standard of BLAST. source: Henikoff & Henikoff 1992"""
+    blosum62 = gemmi.AlignmentScoring("b")
+    names = [gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA) for letter in AMINO_ACIDS]
+    scores = [
+        [gemmi.align_string_sequences([a], [b], [], blosum62).score for b in names] for a in names
+    ]
+    return Scoring(AMINO_ACIDS, _pad_scores(scores, unknown=-1), gap_open=11, gap_extend=1)
+
+
+@cache
+def score_nucleic_acids() -> Scoring:
+    """2 for equal bases, -3 for others, gaps of 5 + 2 k: the standard of blastn."""
+    scores = np.where(np.eye(len(BASES), dtype=bool), 2, -3)
+    return Scoring(BASES, _pad_scores(scores, unknown=-3), gap_open=5, gap_extend=2)
+
+
+def align_pairs(sequences: list[str], scoring: Scoring, *, progress: bool = False) -> pd.DataFrame:
+    """The best local alignment of every two sequences: first, second [indices, first < second],
+    score, num_matches, num_columns (gaps included).
+
+    Of equal scores, the alignment of most matches counts. 240 proteins take about 20 s.
+
+    raises: ValueError if a sequence is longer than 65,535 letters
+    source: Smith & Waterman 1981; Gotoh 1982 (affine gaps)
+    """
+    for sequence in sequences:
+        if len(sequence) > MAX_LENGTH:
+            raise ValueError(f"a sequence has {len(sequence)} letters, the most is {MAX_LENGTH}")
+    order = sorted(range(len(sequences)), key=lambda i: (len(sequences[i]), i))
+    codes = [scoring.encode(sequences[i]) for i in order]
+    tables = []
+    batches = range(0, len(order), BATCH_SEQUENCES)
+    for start in tqdm(batches, desc="align", unit="batch", disable=not progress):
+        batch = codes[start : start + BATCH_SEQUENCES]
+        targets = np.full((len(batch), max(map(len, batch))), len(scoring.scores) - 1)
+        for row, code in enumerate(batch):
+            targets[row, : len(code)] = code
+        profile = _make_profile(targets, scoring)
+        for query in range(start, len(order)):
+            score, matches, columns = _align_locally(codes[query], profile, scoring)
+            for row in range(min(query - start, len(batch))):
+                pair = sorted((order[query], order[start + row]))
+                tables.append((*pair, score[row], matches[row], columns[row]))
+    names = ["first", "second", "score", "num_matches", "num_columns"]
+    pairs = pd.DataFrame(tables, columns=names, dtype=np.int64)
+    return pairs.sort_values(["first", "second"], ignore_index=True)
+
+
+def _pad_scores(scores, unknown: int) -> np.ndarray:
+    padded = np.full((len(scores) + 2, len(scores) + 2), unknown)
+    padded[:-2, :-2] = scores
+    padded[-1, :] = padded[:, -1] = -(1 << 20)  # below any score: ends an alignment
+    return padded
+
+
+def _make_profile(targets: np.ndarray, scoring: Scoring) -> np.ndarray:
+    """Bit fields [A + 2, T, W] of one column that pairs a letter with each of the targets'."""
+    letters = np.arange(len(scoring.scores))[:, None, None]
+    is_match = (letters == targets) & (letters < len(scoring.letters))
+    return scoring.scores[:, targets] * SCORE + is_match * MATCH + COLUMN
+
+
+def _align_locally(query: np.ndarray, profile: np.ndarray, scoring: Scoring):
+    """Score, matches and columns, [T] each, of a query's best alignment with each target."""
+    _, num_targets, width = profile.shape
+    gap_open, gap_extend = scoring.gap_open * SCORE, scoring.gap_extend * SCORE - COLUMN
+    ramp = np.arange(width) * gap_extend
+    # One row for each letter of the query, [T, W]; the column of zeros is where alignments begin.
+    ends = np.zeros((num_targets, width + 1), dtype=np.int64)
+    gaps_down = np.full((num_targets, width), IMPOSSIBLE)
+    best = np.zeros((num_targets, width), dtype=np.int64)
+    for letter in query:
+        np.maximum(gaps_down, ends[:, 1:] - gap_open, out=gaps_down)
+        gaps_down -= gap_extend
+        row = np.maximum(ends[:, :-1] + profile[letter], gaps_down)
+        row *= row >= SCORE  # an alignment of no score begins anew
+        # The best gap along the target, from any column to its left: one running maximum.
+        gaps_along = np.maximum.accumulate(row + ramp, axis=1)
+        np.maximum(row[:, 1:], gaps_along[:, :-1] - (ramp[1:] + gap_open), out=row[:, 1:])
+        row *= row >= SCORE
+        ends[:, 1:] = row
+        np.maximum(best, row, out=best)
+    best = best.max(axis=1)
+    return best // SCORE, best // MATCH % MATCH, best % MATCH

@@ -1,0 +1,250 @@
+"""Chains -> clusters of like sequence -> train, validation and test that share none of them.
+
+What counts as alike, for the best local alignment (BLOSUM62, gaps 11 + k) of two protein chains'
+observed residues, where identity is matches / columns, gaps included:
+
+- identity of at least 30 % over 80 columns or more. Shorter alignments need more, since chance
+  gives more: 290.15 n^-0.562 + 5 % for n columns, which is 30 % at 80, 48 % at 30, 100 % at 7.
+  source: Sander & Schneider 1991 (the curve that separates like from unlike structures, + 5 %)
+- or an expectation value of at most 0.1 among all pairs with the set's chains, whatever the
+  identity: relatives too remote for 30 %, such as the globins, stay together as well.
+  source: Altschul & Gish 1996 (λ = 0.267, K = 0.041 for these scores)
+
+No coverage is asked for: one domain in common is enough, and so is a peptide that is a part of
+another chain. Chains of fewer than 7 residues are alike to none.
+
+Two nucleic-acid chains are alike if at least 80 % of the shorter one's bases are in the alignment
+(2 / -3, gaps 5 + 2 k; U is T) and 80 % of its columns are matches. Fewer than 12 bases are alike
+to none: those occur in the ribosome by chance. A duplex holds both strands of itself, so
+complements are not compared.
+
+Likeness is transitive: clusters are the connected components. Entries that share a cluster, over
+any number of others, go to the same split.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from atompaint_vae.data.alignment import align_pairs, score_nucleic_acids, score_proteins
+
+SPLIT_FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
+KINDS = ("protein", "nucleic")
+
+MIN_IDENTITY = 0.30
+MIN_IDENTITY_COLUMNS = 80
+MIN_PROTEIN_RESIDUES = 7
+MAX_EXPECTATION = 0.1
+LAMBDA, K = 0.267, 0.041
+
+MIN_NUCLEIC_IDENTITY = 0.80
+MIN_NUCLEIC_COVERAGE = 0.80
+MIN_NUCLEIC_RESIDUES = 12
+
+# No family is more than this part of validation or test, lest one fold decides the score.
+MAX_GROUP_FRACTION = 0.3
+
+
+class Leakage(NamedTuple):
+    """How alike the chains of different splits are at most."""
+
+    num_pairs: int  # pairs of unlike-split sequences that are alike; 0 if the splits are sound
+    max_identity: float  # matches / columns, over alignments of at least 80 columns
+    max_shared: float  # matches / residues of the shorter chain, for chains of at least 30
+    worst_pair: tuple[str, str]  # the chains of max_identity, as structure_chain
+
+
+def calc_min_identity(num_columns) -> np.ndarray:
+    """Identity from which an alignment of so many columns makes two protein chains alike."""
+    num_columns = np.maximum(np.asarray(num_columns, dtype=float), 1)
+    curve = (290.15 * num_columns**-0.562 + 5) / 100
+    return np.where(num_columns >= MIN_IDENTITY_COLUMNS, MIN_IDENTITY, curve.clip(MIN_IDENTITY, 1))
+
+
+def compare_sequences(sequences: list[str], kind: str, *, progress: bool = False) -> pd.DataFrame:
+    """Every pair of sequences, as `align_pairs`, with identity [of 1], is_alike, shorter [residues
+    of the shorter one] and shared [the part of those that match].
+
+    kind:   'protein' or 'nucleic'
+    raises: ValueError if it is neither
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of chain {kind!r}; expected one of {', '.join(KINDS)}")
+    is_protein = kind == "protein"
+    if not is_protein:
+        sequences = [sequence.replace("U", "T") for sequence in sequences]
+    scoring = score_proteins() if is_protein else score_nucleic_acids()
+    pairs = align_pairs(sequences, scoring, progress=progress)
+    lengths = np.array([len(sequence) for sequence in sequences])
+    first, second = lengths[pairs["first"]], lengths[pairs["second"]]
+    shorter = np.minimum(first, second)
+    pairs["identity"] = pairs.num_matches / np.maximum(pairs.num_columns, 1)
+    if is_protein:
+        expectation = K * first * second * len(sequences) * np.exp(-LAMBDA * pairs.score)
+        is_alike = pairs.identity >= calc_min_identity(pairs.num_columns)
+        is_alike = (is_alike | (expectation <= MAX_EXPECTATION)) & (
+            np.minimum(shorter, pairs.num_columns) >= MIN_PROTEIN_RESIDUES
+        )
+    else:
+        is_alike = (
+            (pairs.identity >= MIN_NUCLEIC_IDENTITY)
+            & (pairs.num_columns >= MIN_NUCLEIC_COVERAGE * shorter)
+            & (shorter >= MIN_NUCLEIC_RESIDUES)
+        )
+    pairs["is_alike"] = is_alike
+    pairs["shared"] = pairs.num_matches / np.maximum(shorter, 1)
+    pairs["shorter"] = shorter
+    return pairs
+
+
+def compare_chains(chains: pd.DataFrame, *, progress: bool = False) -> pd.DataFrame:
+    """Every pair of different sequences of a kind: kind, first_sequence, second_sequence and the
+    columns of `compare_sequences`.
+
+    chains: columns kind, sequence
+    """
+    tables = []
+    for kind in KINDS:
+        sequences = sorted(chains[chains.kind == kind].sequence.unique())
+        pairs = compare_sequences(sequences, kind, progress=progress)
+        names = np.array(sequences, dtype=object)
+        pairs.insert(0, "kind", kind)
+        pairs["first_sequence"] = names[pairs["first"]]
+        pairs["second_sequence"] = names[pairs["second"]]
+        tables.append(pairs)
+    return pd.concat(tables, ignore_index=True)
+
+
+def cluster_sequences(
+    sequences: list[str], kind: str = "protein", *, progress: bool = False
+) -> np.ndarray:
+    """Numbers [N] of the clusters, from 0 in the order of their first sequences; equal sequences
+    share one."""
+    unique = sorted(set(sequences))
+    pairs = compare_sequences(unique, kind, progress=progress)
+    alike = pairs[pairs.is_alike]
+    labels = dict(zip(unique, _connect(len(unique), alike["first"], alike["second"]), strict=True))
+    return pd.factorize(np.array([labels[sequence] for sequence in sequences], dtype=int))[0]
+
+
+def cluster_chains(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """Name of each chain's cluster, which is the longest chain in it as structure_chain; '' for
+    what is no polymer.
+
+    chains:  columns structure, chain, kind, sequence
+    pairs:   of these chains, as `compare_chains`
+    returns: str, with the index of `chains`
+    """
+    names = pd.Series("", index=chains.index, dtype=object)
+    for kind in KINDS:
+        own = chains[chains.kind == kind]
+        numbers = {sequence: i for i, sequence in enumerate(sorted(own.sequence.unique()))}
+        alike = pairs[(pairs.kind == kind) & pairs.is_alike]
+        labels = _connect(
+            len(numbers), alike.first_sequence.map(numbers), alike.second_sequence.map(numbers)
+        )
+        own = own.assign(
+            label=labels[own.sequence.map(numbers).to_numpy(dtype=int)],
+            length=own.sequence.str.len(),
+            name=_name_chains(own),
+        )
+        longest = own.sort_values(["length", "name"], ascending=[False, True])
+        names[own.index] = own.label.map(longest.groupby("label").name.first())
+    return names.astype(str)
+
+
+def assign_splits(chains: pd.DataFrame, fractions: dict[str, float] = SPLIT_FRACTIONS) -> pd.Series:
+    """Split of each structure, the same whenever the chains are.
+
+    The group of entries with the most atoms goes to the first split. Then groups with nucleic
+    acid, from the most of it, go round from the last split to the first, so that each has some;
+    then all others, from the largest, each to the split that is relatively furthest from its
+    share of the atoms. A group of more than 0.3 of a later split's share goes to the first
+    instead, unless half of the groups are as large.
+
+    chains:    columns structure, kind, cluster, num_atoms
+    fractions: share of all atoms, the largest split first
+    returns:   str, indexed by structure in the order of `chains`
+    raises:    ValueError if there are fewer groups than splits
+    """
+    structures = list(dict.fromkeys(chains.structure.astype(str)))
+    numbers = chains.structure.astype(str).map({name: i for i, name in enumerate(structures)})
+    has_cluster = chains.cluster != ""
+    cluster_numbers = pd.factorize(chains.cluster[has_cluster])[0] + len(structures)
+    size = len(structures) + chains.cluster.nunique()
+    labels = _connect(size, numbers[has_cluster], cluster_numbers)[: len(structures)]
+
+    groups = pd.DataFrame({
+        "num_atoms": chains.groupby(labels[numbers]).num_atoms.sum(),
+        "num_nucleic": chains.num_atoms.where(chains.kind == "nucleic", 0)
+        .groupby(labels[numbers]).sum(),
+    })  # fmt: skip
+    if len(groups) < len(fractions):
+        raise ValueError(
+            f"{len(structures)} structures make {len(groups)} groups of unlike sequence, "
+            f"too few for {len(fractions)} splits"
+        )
+    names, total, median = list(fractions), groups.num_atoms.sum(), groups.num_atoms.median()
+    atoms = dict.fromkeys(names, 0)
+    split_of_group = {}
+
+    def assign(group: int, name: str) -> None:
+        most = max(MAX_GROUP_FRACTION * fractions[name] * total, median)
+        name = names[0] if groups.num_atoms[group] > most else name
+        split_of_group[group] = name
+        atoms[name] += groups.num_atoms[group]
+
+    # Ties are broken by the first structure, since labels follow the order of the structures.
+    by_size = groups.sort_values(["num_atoms"], ascending=False, kind="stable")
+    assign(by_size.index[0], names[0])
+    rest = by_size.iloc[1:]
+    nucleic = rest[rest.num_nucleic > 0].sort_values("num_nucleic", ascending=False, kind="stable")
+    for turn, group in enumerate(nucleic.index):
+        assign(group, names[::-1][turn % len(names)])
+    for group in rest.index.difference(nucleic.index, sort=False):
+        assign(group, min(names, key=lambda name: atoms[name] / fractions[name]))
+    return pd.Series([split_of_group[label] for label in labels], index=structures, name="split")
+
+
+def measure_leakage(chains: pd.DataFrame, pairs: pd.DataFrame | None = None) -> Leakage:
+    """How alike chains of different splits are at most, proteins and nucleic acids together.
+
+    chains: columns structure, chain, kind, sequence, split
+    pairs:  of these chains, as `compare_chains`, or made anew
+    """
+    pairs = compare_chains(chains) if pairs is None else pairs
+    polymers = chains[chains.kind.isin(KINDS)]
+    splits = polymers.groupby(["kind", "sequence"]).split.agg(set)
+    names = _name_chains(polymers).groupby([polymers.kind, polymers.sequence]).first()
+    first = pd.MultiIndex.from_frame(pairs[["kind", "first_sequence"]])
+    second = pd.MultiIndex.from_frame(pairs[["kind", "second_sequence"]])
+    across = pairs[[len(a | b) > 1 for a, b in zip(splits[first], splits[second], strict=True)]]
+    num_equal = int((splits.map(len) > 1).sum())
+    long = across[(across.num_columns >= MIN_IDENTITY_COLUMNS) & (across.kind == "protein")]
+    whole = across[(across.shorter >= 30) & (across.kind == "protein")]
+    worst = ("", "")
+    if len(long):
+        pair = long.loc[long.identity.idxmax()]
+        worst = (names[pair.kind, pair.first_sequence], names[pair.kind, pair.second_sequence])
+    return Leakage(
+        int(across.is_alike.sum()) + num_equal,
+        float(max(long.identity.max() if len(long) else 0, num_equal > 0)),
+        float(max(whole.shared.max() if len(whole) else 0, num_equal > 0)),
+        worst,
+    )
+
+
+def _connect(size: int, first, second) -> np.ndarray:
+    """Numbers [size] of the connected components of a graph's nodes, in the order of the nodes."""
+    first, second = np.asarray(first, dtype=int), np.asarray(second, dtype=int)
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(size, size))
+    return connected_components(graph, directed=False)[1]
+
+
+def _name_chains(chains: pd.DataFrame) -> pd.Series:
+    return chains.structure.astype(str) + "_" + chains.chain.astype(str)
