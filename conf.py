@@ -14,6 +14,7 @@ root_doc = "docs/index"
 include_patterns = ["docs/**", "expts/**/notes.rst"]
 exclude_patterns = ["_build", ".*", "atompaint_vae", "benchmarks", "tests", "**/runs", "**/README*"]
 
+autodoc_inherit_docstrings = False  # those of Lightning are not ours to print
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True

@@ -116,6 +116,14 @@ def pass_over(self, node):
     """Nothing: the children write themselves."""
 
 
+def visit_value_text(self, node):
+    self.new_state(0)
+
+
+def depart_value_text(self, node):
+    self.end_state(wrap=False, end=None)
+
+
 def has_datatable(doctree: nodes.document | None) -> bool:
     """Whether a page shows a table, and so needs the scripts."""
     return doctree is not None and next(iter(doctree.findall(datatable)), None) is not None
@@ -141,6 +149,7 @@ def setup_component(app):
         man=silent,
         texinfo=silent,
     )
-    app.add_node(value, html=silent, latex=silent, text=silent, man=silent, texinfo=silent)
+    as_paragraph = (visit_value_text, depart_value_text)
+    app.add_node(value, html=silent, latex=silent, text=as_paragraph, man=silent, texinfo=silent)
     app.add_directive("datatable", DatatableDirective)
     app.connect("html-page-context", add_scripts)

@@ -55,12 +55,24 @@ def convert_latex(latex: str, display: str = "inline") -> str:
         element.text = element.text and html.unescape(element.text)
         if element.tag in ("mi", "mo") and re.match(r"\\[A-Za-z]", element.text or ""):
             raise MathError(f"unknown command {element.text}")
-        if element.tag == "mtd" and (align := element.attrib.pop("columnalign", None)):
-            element.set("style", f"text-align: {align}")  # MathML Core knows no columnalign
+        if element.tag == "mtable":
+            _style_columns(element)
     _join_thousands(tree[0])
     for row in list(tree.iter("mrow")):
         _space_functions(row)
     return ElementTree.tostring(tree, encoding="unicode")
+
+
+def _style_columns(table: ElementTree.Element) -> None:
+    """Columns as MathML Core knows them: it has neither columnalign nor columnspacing."""
+    is_aligned = table.get("columnspacing", "").startswith("0")
+    for cell in table.iter("mtd"):
+        align = cell.attrib.pop("columnalign", None)
+        style = [f"text-align: {align}"] if align else []
+        if is_aligned:
+            style.append("padding-left: 0; padding-right: " + ("0" if align == "right" else "1em"))
+        if style:
+            cell.set("style", "; ".join(style))
 
 
 def _join_thousands(row: ElementTree.Element) -> None:
@@ -118,8 +130,9 @@ def visit_math_block(translator, node):
         translator.body.append(f'<span class="eqno">({number})')
         translator.add_permalink_ref(node, "Link to this equation")
         translator.body.append("</span>")
+    translator.body.append('<span class="math-body">')  # what scrolls; a <math> doesn't
     _write_math(translator, node, "block")
-    translator.body.append(f"</{tag}>\n")
+    translator.body.append(f"</span></{tag}>\n")
     raise nodes.SkipNode
 
 

@@ -5,15 +5,16 @@ from pathlib import Path
 
 WIDTH, MARGIN = 760, 12
 BAND_HEIGHT, BAND_GAP = 78, 26
-LABEL_WIDTH = 128
+LABEL_WIDTH = 132
 BOX_HEIGHT, BOX_GAP = 40, 22
 
+# package, what it is for, the steps, what the last of them holds
 BANDS = [
-    ("data", "what the model sees", ["structure file", "atoms", "crop", "voxel image"]),
-    ("models", "built from nn", ["encoder", "posterior", "latent", "decoder", "loss"]),
-    ("runs", "what is kept", ["hparams", "training", "run record"]),
-    ("figures", "what is drawn", ["figure", "table"]),
-    ("notebook", "what is read", ["page"]),
+    ("data", "what is seen", ["structure file", "atoms", "crop", "voxel image"], ""),
+    ("models", "what is learned", ["encoder", "posterior", "latent", "decoder", "loss"], ""),
+    ("runs", "what is kept", ["run record"], "hparams, provenance, metrics, checkpoints"),
+    ("figures", "what is drawn", ["figure + table"], "SVG and CSV beside the script"),
+    ("notebook", "what is read", ["page"], "HTML, LaTeX, text"),
 ]
 
 STYLE = """
@@ -38,10 +39,10 @@ def draw_box(x, y, width, text):
     )
 
 
-def draw_band(top, name, note, words):
+def draw_band(top, name, note, words, content):
     """A package's band, its boxes and the arrows between them; also where the boxes are."""
     left = MARGIN + LABEL_WIDTH
-    width = (WIDTH - MARGIN - left - BOX_GAP * len(words)) / max(len(words), 3)
+    width = (WIDTH - MARGIN - left - BOX_GAP * len(words)) / max(len(words), 4)
     y = top + (BAND_HEIGHT - BOX_HEIGHT) / 2
     xs = [left + i * (width + BOX_GAP) for i in range(len(words))]
     parts = [
@@ -57,6 +58,9 @@ def draw_band(top, name, note, words):
         f' d="M {x + width + 2:.0f} {middle:.0f} h {BOX_GAP - 7}"/>'
         for x in xs[:-1]
     ]
+    if content:
+        x = xs[-1] + width + BOX_GAP / 2
+        parts.append(f'<text class="flow-note" x="{x:.0f}" y="{middle + 4:.0f}">{content}</text>')
     return parts, (xs[0] + width / 2, y), (xs[-1] + width / 2, y + BOX_HEIGHT)
 
 
@@ -64,9 +68,9 @@ def draw_dataflow():
     """The whole picture as SVG; its colours are those of the page around it."""
     height = 2 * MARGIN + len(BANDS) * BAND_HEIGHT + (len(BANDS) - 1) * BAND_GAP
     parts, end = [], None
-    for i, (name, note, words) in enumerate(BANDS):
+    for i, (name, note, words, content) in enumerate(BANDS):
         top = MARGIN + i * (BAND_HEIGHT + BAND_GAP)
-        band, begin, next_end = draw_band(top, name, note, words)
+        band, begin, next_end = draw_band(top, name, note, words, content)
         parts += band
         if end is not None:
             between = top - BAND_GAP / 2
@@ -75,7 +79,7 @@ def draw_dataflow():
                 f' {end[1] + 2:.0f} V {between:.0f} H {begin[0]:.0f} V {begin[1] - 6:.0f}"/>'
             )
         end = next_end
-    words = ", ".join(f"{name}: {' to '.join(words)}" for name, _, words in BANDS)
+    words = ", ".join(f"{name}: {' to '.join(words)}" for name, _, words, _ in BANDS)
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'

@@ -34,6 +34,8 @@
     DataTable.type(`as-written-${name}`, {
       detect: () => false,
       order: { asc: (a, b) => compare(a, b, 1), desc: (a, b) => compare(a, b, -1) },
+      // DataTables strips what is typed of its diacritics: ü is found as u, and as itself.
+      search: (html) => DataTable.util.diacritics(readText(html), true),
     });
   }
 

@@ -1,0 +1,146 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--force-prefers-reduced-motion",
+]
+TABLE = (
+    "id,number,ratio,text\n"
+    '001,10,2.0x,"a, ""b"""\n'
+    "002,9,10x,<script>window.hacked = 1</script>\n"
+    "003,1e5,1.5x,<img src=x onerror='window.hacked = 2'>\n"
+    "004,NaN,,needle — ü\n"
+    "005,-3,0.5x, spaces \n"
+)
+LONG = "row,a rather long name of a column,x,y,z,u,v,w\n" + "".join(
+    f"{i},the quick brown fox jumps over the lazy dog,{i * 1.25},{i},{i},{i},{i},{i}\n"
+    for i in range(120)
+)
+PAGE = r"""
+Tables
+======
+
+Mathematics $35^3 = 42,875$.
+
+.. math:: a + b + c + d + e + f + g + h + i + j + k + l + m + n + o + p + q + r = s + t + u
+   :label: long
+
+.. datatable:: table.csv
+
+   The *caption*.
+
+.. datatable:: long.csv
+"""
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory):
+    """The repository's configuration and guide, with a page of two tables, as HTML files."""
+    source = tmp_path_factory.mktemp("browser") / "note book"  # a space, as people have them
+    source.mkdir()
+    shutil.copy(ROOT / "conf.py", source)
+    shutil.copytree(ROOT / "docs", source / "docs", ignore=shutil.ignore_patterns("api"))
+    (source / "docs/api").mkdir()
+    (source / "docs/api/index.rst").write_text("Reference\n=========\n", "utf-8")
+    shutil.rmtree(source / "docs/notebook")
+    (source / "docs/notebook").mkdir()
+    (source / "docs/notebook/tables.rst").write_text(PAGE, "utf-8")
+    (source / "docs/notebook/table.csv").write_text(TABLE, "utf-8")
+    (source / "docs/notebook/long.csv").write_text(LONG, "utf-8")
+    command = [sys.executable, "-m", "sphinx", "-M", "html", ".", "_build", "-q", "-W"]
+    result = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return source / "_build/html"
+
+
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory, downloads):
+    missing = [x for x in ("chromium", "chromedriver") if shutil.which(x) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium, pages):
+    """A browser that has opened the page of tables from file://, wide and light."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    set_width(chromium, 1400)
+    set_scheme(chromium, "light")
+    chromium.get_log("browser")
+    chromium.get_log("performance")
+    chromium.get((pages / "docs/notebook/tables.html").as_uri())
+    WebDriverWait(chromium, 10).until(
+        lambda x: len(x.find_elements("css selector", ".datatable-ready")) == 2
+    )
+    return chromium
+
+
+def set_width(driver, width):
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+
+
+def set_scheme(driver, scheme):
+    driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+
+
+@pytest.fixture
+def resize(chromium):
+    return lambda width: set_width(chromium, width)
+
+
+@pytest.fixture
+def prefer(chromium):
+    return lambda scheme: set_scheme(chromium, scheme)
+
+
+@pytest.fixture
+def read_requests(chromium):
+    """The addresses that the page has asked for since it was opened."""
+
+    def read():
+        messages = [json.loads(x["message"])["message"] for x in chromium.get_log("performance")]
+        return [
+            x["params"]["request"]["url"]
+            for x in messages
+            if x["method"] == "Network.requestWillBeSent"
+        ]
+
+    return read
