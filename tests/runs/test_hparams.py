@@ -34,6 +34,7 @@ shared:
     latent: 1x0e
   optim:
     learning_rate: 1e-3
+  loss:
   train:
     epochs: 3
     steps_per_epoch: 4
@@ -45,7 +46,7 @@ runs:
         - 8x0e
     loss:
       beta: 4
-      reduction: mean
+      reduction:  mean
   empty_section:
     data:
     seed: +8
@@ -187,6 +188,13 @@ def test_find_differences(hparams_nt):
                           "loss.reduction": "sum", "loss.beta": 1.0},
     }
     assert find_differences({}) == {}
+
+
+def test_hparams_of_python_are_stripped_like_those_of_a_file(hparams_nt):
+    hparams_nt.write_text(FILE)
+    values = load_hparams(hparams_nt)["plain"].model_dump()
+    values["data"]["source"] = " a b "
+    assert Hparams(**values).data.source == "a b"
 
 
 def test_hparams_are_frozen(hparams_nt):
