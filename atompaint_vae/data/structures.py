@@ -189,11 +189,11 @@ def _parse_first_model(path: Path) -> tuple[np.ndarray, gemmi.FlatStructure]:
             raise StructureError(f"{path}: no atoms")
         while len(parsed) > 1:
             del parsed[1]
-        # A flat structure holds names of up to 7 letters; those of chains may be longer.
+        # A flat structure holds names of up to 7 letters; a chain's two names may be longer.
         names = [chain.name for chain in parsed[0]]
         for index, chain in enumerate(parsed[0]):
             chain.name = str(index)
-            for residue in chain if len(names[index]) > 7 else ():
+            for residue in chain:
                 residue.subchain = ""
         flat = gemmi.FlatStructure(parsed)
     except (RuntimeError, ValueError, IndexError) as error:
