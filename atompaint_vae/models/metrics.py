@@ -1,4 +1,4 @@
-"""How good reconstructions are, and how much of the latent is used, over many crops.
+"""How good a model is on held-out crops, and how much of its latent it uses.
 
 Letters: b batch, c channels, n irrep copies, x y z voxels.
 """
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .loss import Loss
 from .posterior import Posterior
 
 ACTIVE_VARIANCE = 0.01
@@ -26,14 +27,15 @@ def calc_r2(
 
 
 @dataclass
-class ReconstructionMetrics:
-    """Running sums, in float64, from which R² follows for all crops together.
+class HeldOutMetrics:
+    """Running sums, in float64, from which the metrics of all crops together follow.
 
     channel_names: of the images
     """
 
     channel_names: tuple[str, ...]
-    num_voxels: float = 0.0
+    num_images: int = 0
+    num_voxels: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
 
     def update(
@@ -41,7 +43,14 @@ class ReconstructionMetrics:
         image: Float[Tensor, "b c x y z"],
         reconstruction: Float[Tensor, "b c x y z"],
         posterior: Posterior,
+        loss: Loss,
     ):
+        """Count a batch in.
+
+        reconstruction: from the posterior's mean
+        loss:           of the batch, with a latent drawn from the posterior
+        """
+        self.num_images += len(image)
         self.num_voxels += image[:, 0].numel()
         self._add("image", image)
         self._add("image_square", image.square())
@@ -49,14 +58,18 @@ class ReconstructionMetrics:
         self._add("latent", posterior.mean)
         self._add("latent_square", posterior.mean.square())
         self._add("latent_voxels", torch.ones_like(posterior.mean[:, :1]))
+        self._add_total("loss", len(image) * torch.stack(loss).double())
 
     def _add(self, name: str, values: Float[Tensor, "b c x y z"]):
-        total = values.double().sum(dim=(0, 2, 3, 4))
+        self._add_total(name, values.double().sum(dim=(0, 2, 3, 4)))
+
+    def _add_total(self, name: str, total: Tensor):
         self.sums[name] = self.sums[name] + total if name in self.sums else total
 
     def calc(self) -> dict[str, float]:
         """The metrics of everything that was seen.
 
+        loss, data_loss, prior_loss: averages over images
         r2:           1 − Σ error² / Σ (image − mean of its channel)²
         r2_zero:      1 − Σ error² / Σ image²
         r2_<channel>: r2 of one channel alone; NaN where it is empty
@@ -67,7 +80,11 @@ class ReconstructionMetrics:
         latent_mean = self.sums["latent"] / self.sums["latent_voxels"]
         latent_var = self.sums["latent_square"] / self.sums["latent_voxels"] - latent_mean.square()
         of_channel = torch.where(variation > 0, 1 - error / variation, torch.nan)
+        loss, data_loss, prior_loss = (self.sums["loss"] / self.num_images).tolist()
         return {
+            "loss": loss,
+            "data_loss": data_loss,
+            "prior_loss": prior_loss,
             "r2": (1 - error.sum() / variation.sum()).item(),
             "r2_zero": (1 - error.sum() / self.sums["image_square"].sum()).item(),
             "active_units": int((latent_var > ACTIVE_VARIANCE).sum()),

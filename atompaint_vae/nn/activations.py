@@ -1,4 +1,5 @@
-"""Equivariant nonlinearities: pointwise on a grid for Fourier and quotient fields, gates for irreps.
+"""Equivariant nonlinearities: pointwise on a grid for Fourier and quotient fields, gates for
+irreps.
 
 Each takes the image and, if a normalisation comes before it, that one's scale and shift (see
 `IrrepsNorm.calc_affine`), so that the normalised image is never stored.

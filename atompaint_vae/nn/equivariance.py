@@ -61,6 +61,6 @@ def _permutes_voxels(rotation: Float64[Tensor, "3 3"]) -> bool:
 
 
 def _make_sphere_mask(image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "x y z"]:
-    axes = [torch.linspace(-1, 1, n, dtype=image.dtype, device=image.device) for n in image.shape[2:]]
+    axes = [torch.linspace(-1, 1, num_voxels).to(image) for num_voxels in image.shape[2:]]
     x, y, z = torch.meshgrid(*axes, indexing="ij")
     return (x * x + y * y + z * z <= 1).to(image)

@@ -22,7 +22,9 @@ MAX_FREQUENCY = 3
 
 FORMS = "'4xfourier2', '4xquotient1', '8x0e+4x1e', or a mixture joined by '+'"
 
-_TERM = re.compile(r"(?P<multiplicity>\d+)x(?:(?P<kind>fourier|quotient)(?P<frequency>\d)|(?P<l>\d)e)")
+_TERM = re.compile(
+    r"(?P<multiplicity>\d+)x(?:(?P<kind>fourier|quotient)(?P<frequency>\d)|(?P<l>\d)e)"
+)
 
 
 @dataclass(frozen=True)

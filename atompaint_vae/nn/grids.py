@@ -27,7 +27,8 @@ def load_grid(name: str) -> Float64[Tensor, "g 3 3"]:
     """Rotation matrices of a grid on SO(3).
 
     Each grid is a union of left cosets of the octahedral group, placed so as to lower the aliasing
-    of pointwise nonlinearities; turning a grid by 90° about an axis of the cube permutes its points.
+    of pointwise nonlinearities; turning a grid by 90° about an axis of the cube permutes its
+    points.
 
     raises: ValueError if there is no grid of that name
     """
@@ -49,7 +50,8 @@ def calc_synthesis(term: Term, grid: Float64[Tensor, "g 3 3"]) -> Float64[Tensor
 
     Rows are scaled so that independent coefficients of unit variance give values of unit variance.
 
-    raises: ValueError if the term holds plain irreps, or the grid has too few points for the frequency
+    raises: ValueError if the term holds plain irreps, or the grid has too few points for its
+            frequency
     """
     degrees = range(term.frequency + 1)
     match term.kind:

@@ -12,9 +12,9 @@ Options:
     --steps N     How long it goes on. [default: 3000]
 
 The points R_i are placed to make their sum a good integral over SO(3), in the sense of a design:
-the energy is Σ_l (2l+1) |Σ_ij χ_l(R_iᵀ R_j)| / N² over 1 <= l <= 8 with weights falling as 1/l², χ_l
-being the character.  A pointwise function of a field of frequency L has harmonics above L, and a
-grid with low energy folds less of them back.
+the energy is Σ_l (2l+1)/l² Σ_ij χ_l(R_iᵀ R_j) / N² over 1 <= l <= 8, χ_l being the character.  A
+pointwise function of a field of frequency L has harmonics above L, and a grid with low energy
+folds less of them back.
 
 source: the t-design potential of Delsarte, Goethals and Seidel 1977, on SO(3)
 """
@@ -78,9 +78,7 @@ def main():
 
     arguments = docopt.docopt(__doc__)
     num_cosets = int(arguments["<num_cosets>"])
-    grid = optimise_grid(
-        num_cosets, seed=int(arguments["--seed"]), steps=int(arguments["--steps"])
-    )
+    grid = optimise_grid(num_cosets, seed=int(arguments["--seed"]), steps=int(arguments["--steps"]))
     np.savez_compressed(arguments["<npz>"], **{f"octahedral_{24 * num_cosets}": grid.numpy()})
     print(f"{arguments['<npz>']}: {len(grid)} points, energy {calc_energy(grid):.3g}")
 

@@ -11,7 +11,7 @@ def choose_padding(size: int) -> int:
     raises: ValueError if the side is even or below 3
     """
     if size % 2 == 0 or size < 3:
-        raise ValueError(f"can't halve an image of {size} voxels a side: expected an odd number >= 3")
+        raise ValueError(f"can't halve an image of {size} voxels a side: expected odd, >= 3")
     return 0 if (size - 1) // 2 % 2 == 1 else 1
 
 

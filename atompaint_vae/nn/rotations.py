@@ -40,16 +40,11 @@ def calc_wigner(l: int, rotations: Float64[Tensor, "r 3 3"]) -> Float64[Tensor, 
     return (torch.linalg.pinv(before) @ after).mT
 
 
-def calc_representation(
-    irreps: Irreps, rotation: Float64[Tensor, "3 3"]
-) -> Float64[Tensor, "c c"]:
+def calc_representation(irreps: Irreps, rotation: Float64[Tensor, "3 3"]) -> Float64[Tensor, "c c"]:
     """The matrix by which a rotation acts on the channels of a feature vector."""
-    blocks = [
-        calc_wigner(irrep.l, rotation[None])[0]
-        for multiplicity, irrep in irreps
-        for _ in range(multiplicity)
-    ]
-    return torch.block_diag(*blocks)
+    wigner = {l: calc_wigner(l, rotation[None])[0] for l in {irrep.l for _, irrep in irreps}}
+    copies = [wigner[irrep.l] for multiplicity, irrep in irreps for _ in range(multiplicity)]
+    return torch.block_diag(*copies)
 
 
 def rotate_channels(

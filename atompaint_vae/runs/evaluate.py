@@ -1,0 +1,68 @@
+"""Test a trained run on held-out structures, and keep some of its reconstructions."""
+
+import io
+
+import lightning as L
+import numpy as np
+import torch
+
+from ..data.dataset import collate_crops
+from ..models.metrics import calc_r2
+from .feed import CropFeed
+from .metrics import append_metrics
+from .module import VAEModule
+from .record import RunPaths, write_atomic
+
+STORED_STEP = 1 / 128
+"""Reconstructions are rounded to this fraction of a voxel, so that they pack well."""
+
+
+def write_test_results(trainer: L.Trainer, module: VAEModule, feed: CropFeed, paths: RunPaths):
+    """Write test.csv and reconstructions.npz, with the weights of the best validation."""
+    checkpoint = torch.load(paths.best, map_location="cpu", weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    trainer.test(module, feed, verbose=False)
+    paths.test_metrics.unlink(missing_ok=True)
+    row = {"step": checkpoint["global_step"], **module.held_out_metrics}
+    append_metrics(paths.test_metrics, row)
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **make_reconstructions(module, feed))
+    write_atomic(paths.reconstructions, buffer.getvalue())
+
+
+def make_reconstructions(module: VAEModule, feed: CropFeed) -> dict[str, np.ndarray]:
+    """The worst, the median and the best reconstruction of the test crops, by R².
+
+    returns: rank [3], sample_index [3], r2 [3], structure [3], image and reconstruction
+             [3, C, X, Y, Z], and for each k the atoms of the crop, coords_A_k [n, 3] and
+             channels_k [n]
+    """
+    dataset = feed.datasets["test"]
+    model = module.model.eval()
+    samples = [dataset[index] for index in range(len(dataset))]
+    r2 = []
+    with torch.no_grad():
+        for sample in samples:
+            image = dataset.make_images(collate_crops([sample]).to(module.device))
+            r2.append(calc_r2(image, model(image)).item())
+        by_r2 = np.argsort(r2)
+        chosen = [by_r2[0], by_r2[len(by_r2) // 2], by_r2[-1]]
+        batch = collate_crops([samples[i] for i in chosen]).to(module.device)
+        images = dataset.make_images(batch)
+        reconstructions = model(images)
+
+    def pack(images):
+        return ((images / STORED_STEP).round() * STORED_STEP).cpu().numpy().astype(np.float16)
+
+    crops = [samples[i][1] for i in chosen]
+    return {
+        "rank": np.array(["worst", "median", "best"]),
+        "sample_index": np.array(chosen),
+        "r2": np.array([r2[i] for i in chosen], dtype=np.float32),
+        "structure": np.array([crop.structure for crop in crops]),
+        "image": pack(images),
+        "reconstruction": pack(reconstructions),
+        **{f"coords_A_{k}": crop.coords_A for k, crop in enumerate(crops)},
+        **{f"channels_{k}": crop.channels.astype(np.uint8) for k, crop in enumerate(crops)},
+    }

@@ -1,0 +1,80 @@
+"""Crops for training: the loaders of one run."""
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from ..data.dataset import CropDataset, EpochSampler, calc_image_std, collate_crops, load_split
+from .hparams import Hparams
+
+NUM_STD_IMAGES = 64
+
+SEED_OF_SPLIT = {"train": 0, "validation": 1, "test": 2}
+"""Held-out crops don't change with the run's seed, so that runs of several seeds are comparable."""
+
+
+def make_dataset(hparams: Hparams, split: str) -> CropDataset:
+    """The crops of one split.
+
+    raises: ValueError if the source has no such split
+    """
+    num_samples = {
+        "train": hparams.train.steps_per_epoch * hparams.optim.batch_size,
+        "validation": hparams.train.num_val_crops,
+        "test": hparams.train.num_test_crops,
+    }[split]
+    return CropDataset(
+        load_split(hparams.data.source, split),
+        num_samples=num_samples,
+        seed=hparams.seed if split == "train" else SEED_OF_SPLIT[split],
+        size_voxels=hparams.data.size_voxels,
+        resolution_A=hparams.data.resolution_A,
+        radius_A=hparams.data.radius_A,
+        min_density_atoms_nm3=hparams.data.min_density_atoms_nm3,
+    )
+
+
+class CropFeed(L.LightningDataModule):
+    """Loaders of the training and the held-out crops.
+
+    The n-th training step sees the same crops however often training was interrupted: a sample is
+    a function of its number, and the sampler starts at the trainer's step.
+    """
+
+    def __init__(self, hparams: Hparams, *, num_workers: int = 1):
+        super().__init__()
+        self.batch_size = hparams.optim.batch_size
+        self.steps_per_epoch = hparams.train.steps_per_epoch
+        self.num_workers = num_workers
+        self.datasets = {split: make_dataset(hparams, split) for split in SEED_OF_SPLIT}
+
+    def calc_image_std(self) -> float:
+        return calc_image_std(self.datasets["train"], NUM_STD_IMAGES)
+
+    def train_dataloader(self) -> DataLoader:
+        dataset = self.datasets["train"]
+        sampler = EpochSampler(
+            len(dataset),
+            batch_size=self.batch_size // self.trainer.world_size,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        sampler.resume_at(
+            self.trainer.current_epoch, self.trainer.global_step % self.steps_per_epoch
+        )
+        return self._make_loader(dataset, sampler)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._make_loader(self.datasets["validation"])
+
+    def test_dataloader(self) -> DataLoader:
+        return self._make_loader(self.datasets["test"])
+
+    def _make_loader(self, dataset: CropDataset, sampler: EpochSampler | None = None) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            collate_fn=collate_crops,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )

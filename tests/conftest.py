@@ -1,0 +1,9 @@
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _use_one_thread():
+    """Small tensors: threads would wait for each other more than they compute."""
+    import torch
+
+    torch.set_num_threads(1)
