@@ -6,7 +6,7 @@ import atompaint_vae
 
 project = "AtomPaint VAE"
 author = "the AtomPaint VAE authors"
-copyright = f"2024, {author}"
+copyright = author
 release = version = atompaint_vae.__version__
 
 extensions = ["sphinx.ext.autodoc", "atompaint_vae.notebook"]

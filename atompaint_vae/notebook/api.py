@@ -124,7 +124,9 @@ def _escape_loose(text: str) -> str:
 
 def process_docstring(app, what, name, obj, options, lines):
     if name.split(".")[0] == "atompaint_vae":
-        lines[:] = format_docstring(lines)
+        # What a NamedTuple says of its fields says nothing.
+        is_dull = bool(lines) and lines[0].startswith("Alias for field number")
+        lines[:] = [] if is_dull else format_docstring(lines)
 
 
 def setup_component(app):

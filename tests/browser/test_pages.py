@@ -221,3 +221,14 @@ def test_plain_table_without_javascript(browser, pages):
         assert "needle — ü" in table.text
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("width", [1400, 360])
+def test_equation_and_its_number_stand_apart(browser, resize, width):
+    resize(width)
+    formula, number = browser.execute_script(
+        "return ['.math-body', '.eqno'].map("
+        "(x) => document.querySelector('div.math ' + x).getBoundingClientRect().toJSON())"
+    )
+    assert formula["right"] <= number["left"]
+    assert number["right"] <= width
