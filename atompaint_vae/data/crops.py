@@ -3,8 +3,8 @@
 Crop i is a pure function of (structures, seed, i). A generator seeded by (seed, i) chooses:
 
 structure  with probability proportional to the root of its number of atoms. In proportion to the
-           atoms themselves one ribosome would be much of the training; with equal chances its
-           crops would be as rare as those of a peptide.
+           atoms themselves one ribosome would be a third of the starter set's training, and so
+           it is a tenth; with equal chances its crops would be as rare as a peptide's.
 centre     a random atom, displaced by 2 Å (standard deviation, each axis): more than a bond, so
            that the middle voxel isn't always filled. Accepted where the sphere inscribed in the
            cube holds enough atoms per nm³, so that images are filled with structure rather than
@@ -25,7 +25,7 @@ from atompaint_vae.data.voxelize import find_channels
 STRUCTURE_WEIGHT_POWER = 0.5
 CENTRE_JITTER_A = 2.0
 MAX_PROPOSALS = 20
-# Cells of the grid in which atoms are looked up; found by timing crops of 21 to 35 Å.
+# Cells of the grid in which atoms are looked up; crops of 21 to 35 Å take as long with 5 to 20 Å.
 CELL_A = 10.0
 
 
@@ -81,7 +81,8 @@ class CropSampler:
     atoms:       columns structure, element, x, y, z [Å]
     length_A:    side of the cube
     radius_A:    radius of the atoms: those that reach into the cube from outside are kept
-    min_density_atoms_nm3: of the inscribed sphere, without hydrogen
+    min_density_atoms_nm3: of the inscribed sphere, without hydrogen; of the starter set, 25 is
+                 found nowhere in 6 % of the crops of 35 Å, and everywhere in those of 21 Å
     raises:      ValueError for a table without atoms, or with coordinates that aren't finite
     """
 

@@ -89,7 +89,7 @@ class CropDataset(Dataset):
         size_voxels: int = 35,
         resolution_A: float = 1.0,
         radius_A: float = 0.75,
-        min_density_atoms_nm3: float = 30.0,
+        min_density_atoms_nm3: float = 25.0,
     ):
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, not {num_samples}")

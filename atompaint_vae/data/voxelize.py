@@ -155,7 +155,7 @@ def _calc_half_wedge(
     """Volume of the ball where x > a, y > b, z > 0."""
     a, b, r = a[:, :, None], b[:, None, :], r[:, :, None]
     height2 = r**2 - a**2 - b**2
-    # The floor keeps the root's gradient finite where the planes meet outside the ball.
+    # The floor keeps the root's gradient finite where the planes meet on the sphere.
     height = height2.clamp(min=1e-12).sqrt()
     volume = (
         r**3 / 3 * torch.atan2(r * height, a * b)

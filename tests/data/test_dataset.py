@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from atompaint_vae.data import dataset as dataset_module
 from atompaint_vae.data.dataset import (
+    SPLITS,
     CropDataset,
     EpochSampler,
     calc_image_std,
@@ -221,3 +222,17 @@ def test_a_missing_table_of_splits_is_named(source):
     source.with_name("structures.csv").unlink()
     with pytest.raises(ValueError, match=r"structures\.csv: no such file; it says the split of"):
         load_split(source, "train")
+
+
+def test_the_starter_set_has_crops_in_every_split():
+    structures = {}
+    for split in SPLITS:
+        atoms = load_split("starter", split)
+        structures[split] = set(atoms["structure"].cat.categories)
+        dataset = CropDataset(atoms, num_samples=1, seed=0)
+        _, crop = dataset[0]
+        # Between a lone peptide's and a closely packed nucleosome's.
+        assert 100 < len(crop.coords_A) < 3000
+        assert 0.02 < calc_image_std(dataset, 4) < 0.1
+    assert "6ZU5" in structures["train"]
+    assert sum(map(len, structures.values())) == len(set.union(*structures.values())) == 85

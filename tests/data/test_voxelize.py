@@ -238,6 +238,15 @@ def test_the_gradient_is_that_of_finite_differences(radius_A):
     assert coords_A.grad.abs().max() > 0.1
 
 
+@pytest.mark.parametrize("radius_A", [0.5, 2.0])
+def test_the_gradient_is_finite_where_a_ball_only_touches_a_face(radius_A):
+    coords_A = torch.tensor([[0.2, 0.5, -0.5]], requires_grad=True)
+    image = make_image(coords_A, radius_A=torch.tensor([radius_A]))
+    image[0, 5:].square().sum().backward()
+    assert coords_A.grad.isfinite().all()
+    assert coords_A.grad[0, 0] > 0
+
+
 def test_a_table_made_in_inference_mode_still_serves_training():
     with torch.inference_mode():
         make_image(torch.zeros(1, 3), radius_A=0.7123)
