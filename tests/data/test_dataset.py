@@ -131,9 +131,12 @@ def test_a_crop_without_atoms_makes_an_empty_image():
     # Less than one atom fits: many crops catch none.
     dataset = make_dataset(make_atoms(2), size_voxels=1, resolution_A=0.1, radius_A=0.05)
     samples = [dataset[i] for i in range(4)]
-    assert any(len(crop.coords_A) == 0 for _, crop in samples)
+    assert len(samples[0][1].coords_A) == 0
     images = dataset.make_images(collate_crops(samples))
     assert images.shape == (4, 6, 1, 1, 1)
+    # Crops after the empty one must still go to their own images.
+    batch = collate_crops([samples[0], make_dataset()[5], samples[0]])
+    assert batch.image_index.unique().tolist() == [1]
     with pytest.raises(ValueError, match=r"^4 images without an atom: can't be scaled to unit var"):
         calc_image_std(dataset, 4)
 
@@ -186,10 +189,17 @@ def source(tmp_path, monkeypatch):
 
 
 def test_a_split_holds_its_structures(source):
-    # 1E10 is a number to whom reads carelessly.
     atoms = load_split(source, "train")
     assert list(atoms["structure"].cat.categories) == ["1ABC", "1E10"]
     assert len(atoms) == 600
+
+
+def test_ids_that_look_like_numbers_are_ids(source, monkeypatch):
+    monkeypatch.setattr(
+        dataset_module, "load_atoms", lambda path: make_atoms(structures=("1E10", "4E05"))
+    )
+    source.with_name("structures.csv").write_text("pdb_id,split\n1E10,train\n4E05,train\n")
+    assert len(load_split(source, "train")) == 600
 
 
 def test_structures_of_other_splits_leave_no_trace(source):
