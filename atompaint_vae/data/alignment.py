@@ -123,11 +123,10 @@ def _align_locally(query: np.ndarray, profile: np.ndarray, scoring: Scoring):
         np.maximum(gaps_down, ends[:, 1:] - gap_open, out=gaps_down)
         gaps_down -= gap_extend
         row = np.maximum(ends[:, :-1] + profile[letter], gaps_down)
-        row *= row >= SCORE  # an alignment of no score begins anew
         # The best gap along the target, from any column to its left: one running maximum.
         gaps_along = np.maximum.accumulate(row + ramp, axis=1)
         np.maximum(row[:, 1:], gaps_along[:, :-1] - (ramp[1:] + gap_open), out=row[:, 1:])
-        row *= row >= SCORE
+        row *= row >= SCORE  # an alignment of no score begins anew
         ends[:, 1:] = row
         np.maximum(best, row, out=best)
     best = best.max(axis=1)

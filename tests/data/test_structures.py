@@ -177,6 +177,7 @@ def test_a_table_written_and_loaded_is_the_same(tmp_path):
     (tmp_path / "a.cif").write_text(MMCIF)
     atoms = concatenate_atoms([one, read_structure(tmp_path / "a.cif")])
     assert atoms.structure.tolist() == ["b"] * 4 + ["a"] * 3
+    assert atoms.structure.cat.categories.tolist() == ["a", "b"]
     write_atoms(atoms, tmp_path / "atoms.parquet")
     pd.testing.assert_frame_equal(load_atoms(tmp_path / "atoms.parquet"), atoms)
     # Whoever has no gemmi at hand gets the same numbers.
