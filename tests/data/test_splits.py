@@ -71,10 +71,22 @@ def test_a_domain_or_a_peptide_in_common_is_enough():
     assert not is_alike(first, first[50:56])  # 6 residues say nothing
 
 
+def test_remote_relatives_are_alike_at_any_identity():
+    rng = np.random.default_rng(8)
+    # Nothing but conservative substitutions, as between proteins of one fold and far-off species.
+    sequence = "".join(rng.choice(list("IVKRDEFY"), 120))
+    (pair,) = compare_sequences(
+        [sequence, sequence.translate(str.maketrans("IVKRDEFY", "VIRKEDYF"))], "protein"
+    ).itertuples()
+    assert pair.identity < 0.05
+    assert pair.is_alike
+    assert pair.is_related
+
+
 def test_nucleic_acids_are_alike_only_if_nearly_whole_and_nearly_equal():
     rng = np.random.default_rng(3)
     strand = "".join(rng.choice(list("ACGT"), 40))
-    assert is_alike(strand, strand.replace("T", "U"), "nucleic")
+    assert is_alike("TTGTTTCTTTATTTGTTTTC", "UUGUUUCUUUAUUUGUUUUC", "nucleic")
     assert is_alike(strand, strand[3:38], "nucleic")
     assert not is_alike(strand, strand[:20] + "".join(rng.choice(list("ACGT"), 20)), "nucleic")
     assert not is_alike(strand, "".join(rng.choice(list("ACGT"), 40)), "nucleic")
@@ -145,8 +157,11 @@ def test_a_large_family_is_kept_out_of_small_splits():
 
 @pytest.mark.parametrize("sizes", [(5, 5, 5), (9, 5, 1), (100, 90, 80, 1), (7,) * 12])
 def test_no_split_is_empty_if_there_are_three_groups(sizes):
-    found = assign_splits(make_groups({f"{i:02d}": size for i, size in enumerate(sizes)}))
+    groups = make_groups({f"{i:02d}": size for i, size in enumerate(sizes)})
+    found = assign_splits(groups)
     assert set(found) == {"train", "validation", "test"}
+    # Even groups of the same size do not depend on the order that they come in.
+    assert assign_splits(groups[::-1])[found.index].equals(found)
 
 
 def test_too_few_groups_are_refused():
