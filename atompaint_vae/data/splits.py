@@ -181,7 +181,7 @@ def assign_splits(chains: pd.DataFrame, fractions: dict[str, float] = SPLIT_FRAC
     group_of = chains.group.groupby(chains.structure.astype(str), sort=False).first()
     is_nucleic = chains.kind == "nucleic"
     groups = pd.DataFrame({
-        "num_atoms": chains.num_atoms.groupby(chains.group, sort=False).sum(),
+        "num_atoms": chains.num_atoms.groupby(chains.group).sum(),
         "num_nucleic": chains.num_atoms.where(is_nucleic, 0).groupby(chains.group).sum(),
     })  # fmt: skip
     if len(groups) < len(fractions):
@@ -199,8 +199,8 @@ def assign_splits(chains: pd.DataFrame, fractions: dict[str, float] = SPLIT_FRAC
         split_of_group[group] = name
         atoms[name] += groups.num_atoms[group]
 
-    # The index breaks ties, so that the order of the structures is of no account.
-    groups = groups.sort_index()
+    # Groups are in the order of their names, which break ties: that of the structures is of no
+    # account.
     by_size = groups.sort_values("num_atoms", ascending=False, kind="stable")
     assign(by_size.index[0], names[0])
     rest = by_size.iloc[1:]

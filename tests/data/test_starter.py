@@ -201,6 +201,16 @@ def test_what_pip_says_is_passed_on_in_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
 
 
+def test_of_all_that_pip_says_the_error_counts(tmp_path, monkeypatch):
+    said = "Collecting toy\nERROR: Failed to build toy\nhint: see above for the output\n"
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1, stderr=said)
+    )
+    problem = "^toy==1: pip could not download the wheel: ERROR: Failed to build toy$"
+    with pytest.raises(SourceError, match=problem):
+        fetch_archive("toy==1", "wheel", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
