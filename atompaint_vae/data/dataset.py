@@ -40,6 +40,13 @@ class CropBatch(NamedTuple):
     sample_index: Int64[Tensor, "b"]
 
 
+def find_atoms_path(source: str | Path) -> Path:
+    """The Parquet file of atoms that a source names; "starter" is the bundled one."""
+    if source == STARTER:
+        return Path(str(files("atompaint_vae.data"))) / "starter" / "atoms.parquet"
+    return Path(source)
+
+
 def load_split(source: str | Path, split: str) -> pd.DataFrame:
     """Atoms of the structures of one split.
 
@@ -50,10 +57,7 @@ def load_split(source: str | Path, split: str) -> pd.DataFrame:
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
-    if source == STARTER:
-        atoms_path = Path(str(files("atompaint_vae.data"))) / "starter" / "atoms.parquet"
-    else:
-        atoms_path = Path(source)
+    atoms_path = find_atoms_path(source)
     splits_path = atoms_path.with_name("structures.csv")
     atoms = load_atoms(atoms_path)
     try:

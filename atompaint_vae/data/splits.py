@@ -30,8 +30,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from atompaint_vae.data.alignment import align_pairs, score_nucleic_acids, score_proteins
 
@@ -252,9 +250,17 @@ def _label_chains(polymers: pd.DataFrame, links: pd.DataFrame) -> pd.Series:
 
 def _connect(size: int, first, second) -> np.ndarray:
     """Numbers [size] of the connected components of a graph's nodes, in the order of the nodes."""
-    first, second = np.asarray(first, dtype=int), np.asarray(second, dtype=int)
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(size, size))
-    return connected_components(graph, directed=False)[1]
+    parents = list(range(size))
+
+    def find_root(node: int) -> int:
+        while parents[node] != node:
+            parents[node] = node = parents[parents[node]]
+        return node
+
+    for a, b in zip(first, second, strict=True):
+        roots = sorted((find_root(int(a)), find_root(int(b))))
+        parents[roots[1]] = roots[0]
+    return pd.factorize(np.array([find_root(node) for node in range(size)], dtype=int))[0]
 
 
 def _name_chains(chains: pd.DataFrame) -> pd.Series:

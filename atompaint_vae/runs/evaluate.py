@@ -5,6 +5,7 @@ import io
 import lightning as L
 import numpy as np
 import torch
+from lightning.fabric.utilities import move_data_to_device
 
 from ..data.dataset import collate_crops
 from ..models.metrics import calc_r2
@@ -44,11 +45,13 @@ def make_reconstructions(module: VAEModule, feed: CropFeed) -> dict[str, np.ndar
     r2 = []
     with torch.no_grad():
         for sample in samples:
-            image = dataset.make_images(collate_crops([sample]).to(module.device))
+            image = dataset.make_images(move_data_to_device(collate_crops([sample]), module.device))
             r2.append(calc_r2(image, model(image)).item())
         by_r2 = np.argsort(r2)
         chosen = [by_r2[0], by_r2[len(by_r2) // 2], by_r2[-1]]
-        batch = collate_crops([samples[i] for i in chosen]).to(module.device)
+        batch = move_data_to_device(
+            collate_crops([samples[i] for i in chosen]), module.device
+        )
         images = dataset.make_images(batch)
         reconstructions = model(images)
 

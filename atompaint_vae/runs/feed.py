@@ -58,9 +58,10 @@ class CropFeed(L.LightningDataModule):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
-        sampler.resume_at(
-            self.trainer.current_epoch, self.trainer.global_step % self.steps_per_epoch
-        )
+        # Lightning starts to iterate before it tells the sampler which epoch it is.
+        epoch, step = divmod(self.trainer.global_step, self.steps_per_epoch)
+        sampler.set_epoch(epoch)
+        sampler.resume_at(epoch, step)
         return self._make_loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader:

@@ -104,6 +104,7 @@ class ModelHparams(TextModel):
     convs_per_layer: Int = Field(1, ge=1, description="Convolutions at each resolution.")
     grid: Literal[
         "octahedral_48", "octahedral_72", "octahedral_96", "octahedral_120", "octahedral_144",
+        "octahedral_192",
     ] = Field("octahedral_96", description=(
         "Points of SO(3) where the nonlinearity of Fourier fields is applied."))
     nonlinearity: Literal["elu", "relu", "hermite"] = Field("elu", description=(
@@ -117,10 +118,10 @@ class LossHparams(TextModel):
 
 
 class OptimHparams(TextModel):
-    learning_rate: Float = Field(3e-3, gt=0, description="Highest learning rate, after warm-up.")
+    learning_rate: Float = Field(2e-2, gt=0, description="Highest learning rate, after warm-up.")
     warmup_steps: Int = Field(50, ge=0, description=(
         "Steps over which the learning rate rises from zero."))
-    gradient_clip: Float = Field(1.0, ge=0, description=(
+    gradient_clip: Float = Field(100.0, ge=0, description=(
         "Largest norm of a step's gradient; 0 doesn't clip."))
     batch_size: Int = Field(4, ge=1, description="Crops of one step, over all devices.")
 

@@ -3,6 +3,7 @@
 Everything that a train.py says to the user is here, so that the scripts themselves stay short.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,6 +22,10 @@ class UserError(Exception):
 
 def main(usage: str, script: str):
     """Run an experiment's train.py; `usage` is its docopt text, `script` its path."""
+    # Threads that wait for each other by spinning are ten times slower when anything else runs;
+    # OpenMP reads this when torch is first imported, which is below.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
     arguments = docopt.docopt(usage)
     expt_dir = Path(script).resolve().parent
     try:

@@ -5,6 +5,7 @@ import logging
 import shlex
 import sys
 import warnings
+from pathlib import Path
 
 import lightning as L
 import torch
@@ -86,7 +87,7 @@ def train_run(
     )
 
     session = make_session(
-        command=shlex.join(sys.argv),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         device=_describe_device(trainer),
         steps_start=_find_step(paths),
         path=paths.run_dir,
@@ -124,7 +125,7 @@ def _make_record(paths: RunPaths, hparams: Hparams, feed: CropFeed) -> RunRecord
 
 def _end(paths, record, exit, trainer, error=None) -> RunRecord:
     best = {}
-    if paths.val_metrics.exists() and len(metrics := load_metrics(paths.val_metrics)):
+    if paths.val_metrics.exists() and (metrics := load_metrics(paths.val_metrics))["r2"].any():
         row = metrics.loc[metrics["r2"].idxmax()]
         best = {"best_step": int(row["step"]), "best_val_r2": float(row["r2"])}
     record = end_session(
@@ -156,5 +157,9 @@ def _quieten():
         # It is: the sampler starts at the step where training stopped.
         ".*your dataloader is not resumable.*",
         ".*Checkpoint directory .* exists and is not empty.*",
+        # Metrics are logged by callbacks, on their own terms.
+        ".*smaller than the logging interval.*",
+        # Lightning's own business with torch.
+        ".*isinstance.treespec, LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+"""Train the runs of hparams.nt that are not finished, one after the other.
+
+What was cut off goes on from its last checkpoint.
+
+Usage:
+    train.py [<run>...] [options]
+
+Arguments:
+    <run>            Train only these runs.
+
+Options:
+    --list           Show each run and how far it is; train nothing.
+    --dry-run        Show what would train: parameters, latent, compression ratio.
+    --max-steps N    Stop each run after N of its steps, as if it were cut off.
+    --device NAME    auto, cpu, cuda or another of Lightning's accelerators. [default: auto]
+    --weights        Train again what is finished, but whose weights are not on this machine:
+                     git keeps the records of runs, not their weights.
+"""
+
+from atompaint_vae.runs.launch import main
+
+if __name__ == "__main__":
+    main(__doc__, __file__)
