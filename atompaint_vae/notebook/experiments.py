@@ -9,12 +9,9 @@ class ExperimentsDirective(TocTree):
     """The notes of all experiments, newest first; nothing where there are none."""
 
     def run(self) -> list[nodes.Node]:
-        # A glob toctree is read again when pages come or go, but warns where it matches nothing.
-        self.env.glob_toctrees.add(self.env.docname)
+        # Read again when pages come or go; a glob of its own would warn where it matches nothing.
         self.options["glob"] = None
         pages = sorted((x for x in self.env.found_docs if x.startswith("expts/")), reverse=True)
-        if not pages:
-            return []
         source, _ = self.get_source_info()
         self.content = StringList([f"/{x}" for x in pages], source=source)
         return super().run()

@@ -1,4 +1,7 @@
-"""SVG figures for LaTeX, which can't include them: converted where a converter is installed."""
+"""SVG figures for LaTeX, which can't include them: converted where a converter is installed.
+
+Sphinx passes a figure that is named with its suffix on to LaTeX, without a warning.
+"""
 
 import hashlib
 import shutil
@@ -20,7 +23,7 @@ CONVERTERS = {
 class ConvertSvg(SphinxPostTransform):
     """A PDF in the place of each SVG, or its name if there is no converter."""
 
-    default_priority = 90  # before Sphinx, at 100, drops the pictures that a builder can't take
+    default_priority = 90  # before Sphinx, at 100, looks at pictures
     formats = ("latex",)
 
     def run(self, **kwargs):

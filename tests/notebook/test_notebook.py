@@ -6,6 +6,7 @@ import pytest
 from docutils.core import publish_doctree
 from sphinx.errors import ExtensionError
 
+from atompaint_vae.notebook import pictures
 from atompaint_vae.notebook.api import find_modules, format_docstring
 from atompaint_vae.notebook.assets import make_classic_script, read_bundle
 
@@ -59,13 +60,26 @@ def test_a_notebook_without_experiments(real_notebook):
     assert "Experiments, newest first" not in (out / "docs/index.html").read_text("utf-8")
 
 
-def test_a_new_experiment_reaches_the_index(real_notebook):
-    real_notebook.write_seed("docs/notebook")
-    real_notebook.build()
-    real_notebook.write("expts/20250101_new/notes.rst", "A new question\n==============\n")
-    warnings, out = real_notebook.build()
+def test_a_new_experiment_reaches_its_list(notebook):
+    notebook.write("index.rst", "Index\n=====\n\n.. experiments::\n")
+    notebook.build()
+    notebook.write("expts/20250101_new/notes.rst", "A new question\n==============\n")
+    warnings, out = notebook.build()
     assert warnings == ""
-    assert "A new question" in (out / "docs/index.html").read_text("utf-8")
+    assert "A new question" in (out / "index.html").read_text("utf-8")
+
+
+def test_svg_is_named_where_no_converter_is_installed(notebook, monkeypatch):
+    monkeypatch.setattr(pictures, "CONVERTERS", {})
+    notebook.write_seed()
+    notebook.write("index.rst", INDEX)
+    warnings, out = notebook.build("latex")
+    assert warnings == ""
+    (path,) = out.glob("*.tex")
+    tex = path.read_text("utf-8")
+    assert "includegraphics" not in tex
+    assert r"20241029\_train\_vae.svg" in tex
+    assert not list(out.glob("*.svg"))
 
 
 def test_svg_becomes_pdf_where_a_converter_is_installed(notebook, tmp_path, monkeypatch):
