@@ -86,8 +86,9 @@ class VAEModule(L.LightningModule):
     ) -> Float[Tensor, "b c x y z"]:
         noise = []
         for index in sample_index.tolist():
-            seed = np.random.SeedSequence((self.run_hparams.seed, index)).generate_state(1, np.uint64)[0]
-            generator = torch.Generator().manual_seed(int(seed))
+            sequence = np.random.SeedSequence(self.run_hparams.seed, spawn_key=(index,))
+            seed = int(sequence.generate_state(1, np.uint64)[0])
+            generator = torch.Generator().manual_seed(seed)
             noise.append(torch.randn(like.shape[1:], generator=generator))
         return torch.stack(noise).to(like)
 

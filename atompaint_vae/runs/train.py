@@ -107,7 +107,7 @@ def train_run(
 
 
 def _make_record(paths: RunPaths, hparams: Hparams, feed: CropFeed) -> RunRecord:
-    """The record of a new run; writes its hyperparameters, and clears what is left of an old one."""
+    """The record of a new run; writes its hyperparameters, clears what is left of an old one."""
     for path in (paths.train_metrics, paths.val_metrics, paths.test_metrics, paths.reconstructions):
         path.unlink(missing_ok=True)
     write_atomic(paths.hparams, dump_hparams(hparams))

@@ -113,9 +113,9 @@ def test_loss_by_hand():
     reconstruction[0] = 2.0  # squared errors: 8 voxels of 4, and none
     zeros = torch.zeros(2, 3, 1, 1, 1)
     posterior = Posterior(zeros + 1, zeros, torch.arange(3))  # ½ µ² each, 3 of them
-    loss = calc_loss(image, reconstruction, posterior, reduction="sum", beta=10)
+    loss = calc_loss(image, reconstruction, posterior, reduction="sum", beta=10.0)
     assert (loss.data, loss.prior, loss.total) == (16, 1.5, 31)
-    loss = calc_loss(image, reconstruction, posterior, reduction="mean", beta=10)
+    loss = calc_loss(image, reconstruction, posterior, reduction="mean", beta=10.0)
     assert (loss.data, loss.prior, loss.total) == (2, 1.5, 17)
 
 
@@ -123,14 +123,14 @@ def test_loss_does_not_depend_on_the_size_of_the_batch():
     torch.manual_seed(0)
     image, reconstruction = torch.rand(4, 6, 3, 3, 3), torch.rand(4, 6, 3, 3, 3)
     posterior = make_posterior(4)
-    whole = calc_loss(image, reconstruction, posterior, reduction="sum", beta=1)
+    whole = calc_loss(image, reconstruction, posterior, reduction="sum", beta=1.0)
     parts = [
         calc_loss(
             image[i : i + 1],
             reconstruction[i : i + 1],
             Posterior(posterior.mean[i : i + 1], posterior.copy_logvar[i : i + 1], torch.arange(2)),
             reduction="sum",
-            beta=1,
+            beta=1.0,
         ).total
         for i in range(4)
     ]
@@ -146,7 +146,7 @@ def test_metrics_over_batches_are_those_of_all_crops():
     metrics = HeldOutMetrics(("A", "B", "empty"))
     for part in (slice(0, 1), slice(1, 6)):
         of_part = Posterior(posterior.mean[part], posterior.copy_logvar[part], torch.arange(2))
-        loss = calc_loss(image[part], reconstruction[part], of_part, reduction="sum", beta=2)
+        loss = calc_loss(image[part], reconstruction[part], of_part, reduction="sum", beta=2.0)
         metrics.update(image[part], reconstruction[part], of_part, loss)
     got = metrics.calc()
 
@@ -158,7 +158,7 @@ def test_metrics_over_batches_are_those_of_all_crops():
     assert got["r2_B"] == pytest.approx(1 - errors[1] / variation[1], rel=1e-5)
     assert got["r2_empty"] != got["r2_empty"]  # NaN
     assert got["active_units"] == 1
-    whole = calc_loss(image, reconstruction, posterior, reduction="sum", beta=2)
+    whole = calc_loss(image, reconstruction, posterior, reduction="sum", beta=2.0)
     assert got["loss"] == pytest.approx(whole.total.item(), rel=1e-5)
     assert got["prior_loss"] == pytest.approx(whole.prior.item(), rel=1e-5)
 

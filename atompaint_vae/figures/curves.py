@@ -1,0 +1,47 @@
+"""Loss curves of an experiment's runs."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from ..runs.experiment import RecordedRun
+from ..runs.metrics import load_metrics
+from .style import RUN_COLOURS, make_figure
+
+
+def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
+    """Data loss, prior loss, R² and active units against epochs.
+
+    Thin lines are single training batches; thick lines are the same held-out crops each time.
+    """
+    figure, axes = make_figure(2, 2, figsize=(8, 5.4), sharex=True)
+    (data_axis, prior_axis), (r2_axis, units_axis) = axes
+
+    reductions = {run.hparams.loss.reduction for run in runs}
+    data_axis.set(title="Data loss", yscale="log", ylabel=f"squared error, {'/'.join(reductions)}")
+    prior_axis.set(title="Prior loss", yscale="symlog", ylabel="KL divergence [nats]")
+    r2_axis.set(title="R² of held-out crops", xlabel="epoch", ylim=(-0.25, 1))
+    units_axis.set(title="Active units", xlabel="epoch", ylabel="% of latent channels", ylim=(-3, 103))
+
+    for run, colour in zip(runs, _cycle_colours(len(runs)), strict=True):
+        train, val = load_metrics(run.paths.train_metrics), load_metrics(run.paths.val_metrics)
+        style = {"color": colour, "lw": 1.6}
+        for axis, key in ((data_axis, "data_loss"), (prior_axis, "prior_loss")):
+            axis.plot(train["epoch"], train[key], color=colour, alpha=0.35, lw=0.6)
+            axis.plot(val["epoch"], val[key], **style)
+        label = f"{run.name} ({run.record.compression_ratio:.1f}×)"
+        r2_axis.plot(val["epoch"], val["r2"], **style, label=label)
+        num_units = run.record.latent_shape[0]
+        units_axis.plot(val["epoch"], 100 * val["active_units"] / num_units, **style)
+    r2_axis.axhline(0, color="#888888", lw=0.8)
+
+    figure.legend(
+        loc="outside lower center",
+        ncols=min(4, len(runs)),
+        title="run (compression ratio)",
+    )
+    return figure
+
+
+def _cycle_colours(num_runs: int) -> list[str]:
+    return [RUN_COLOURS[i % len(RUN_COLOURS)] for i in range(num_runs)]

@@ -1,0 +1,55 @@
+"""Tables of an experiment's runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..runs.experiment import RecordedRun
+from ..runs.metrics import load_metrics
+from ..runs.record import write_atomic
+
+
+def make_compression_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
+    """Size of each run's model and latent, and what came of it on the test structures."""
+    rows = []
+    for run in runs:
+        rows.append(
+            {
+                "run": run.name,
+                "layers": " → ".join(run.hparams.model.layers),
+                "latent": run.hparams.model.latent,
+                "latent shape": "×".join(map(str, run.record.latent_shape)),
+                "compression ratio": f"{run.record.compression_ratio:.1f}",
+                "parameters": run.record.num_parameters,
+                "test R²": _find_test_r2(run),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def make_channel_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
+    """R² on the test structures, overall and for each channel; empty where a channel is."""
+    rows = []
+    for run in runs:
+        metrics = load_metrics(run.paths.test_metrics).iloc[0]
+        r2 = {
+            "R²" if key == "r2" else f"R² {key.removeprefix('r2_')}": f"{metrics[key]:.3f}"
+            for key in metrics.index
+            if key.startswith("r2") and key != "r2_zero" and pd.notna(metrics[key])
+        }
+        ratio = f"{run.record.compression_ratio:.1f}"
+        rows.append({"run": run.name, "compression ratio": ratio, **r2})
+    return pd.DataFrame(rows)
+
+
+def _find_test_r2(run: RecordedRun) -> str:
+    if not run.paths.test_metrics.exists():
+        return ""
+    return f"{load_metrics(run.paths.test_metrics)['r2'].iloc[0]:.3f}"
+
+
+def save_table(table: pd.DataFrame, path: Path):
+    """Write a CSV, whole or not at all, and say so."""
+    write_atomic(path, table.to_csv(index=False))
+    print(path.name)
