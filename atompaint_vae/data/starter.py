@@ -165,14 +165,11 @@ def make_provenance(sources: pd.DataFrame, chains: pd.DataFrame) -> pd.DataFrame
         "num_nucleic_residues": count("num_residues", "nucleic"),
         "nucleic_acid_atoms": count("num_atoms", "nucleic"),
     })  # fmt: skip
-    table = sources[["pdb_id", "package", "archive", "member", "sha256"]].join(
-        counts.fillna(0).astype(int), on="pdb_id"
-    )
-    table["resolution_A"] = sources.resolution_A
-    table["split"] = table.pdb_id.map(
-        chains.groupby(chains.structure.astype(str)).split.first()
-    )
-    return table
+    table = sources[["pdb_id"]].join(counts.fillna(0).astype(int), on="pdb_id")
+    splits = chains.groupby(chains.structure.astype(str)).split.first()
+    table.insert(1, "split", table.pdb_id.map(splits))
+    source_columns = ["resolution_A", "package", "archive", "member", "sha256"]
+    return table.join(sources[source_columns])
 
 
 def write_starter(sources: pd.DataFrame, cache: Path, out_dir: Path) -> None:

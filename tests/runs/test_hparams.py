@@ -80,7 +80,7 @@ def test_load_hparams(hparams_nt):
         "model": {"layers": ("4x0e", "2xfourier2+3xquotient1 + 5x3e"), "latent": "1x0e",
                   "convs_per_layer": 1, "grid": "octahedral_96", "nonlinearity": "elu"},
         "loss": {"reduction": "sum", "beta": 1.0},
-        "optim": {"learning_rate": 0.001, "warmup_steps": 50, "gradient_clip": 1.0,
+        "optim": {"learning_rate": 0.001, "warmup_steps": 50, "gradient_clip": 100.0,
                   "batch_size": 4},
         "train": {"epochs": 3, "steps_per_epoch": 4, "num_val_crops": 32, "num_test_crops": 64,
                   "precision": "32-true"},
