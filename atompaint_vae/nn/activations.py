@@ -190,24 +190,27 @@ class Gate(VoxelwiseNonlinearity):
         super().__init__()
         self.irreps_out = Irreps(irreps)
         self.function = PointwiseFunction(function)
-        self.num_gates = sum(count for count, irrep in self.irreps_out if irrep.l > 0)
+        # Plain numbers: torch.compile can't look into Irreps.
+        self._parts = [(count, irrep.dim) for count, irrep in self.irreps_out]
+        self.num_gates = sum(count for count, dim in self._parts if dim > 1)
         gates = [(self.num_gates, (0, 1))] if self.num_gates else []
         self.irreps_in = Irreps(gates) + self.irreps_out
         self.num_values = self.irreps_in.dim + self.irreps_out.dim
         self.register_buffer("analysis", None)
 
     def calc_values(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v o"]:
-        sizes = [self.num_gates] + [count * irrep.dim for count, irrep in self.irreps_out]
-        gates, *parts = features.split(sizes, dim=1)
-        counts = [count for count, irrep in self.irreps_out if irrep.l > 0]
-        gates_of_parts = iter(gates.sigmoid().split(counts, dim=1))
+        gates = features[:, : self.num_gates].sigmoid().unsqueeze(2)
         outputs = []
-        for part, (_, irrep) in zip(parts, self.irreps_out, strict=True):
-            if irrep.l == 0:
+        gate, start = 0, self.num_gates
+        for count, dim in self._parts:
+            part = features[:, start : start + count * dim]
+            start += count * dim
+            if dim == 1:
                 outputs.append(self.function(part))
             else:
-                copies = part.unflatten(1, (-1, irrep.dim))
-                outputs.append((copies * next(gates_of_parts).unsqueeze(2)).flatten(1))
+                copies = part.unflatten(1, (count, dim))
+                outputs.append((copies * gates[:, gate : gate + count]).flatten(1))
+                gate += count
         return torch.cat(outputs, dim=1)
 
     def extra_repr(self):
