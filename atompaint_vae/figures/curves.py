@@ -19,9 +19,11 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
 
     reductions = {run.hparams.loss.reduction for run in runs}
     data_axis.set(title="Data loss", yscale="log", ylabel=f"squared error, {'/'.join(reductions)}")
-    prior_axis.set(title="Prior loss", yscale="symlog", ylabel="KL divergence [nats]")
-    r2_axis.set(title="R² of held-out crops", xlabel="epoch", ylim=(-0.25, 1))
-    units_axis.set(title="Active units", xlabel="epoch", ylabel="% of latent channels", ylim=(-3, 103))
+    prior_axis.set(title="Prior loss", yscale="log", ylabel="KL divergence [nats]")
+    r2_axis.set(title="R² of held-out crops", xlabel="epoch", ylim=(-0.25, 1.02))
+    units_axis.set(
+        title="Active units", xlabel="epoch", ylabel="% of latent channels", ylim=(-3, 103)
+    )
 
     for run, colour in zip(runs, _cycle_colours(len(runs)), strict=True):
         train, val = load_metrics(run.paths.train_metrics), load_metrics(run.paths.val_metrics)
@@ -37,7 +39,8 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
 
     figure.legend(
         loc="outside lower center",
-        ncols=min(4, len(runs)),
+        ncols=min(2, len(runs)),
+        frameon=False,
         title="run (compression ratio)",
     )
     return figure

@@ -3,21 +3,10 @@
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from ..runs.record import RunPaths
-from .style import make_figure
-
-CHANNEL_COLOURS = np.array(
-    [
-        [0.25, 0.25, 0.25],  # C
-        [0.10, 0.30, 0.90],  # N
-        [0.90, 0.10, 0.10],  # O
-        [1.00, 0.50, 0.00],  # P
-        [0.80, 0.70, 0.00],  # S
-        [0.60, 0.10, 0.70],  # other
-    ]
-)
-"""As chemists draw the elements; full in a voxel that atoms fill."""
+from .style import CHANNEL_COLOURS, CHANNELS, make_figure
 
 SLAB_VOXELS = 3
 """Voxels over which a slice is averaged: one atom is about 1.5 Å across."""
@@ -33,7 +22,7 @@ def plot_slices(paths: RunPaths) -> Figure:
     """
     with np.load(paths.reconstructions) as stored:
         arrays = dict(stored)
-    figure, axes = make_figure(3, 3, figsize=(7.2, 7.2), squeeze=False)
+    figure, axes = make_figure(3, 3, figsize=(7.2, 6.6), squeeze=False)
     for k, row in enumerate(axes):
         image, reconstruction = arrays["image"][k], arrays["reconstruction"][k]
         row[0].imshow(colour_slab(image), interpolation="nearest")
@@ -51,7 +40,13 @@ def plot_slices(paths: RunPaths) -> Figure:
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
         axis.spines[["top", "right"]].set_visible(True)
-    figure.colorbar(shown, ax=axes[:, 2], shrink=0.5, label="filled fraction, reconstruction − input")
+    label = "filled fraction, reconstruction − input"
+    figure.colorbar(shown, ax=axes[:, 2], shrink=0.5, label=label)
+    patches = [
+        Patch(color=colour, label=name)
+        for name, colour in zip(CHANNELS, CHANNEL_COLOURS, strict=True)
+    ]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
     return figure
 
 
@@ -64,5 +59,5 @@ def cut_slab(volume: Float[np.ndarray, "... x y z"]) -> Float[np.ndarray, "... x
 def colour_slab(image: Float[np.ndarray, "c x y z"]) -> Float[np.ndarray, "y x 3"]:
     """A slab as colours on white, x to the right and y upwards."""
     filled = CONTRAST * cut_slab(image.astype(np.float32)).clip(0, None)
-    colours = 1 - np.einsum("cxy,cr->yxr", filled, 1 - CHANNEL_COLOURS)
+    colours = 1 - np.einsum("cxy,cr->yxr", filled, 1 - np.array(CHANNEL_COLOURS))
     return colours[::-1].clip(0, 1)

@@ -12,6 +12,18 @@ RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
 """Told apart by colour-blind readers too (Okabe and Ito 2008); yellow is left out, which white
 paper swallows."""
 
+CHANNELS = ("C", "N", "O", "P", "S", "other")
+
+CHANNEL_COLOURS = (
+    (0.25, 0.25, 0.25),
+    (0.10, 0.30, 0.90),
+    (0.90, 0.10, 0.10),
+    (1.00, 0.50, 0.00),
+    (0.80, 0.70, 0.00),
+    (0.60, 0.10, 0.70),
+)
+"""Of the voxels that atoms of a channel fill, about as chemists draw the elements."""
+
 STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
