@@ -17,12 +17,12 @@ def make_compression_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
         rows.append(
             {
                 "run": run.name,
-                "layers": " → ".join(run.hparams.model.layers),
-                "latent": run.hparams.model.latent,
-                "latent shape": "×".join(map(str, run.record.latent_shape)),
                 "compression ratio": f"{run.record.compression_ratio:.1f}",
-                "parameters": run.record.num_parameters,
                 "test R²": _find_test_r2(run),
+                "parameters": run.record.num_parameters,
+                "latent shape": "×".join(map(str, run.record.latent_shape)),
+                "latent": run.hparams.model.latent,
+                "layers": " → ".join(run.hparams.model.layers),
             }
         )
     return pd.DataFrame(rows)
