@@ -17,8 +17,8 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
     figure, axes = make_figure(2, 2, figsize=(8, 5.4), sharex=True)
     (data_axis, prior_axis), (r2_axis, units_axis) = axes
 
-    reductions = {run.hparams.loss.reduction for run in runs}
-    data_axis.set(title="Data loss", yscale="log", ylabel=f"squared error, {'/'.join(reductions)}")
+    reductions = "/".join(sorted({run.hparams.loss.reduction for run in runs}))
+    data_axis.set(title="Data loss", yscale="log", ylabel=f"squared error, {reductions}")
     prior_axis.set(title="Prior loss", yscale="log", ylabel="KL divergence [nats]")
     r2_axis.set(title="R² of held-out crops", xlabel="epoch", ylim=(-0.25, 1.02))
     units_axis.set(

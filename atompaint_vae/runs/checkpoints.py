@@ -1,4 +1,4 @@
-"""Checkpoints: a run that is cut off anywhere goes on as if it had not been."""
+"""Checkpoints, from which a run that is cut off anywhere goes on as if it had not been."""
 
 import io
 import math

@@ -169,6 +169,6 @@ def _check_unchanged(expt: Experiment, name: str, hparams: Hparams):
 def _parse_steps(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise UserError(f"--max-steps: expected a whole number >= 1, got {text!r}")
     return int(text)

@@ -67,7 +67,8 @@ def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Locate
     start = Place(path, 1, 1)
     try:
         raw = path.read_bytes()
-        text = raw.decode("utf-8-sig")
+        # Line ends of any system, as text files of Python's have them.
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as err:
         raise error(f"{path}: cannot be read: {err.strerror}") from None
     except UnicodeDecodeError as err:
@@ -79,7 +80,8 @@ def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Locate
     try:
         content = nt.loads(text, top="any", keymap=keymap)
     except nt.NestedTextError as err:
-        place = Place(path, err.lineno + 1, err.colno + 1)
+        # Some of NestedText's errors are of a line, without a column.
+        place = Place(path, (err.lineno or 0) + 1, (err.colno or 0) + 1)
         raise error(f"{place}: {err.get_message().rstrip('.')}") from None
     if content is None:
         raise error(f"{start}: the file is empty")

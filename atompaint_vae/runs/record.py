@@ -50,6 +50,7 @@ class RunPaths:
     checkpoints = property(lambda self: self.run_dir / "checkpoints")
     last = property(lambda self: self.checkpoints / "last.ckpt")
     best = property(lambda self: self.checkpoints / "best.ckpt")
+    lock = property(lambda self: self.run_dir / ".lock")
     tensorboard = property(lambda self: self.run_dir / "tensorboard")
 
     def __post_init__(self):
@@ -97,7 +98,7 @@ class Session(TextModel):
     started: Time
     ended: Annotated[Time | None, _BLANK_IS_NONE] = None
     device: Line
-    versions: dict[str, str] = Field(description="Versions of Python and of packages.")
+    versions: dict[str, Line] = Field(description="Versions of Python and of packages.")
     git_commit: MaybeLine = Field(None, description="Blank outside a git repository.")
     git_dirty: Bool = Field(False, description="Whether the tree differed from the commit.")
     steps_start: Int = Field(ge=0, description="Steps of the run before this session.")

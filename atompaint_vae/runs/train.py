@@ -23,6 +23,7 @@ from .evaluate import write_test_results
 from .experiment import UserError
 from .feed import CropFeed
 from .hparams import Hparams, dump_hparams
+from .lock import lock_run
 from .module import VAEModule
 from .plan import build_model, make_plan
 from .record import (
@@ -71,7 +72,8 @@ def train_run(
             UserError if it can't begin, or can't go on from where it was
     """
     _quieten()
-    with SignalWatch() as watch:
+    paths.run_dir.mkdir(parents=True, exist_ok=True)
+    with lock_run(paths), SignalWatch() as watch:
         device = choose_device(device)
         torch.manual_seed(hparams.seed)
         feed = _make_feed(hparams)
@@ -129,7 +131,7 @@ def _find_start(
     paths: RunPaths, hparams: Hparams, feed: CropFeed
 ) -> tuple[dict | None, RunRecord]:
     """The checkpoint to go on from, None if there is none, and the record so far."""
-    data_hash = hashlib.sha256(find_atoms_path(hparams.data.source).read_bytes()).hexdigest()
+    data_hash = _hash_data(hparams)
     earlier = load_record(paths.record) if paths.record.exists() else None
     if not (earlier and paths.last.exists()):
         return None, _start_anew(paths, hparams, feed, data_hash, earlier)
@@ -139,6 +141,14 @@ def _find_start(
             f"started; remove {paths.run_dir} or give the run another name"
         )
     return load_checkpoint(paths.last), earlier
+
+
+def _hash_data(hparams: Hparams) -> str:
+    """SHA-256 of the atoms and of the table that says their splits."""
+    atoms_path = find_atoms_path(hparams.data.source)
+    sha256 = hashlib.sha256(atoms_path.read_bytes())
+    sha256.update(atoms_path.with_name("structures.csv").read_bytes())
+    return sha256.hexdigest()
 
 
 def _start_anew(

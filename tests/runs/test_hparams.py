@@ -219,3 +219,11 @@ def test_imports_neither_torch_nor_pandas():
     code = ("import sys, atompaint_vae.runs.hparams, atompaint_vae.runs.metrics; "
             "sys.exit(bool({'torch', 'pandas', 'e3nn', 'lightning'} & set(sys.modules)))")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_key_of_nothing_but_a_carriage_return(tmp_path):
+    # NestedText knows the line of this mistake, but no column.
+    path = tmp_path / "hparams.nt"
+    path.write_bytes(b":\r:")
+    with pytest.raises(HparamsError, match=r"hparams.nt:\d+:\d+: "):
+        load_hparams(path)
