@@ -148,7 +148,9 @@ def list_chains(atoms: pd.DataFrame) -> pd.DataFrame:
     return chains
 
 
-def write_atoms(atoms: pd.DataFrame, path: str | os.PathLike) -> None:
+def write_atoms(
+    atoms: pd.DataFrame, path: str | os.PathLike, *, compression_level: int = 19
+) -> None:
     """Write atoms as a compact Parquet file, or leave whatever was there if that fails.
 
     raises: StructureError if columns are missing
@@ -160,7 +162,7 @@ def write_atoms(atoms: pd.DataFrame, path: str | os.PathLike) -> None:
     os.close(descriptor)
     try:
         pq.write_table(
-            table, partial, compression="zstd", compression_level=19,
+            table, partial, compression="zstd", compression_level=compression_level,
             use_dictionary=[*CATEGORIES, "occupancy"],
             # The three high bytes of neighbouring atoms are much alike.
             column_encoding={

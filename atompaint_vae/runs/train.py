@@ -1,6 +1,5 @@
 """Train one run: from its hyperparameters to its record, resuming what was cut off."""
 
-import hashlib
 import logging
 import shlex
 import sys
@@ -11,7 +10,7 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from ..data.dataset import find_atoms_path
+from ..data.sources import calc_source_hash
 from .callbacks import MetricsWriter, ProgressBar
 from .checkpoints import (
     AtomicCheckpointIO,
@@ -129,7 +128,7 @@ def _find_start(
     paths: RunPaths, hparams: Hparams, feed: CropFeed
 ) -> tuple[dict | None, RunRecord]:
     """The checkpoint to go on from, None if there is none, and the record so far."""
-    data_hash = hashlib.sha256(find_atoms_path(hparams.data.source).read_bytes()).hexdigest()
+    data_hash = calc_source_hash(hparams.data.source)
     earlier = load_record(paths.record) if paths.record.exists() else None
     if not (earlier and paths.last.exists()):
         return None, _start_anew(paths, hparams, feed, data_hash, earlier)
