@@ -41,8 +41,12 @@ def run_command(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         known = ", ".join(COMMANDS)
         return _say(f"unknown command {argv[0]!r}; known: {known}", EXIT_MISTAKE)
+    from docopt import DocoptExit
+
     try:
         return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+    except DocoptExit as error:  # its own exit code is 1
+        return _say(str(error), EXIT_MISTAKE)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE

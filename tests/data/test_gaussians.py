@@ -38,9 +38,12 @@ def test_a_ball_and_a_gaussian_have_the_same_volume_and_variance():
     centre = torch.tensor([[0.02, 0.01, 0.04]], dtype=torch.float64)
     ball = voxelize(centre, index, index, radius_A=0.75, **params)[0, 0]
     soft = make_image(centre, radius_A=0.75, size_voxels=41, resolution_A=0.1)
-    assert soft.sum() == pytest.approx(ball.sum(), rel=1e-3)
+    assert float(soft.sum()) == pytest.approx(float(ball.sum()), rel=1e-3)
     axis_A = (torch.arange(41) - 20) * 0.1
-    variances = [(i.sum((1, 2)) * (axis_A - 0.02) ** 2).sum() / i.sum() for i in (ball, soft)]
+    variances = [
+        float((image.sum((1, 2)) * (axis_A - 0.02) ** 2).sum() / image.sum())
+        for image in (ball, soft)
+    ]
     assert variances[1] == pytest.approx(variances[0], rel=5e-3)
 
 
