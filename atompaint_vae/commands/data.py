@@ -113,8 +113,8 @@ def describe_split(built) -> list[str]:
 
 
 def run_show(arguments: dict) -> int:
-    from ..data.summary import describe_set, load_summary
     from ..data.sources import STARTER
+    from ..data.summary import describe_set, load_summary
 
     source = arguments["SET"]
     summary = load_summary(source)

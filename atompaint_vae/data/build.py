@@ -15,8 +15,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures import FIRST_COMPLETED as FIRST
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,6 +32,8 @@ CHAIN_COLUMNS = (
 )  # fmt: skip
 # Change it whenever the same file would be read as something else.
 PART_VERSION = 1
+# A process takes as long to start as some files to read.
+FILES_PER_PROCESS = 16
 
 
 class Broken(NamedTuple):
@@ -163,7 +165,8 @@ def _read_all(
         total=len(parts), initial=len(parts) - len(todo), desc="read", unit="file",
         disable=not progress,
     ) as bar:  # fmt: skip
-        if num_jobs == 1 or len(todo) < 2:
+        num_jobs = min(num_jobs, 1 + len(todo) // FILES_PER_PROCESS)
+        if num_jobs == 1:
             for path, part in todo:
                 yield _read_part(path, part, assembly)
                 bar.update()
@@ -214,7 +217,8 @@ def _read_part(path: Path, part: Path, assembly: str) -> Path | Broken:
     }  # fmt: skip
     facts_path = part.with_suffix(".json")
     facts_path.write_text(json.dumps(facts))
-    structures.write_atoms(entry.atoms, part, compression_level=3)  # last: it says that all is there
+    # Last: it says that all is there.
+    structures.write_atoms(entry.atoms, part, compression_level=3)
     return path
 
 

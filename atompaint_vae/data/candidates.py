@@ -33,7 +33,9 @@ DIAGONAL_WIDTH = 16
 MIN_SHARED_HEXAMERS = 0.05
 
 # E-values up to 10, since pairs of 0.1 are alike by the aligner's scores, not by MMseqs2's.
-MMSEQS_OPTIONS = ("-s", "7.5", "-e", "10", "--max-seqs", "100000", "--format-output", "query,target")
+MMSEQS_OPTIONS = (
+    "-s", "7.5", "-e", "10", "--max-seqs", "100000", "--format-output", "query,target",
+)  # fmt: skip
 
 
 def find_method(num_sequences: int, kind: str) -> str:

@@ -142,7 +142,12 @@ def fetch_structures(
 
 
 def _fetch_patiently(
-    url: str, path: Path, pause: Pause, timeout_s: int | float, num_attempts: int, first_pause_s: float
+    url: str,
+    path: Path,
+    pause: Pause,
+    timeout_s: int | float,
+    num_attempts: int,
+    first_pause_s: float,
 ) -> None:
     """raises: StructureError with the last attempt's reason"""
     for attempt in range(1, num_attempts + 1):

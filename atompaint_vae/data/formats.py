@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import gemmi
 
-from atompaint_vae.data.binary_cif import BinaryCifError, read_binary_cif
+from atompaint_vae.data.binary_cif import read_binary_cif
 
 MMCIF_SUFFIXES = (".cif", ".mmcif")
 PDB_SUFFIXES = (".pdb", ".ent")
@@ -65,12 +65,12 @@ def parse_structure(path: Path, *, assembly: str = "asymmetric") -> ParsedFile:
             del parsed[1]
         _find_missing_elements(path, parsed[0], elements)
         name = _build_assembly(path, parsed) if assembly == "biological" else ""
-    except (RuntimeError, ValueError, IndexError, BinaryCifError) as error:
+        method = dict(parsed.info.items()).get("_exptl.method", "")
+    except (RuntimeError, ValueError, IndexError, MemoryError) as error:
         if isinstance(error, StructureError):
             raise
         raise StructureError(f"{path}: {describe_error(error)}") from error
     resolution_A = round(parsed.resolution, 3) or None
-    method = dict(parsed.info.items()).get("_exptl.method", "")
     return ParsedFile(parsed, resolution_A, method, num_models, name)
 
 

@@ -77,7 +77,10 @@ def read_entry(
     """Atoms as `read_structure`, with the resolution [Å, None if there is none] and more."""
     path = Path(path)
     parsed = parse_structure(path, assembly=assembly)
-    chains, flat = _flatten(parsed.model)
+    try:
+        chains, flat = _flatten(parsed.model)
+    except (RuntimeError, ValueError) as error:
+        raise StructureError(f"{path}: {describe_error(error)}") from error
     atoms = pd.DataFrame({
         "chain": chains,
         "residue": _decode_names(flat.residue_names),
@@ -163,7 +166,7 @@ def write_atoms(
     try:
         pq.write_table(
             table, partial, compression="zstd", compression_level=compression_level,
-            use_dictionary=[*CATEGORIES, "occupancy"],
+            use_dictionary=[*CATEGORIES, "occupancy"], write_page_checksum=True,
             # The three high bytes of neighbouring atoms are much alike.
             column_encoding={
                 **dict.fromkeys(COORDINATES, "BYTE_STREAM_SPLIT"),
@@ -183,13 +186,19 @@ def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        atoms = pq.ParquetFile(path).read().to_pandas()
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        atoms = file.read().to_pandas(ignore_metadata=True)
     except OSError as error:
         raise StructureError(f"{path}: {describe_error(error)}") from error
     except pa.ArrowException as error:
         raise StructureError(f"{path}: not a Parquet file: {describe_error(error)}") from error
+    except (ValueError, MemoryError, OverflowError) as error:  # damaged, but not beyond parsing
+        raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
     _check_columns(path, atoms.columns)
-    return _set_types(atoms)
+    try:
+        return _set_types(atoms)
+    except (ValueError, TypeError) as error:
+        raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
 
 
 def _flatten(parsed: gemmi.Structure) -> tuple[np.ndarray, gemmi.FlatStructure]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ def load_summary(source: str) -> Summary:
     atoms["split"] = atoms.structure.astype(str).map(split_of)
     atoms = atoms.dropna(subset="split")
     sizes = atoms.groupby(["split", "structure"], observed=True).size()
-    chains = atoms.groupby("split")[["structure", "chain"]].apply(lambda a: len(a.drop_duplicates()))
+    chains = atoms[["split", "structure", "chain"]].drop_duplicates().groupby("split").size()
     splits = pd.DataFrame({
         "structures": sizes.groupby("split").size(),
         "chains": chains,
@@ -87,7 +88,7 @@ def count_resolutions(summary: Summary) -> pd.DataFrame:
     edges = RESOLUTION_EDGES_A
     labels = [
         f"{low:g} to {high:g} Å" if np.isfinite(high) else f"{low:g} Å and above"
-        for low, high in zip(edges, edges[1:], strict=False)
+        for low, high in pairwise(edges)
     ]
     labels[0] = f"below {edges[1]:g} Å"
     bins = pd.cut(summary.resolutions_A.resolution_A, edges, labels=labels, right=False)
