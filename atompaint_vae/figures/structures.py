@@ -23,11 +23,11 @@ def plot_summary(summary: Summary) -> Figure:
     sizes.set(xscale="log", xlabel="heavy atoms", ylabel="structures", title="Size")
     sizes.legend(fontsize="small")
 
-    _stack_bars(elements, summary.elements, colours)
-    elements.set(yscale="log", xlabel="element", ylabel="atoms", title="Elements")
+    _draw_bars(elements, summary.elements.rename(lambda name: name.replace(" ", "\n")), colours)
+    elements.set(yscale="log", xlabel="element", ylabel="atoms", title="Elements", ylim=(0.7, None))
     counts = count_resolutions(summary)
     if len(counts):
-        _stack_bars(resolutions, counts, colours)
+        _draw_bars(resolutions, counts, colours)
         resolutions.set(ylabel="structures", xlabel="resolution [Å]")
         names = [
             label.removesuffix(" Å").replace(" Å and above", "+").replace(" to ", "–")
@@ -37,7 +37,10 @@ def plot_summary(summary: Summary) -> Figure:
         resolutions.set_xticks(range(len(names)), names)
     else:
         resolutions.text(0.5, 0.5, "not known", ha="center", transform=resolutions.transAxes)
-    resolutions.set_title("Resolution")
+    resolutions.set_title(f"Resolution (n = {len(summary.resolutions_A)})")
+    for axis in (sizes, elements, resolutions):
+        axis.set_axisbelow(True)
+        axis.grid(axis="x", visible=False)
     return figure
 
 
@@ -57,10 +60,11 @@ def plot_crops(dataset: CropDataset, indices: list[int]) -> Figure:
     return figure
 
 
-def _stack_bars(axis, counts, colours) -> None:
-    below = np.zeros(len(counts))
-    for colour, split in zip(colours, counts.columns, strict=True):
-        axis.bar(range(len(counts)), counts[split], bottom=below, color=colour, label=split)
-        below += counts[split].to_numpy()
+def _draw_bars(axis, counts, colours) -> None:
+    """Bars of the splits side by side: on a logarithmic scale, stacked ones would mislead."""
+    width = 0.85 / len(counts.columns)
+    for place, (colour, split) in enumerate(zip(colours, counts.columns, strict=True)):
+        offset = (place - (len(counts.columns) - 1) / 2) * width
+        axis.bar(np.arange(len(counts)) + offset, counts[split], width, color=colour)
     axis.set_xticks(range(len(counts)), list(counts.index))
     axis.tick_params(axis="x", labelsize="x-small")

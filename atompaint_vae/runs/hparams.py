@@ -55,11 +55,12 @@ class HparamsError(LocatedError):
 # The syntax only: what the fields mean is the business of atompaint_vae.nn.fields, which needs
 # torch, and this module must load fast.
 _FIELD_TERM = r"[1-9][0-9]*x(fourier[0-3]|quotient[0-3]|[0-3]e)"
-_ELEMENTS = frozenset((
+_ELEMENTS = frozenset(re.findall(
+    r"\w+",
     "He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br "
     "Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho "
     "Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm"
-).split())  # noqa: SIM905 (as one reads them)
+))
 _FIELDS = re.compile(rf"{_FIELD_TERM}( *\+ *{_FIELD_TERM})*")
 
 
