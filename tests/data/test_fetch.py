@@ -28,6 +28,9 @@ class Server(http.server.ThreadingHTTPServer):
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
 
+    def handle_error(self, request, client_address):
+        """Clients that lose patience are what is tested."""
+
     @property
     def mirror(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/{{mid}}/{{id}}.cif.gz"
