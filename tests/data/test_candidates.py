@@ -89,5 +89,5 @@ def test_a_failure_of_mmseqs2_is_said(tmp_path, monkeypatch):
     script.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    with pytest.raises(ValueError, match="^mmseqs failed: no space left$"):
+    with pytest.raises(ValueError, match=r"^mmseqs failed: no space left$"):
         find_candidates(["AAAA", "CCCC"], "protein", "mmseqs2")
