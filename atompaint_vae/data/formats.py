@@ -143,12 +143,12 @@ def _find_missing_elements(path: Path, model: gemmi.Model, elements: Iterable[st
 
     raises: StructureError for a symbol that is no element
     """
+    if not model.count_atom_sites(gemmi.Selection("[X]")):
+        return
     unknown = [
         (residue, atom)
         for chain in model for residue in chain for atom in residue if atom.element.name == "X"
     ]  # fmt: skip
-    if not unknown:
-        return
     for symbol in elements:
         # An ion's charge may follow the symbol; gemmi knows deuterium.
         letters = symbol.strip().upper().rstrip("0123456789+-")

@@ -87,7 +87,7 @@ def read_entry(
         "residue_num": flat.resnums,
         "insertion_code": _decode_letters(flat.icodes),
         "altloc": _decode_letters(flat.altlocs),
-        "element": np.char.decode(flat.element_names, "ascii"),
+        "element": _decode_unique(np.asarray(flat.element_names), "ascii"),
         "occupancy": flat.occ,
     })  # fmt: skip
     positions_A = np.array(flat.pos, dtype=np.float64).reshape(-1, 3)
@@ -216,13 +216,19 @@ def _flatten(parsed: gemmi.Structure) -> tuple[np.ndarray, gemmi.FlatStructure]:
 def _decode_names(codes: np.ndarray) -> np.ndarray:
     """Strings [N] of null-padded characters [N, 8]."""
     codes = np.ascontiguousarray(codes).astype(np.uint8)
-    return np.char.decode(codes.view(f"S{codes.shape[1]}").ravel(), "utf-8", "replace")
+    return _decode_unique(codes.view(f"S{codes.shape[1]}").ravel(), "utf-8")
 
 
 def _decode_letters(codes: np.ndarray) -> np.ndarray:
     """Strings [N] of characters [N], '' for the blank and the null."""
     letters = np.ascontiguousarray(codes).astype(np.uint8).view("S1")
-    return np.char.strip(np.char.decode(letters, "latin-1"))
+    return np.char.strip(_decode_unique(letters, "latin-1"))
+
+
+def _decode_unique(texts: np.ndarray, encoding: str) -> np.ndarray:
+    """Strings [N] of bytes [N]; few are different, and only those are worth decoding."""
+    codes, unique = pd.factorize(texts)
+    return np.char.decode(unique.astype(texts.dtype), encoding, "replace")[codes]
 
 
 def _find_first_altlocs(atoms: pd.DataFrame) -> np.ndarray:
