@@ -9,7 +9,7 @@ QUICK := expts/20241001_quick_start
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml latex text test test-slow lint screenshot clean
+.PHONY: notebook html livehtml latex text test test-slow fuzz lint screenshot clean
 
 notebook: quick-start html
 
@@ -39,6 +39,9 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow
+
+fuzz: .venv/ready
+	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds 60
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -8,23 +8,28 @@ structure  with probability proportional to the root of its number of atoms. In 
 centre     a random atom, displaced by 2 Å (standard deviation, each axis): more than a bond, so
            that the middle voxel isn't always filled. Accepted where the sphere inscribed in the
            cube holds enough atoms per nm³, so that images are filled with structure rather than
-           with solvent; after 20 proposals the densest is taken.
+           with solvent; after 20 proposals the densest is taken. Of a database of zones, a
+           uniform point of a uniformly chosen zone.
 rotation   uniform over SO(3).
 
 n: atoms, m: atoms of a structure
 """
 
+from collections import OrderedDict
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 
+from atompaint_vae.data.filters import CropFilters, find_nucleic
+from atompaint_vae.data.macromol_db import NUM_CACHED, ZoneDatabase
 from atompaint_vae.data.voxelize import find_channels
 
 STRUCTURE_WEIGHT_POWER = 0.5
 CENTRE_JITTER_A = 2.0
 MAX_PROPOSALS = 20
+MAX_STRUCTURES = 100  # that are tried for one crop, where the filters leave few places
 # Cells of the grid in which atoms are looked up; crops of 21 to 35 Å take as long with 5 to 20 Å.
 CELL_A = 10.0
 
@@ -47,10 +52,10 @@ class AtomGrid:
         cells = self._find_cells(coords_A)
         self.num_cells = cells.max(axis=0) + 1
         keys = self._calc_keys(*cells.T)
-        order = np.argsort(keys, kind="stable")
-        self._keys = keys[order]
-        self.coords_A = np.ascontiguousarray(coords_A[order])
-        self.channels = channels[order]
+        self.order = np.argsort(keys, kind="stable")
+        self._keys = keys[self.order]
+        self.coords_A = np.ascontiguousarray(coords_A[self.order])
+        self.channels = channels[self.order]
 
     def find_near(
         self, centre_A: Float[np.ndarray, "3"], reach_A: float | Float[np.ndarray, "3"]
@@ -75,76 +80,156 @@ class AtomGrid:
         return (x * self.num_cells[1] + y) * self.num_cells[2] + z
 
 
+class Structure(NamedTuple):
+    """A structure that crops are cut from; arrays are in the order of the grid's atoms."""
+
+    grid: AtomGrid
+    is_nucleic: Bool[np.ndarray, "m"]
+    places: Int64[np.ndarray, "k"]  # atoms that crops may be centred near
+
+
 class CropSampler:
     """Random crops of structures, reproducible one by one.
 
-    atoms:       columns structure, element, x, y, z [Å]
+    atoms:       columns structure, element, x, y, z [Å]; occupancy and residue if filters ask for
+                 them; or a database of zones
     length_A:    side of the cube
-    radius_A:    radius of the atoms: those that reach into the cube from outside are kept
+    radius_A:    reach of the atoms: those that reach into the cube from outside are kept
     min_density_atoms_nm3: of the inscribed sphere, without hydrogen; of the starter set, 25 is
-                 found nowhere in 6 % of the crops of 35 Å, and everywhere in those of 21 Å
-    raises:      ValueError for a table without atoms, or with coordinates that aren't finite
+                 found nowhere in 6 % of the crops of 35 Å, and everywhere in those of 21 Å; zones
+                 are taken as they are
+    raises:      ValueError for a table without atoms, with coordinates that aren't finite, or
+                 without a place that the filters let pass
     """
 
     def __init__(
         self,
-        atoms: pd.DataFrame,
+        atoms: pd.DataFrame | ZoneDatabase,
         *,
         length_A: float,
         radius_A: float,
         min_density_atoms_nm3: float,
+        filters: CropFilters = CropFilters(),  # noqa: B008 (frozen)
     ):
-        if not len(atoms):
-            raise ValueError("no atoms to make crops of")
         self.length_A = length_A
         self.radius_A = radius_A
         self.min_density_atoms_nm3 = min_density_atoms_nm3
+        self.filters = filters
+        self._zones = atoms if isinstance(atoms, ZoneDatabase) else None
+        if self._zones is None:
+            self._load_structures(atoms)
+        else:
+            self.structures = self._zones.structures
+            self._cache: OrderedDict[int, Structure] = OrderedDict()
+        self.sample(0, 0)  # fails now if it must fail
 
+    def __repr__(self) -> str:
+        source = f"{len(self.structures)} structures" if self._zones is None else self._zones
+        return f"{source} -> crops of {self.length_A:g} Å"
+
+    def sample(self, seed: int, index: int) -> Crop:
+        """Crop number `index`, >= 0, of the endless sequence that the seed names.
+
+        raises: ValueError if the filters leave no place in any of many structures
+        """
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
+        for _ in range(MAX_STRUCTURES):
+            choice, structure = self._choose(rng)
+            centre_A = self._sample_centre(choice, structure, rng)
+            if centre_A is not None:
+                break
+        else:
+            raise ValueError(
+                f"no crop of {self.length_A:g} Å with {self.filters.describe()} was found in "
+                f"{MAX_STRUCTURES} structures or zones chosen at random"
+            )
+        rotation_ia = sample_rotation(rng)
+        coords_A, channels = self._cut(structure.grid, centre_A, rotation_ia)
+        return Crop(coords_A, channels, self.structures[choice], centre_A, rotation_ia)
+
+    def calc_density(self, grid: AtomGrid, centre_A: Float[np.ndarray, "3"]) -> float:
+        """Atoms per nm³ of the sphere inscribed in a cube about the centre."""
+        return self._convert_to_density(len(self._find_inside(grid, centre_A)))
+
+    def _load_structures(self, atoms: pd.DataFrame) -> None:
+        if not len(atoms):
+            raise ValueError("no atoms to make crops of")
+        atoms = self.filters.select_atoms(atoms)
+        # Sorted by name, so that a sample doesn't depend on the order of the structures in a file.
+        rows = atoms.groupby("structure", observed=True, sort=True).indices
+        found = {name: self._prepare(atoms.iloc[rows[name]]) for name in sorted(rows)}
+        found = {name: structure for name, structure in found.items() if len(structure.places)}
+        if not found:
+            raise ValueError(f"none of {len(rows)} structures has {self.filters.describe()}")
+        self.structures = list(found)
+        self._structures = list(found.values())
+        sizes = np.array([len(structure.grid.coords_A) for structure in self._structures])
+        weights = sizes**STRUCTURE_WEIGHT_POWER
+        self._cumulative_weights = weights.cumsum() / weights.sum()
+
+    def _prepare(self, atoms: pd.DataFrame) -> Structure:
         coords_A = atoms[["x", "y", "z"]].to_numpy(dtype=np.float32)
         is_finite = np.isfinite(coords_A).all(axis=1)
         if not is_finite.all():
             structure = atoms["structure"].iloc[int(np.argmin(is_finite))]
             num_atoms = np.count_nonzero(~is_finite)
             raise ValueError(f"structure {structure}: {num_atoms} atoms without finite coordinates")
-        channels = find_channels(atoms["element"])
-        # Sorted by name, so that a sample doesn't depend on the order of the structures in a file.
-        rows = atoms.groupby("structure", observed=True, sort=True).indices
-        self.structures = sorted(rows)
-        self._grids = [AtomGrid(coords_A[rows[s]], channels[rows[s]]) for s in self.structures]
-        weights = np.array([len(rows[s]) for s in self.structures]) ** STRUCTURE_WEIGHT_POWER
-        self._cumulative_weights = weights.cumsum() / weights.sum()
+        grid = AtomGrid(coords_A, find_channels(atoms["element"]))
+        if self.filters.limits_nucleic_share:
+            is_nucleic = find_nucleic(atoms["residue"])[grid.order]
+        else:
+            is_nucleic = np.zeros(len(atoms), dtype=bool)
+        return Structure(grid, is_nucleic, self.filters.find_places(grid.coords_A, is_nucleic))
 
-    def __repr__(self) -> str:
-        return f"{len(self.structures)} structures -> crops of {self.length_A:g} Å"
+    def _choose(self, rng: np.random.Generator) -> tuple[int, Structure]:
+        if self._zones is None:
+            choice = np.searchsorted(self._cumulative_weights, rng.random(), side="right")
+            return int(choice), self._structures[choice]
+        zone = int(rng.integers(len(self._zones)))
+        key = int(self._zones.assembly_ids[zone])
+        if key not in self._cache:
+            while len(self._cache) >= NUM_CACHED:
+                self._cache.popitem(last=False)
+            atoms = self._zones.load_atoms(zone)
+            self._cache[key] = self._prepare(self.filters.select_atoms(atoms))
+        self._cache.move_to_end(key)
+        return zone, self._cache[key]
 
-    def sample(self, seed: int, index: int) -> Crop:
-        """Crop number `index`, >= 0, of the endless sequence that the seed names."""
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
-        choice = np.searchsorted(self._cumulative_weights, rng.random(), side="right")
-        grid = self._grids[choice]
-        centre_A = self._sample_centre(grid, rng)
-        rotation_ia = sample_rotation(rng)
-        coords_A, channels = self._cut(grid, centre_A, rotation_ia)
-        return Crop(coords_A, channels, self.structures[choice], centre_A, rotation_ia)
-
-    def calc_density(self, grid: AtomGrid, centre_A: Float[np.ndarray, "3"]) -> float:
-        """Atoms per nm³ of the sphere inscribed in a cube about the centre."""
-        radius_A = self.length_A / 2
-        near = grid.coords_A[grid.find_near(centre_A, radius_A)] - centre_A.astype(np.float32)
-        num_atoms = np.count_nonzero(np.einsum("ni,ni->n", near, near) <= radius_A**2)
-        return num_atoms / (4 / 3 * np.pi * (radius_A / 10) ** 3)
-
-    def _sample_centre(self, grid: AtomGrid, rng: np.random.Generator) -> Float[np.ndarray, "3"]:
+    def _sample_centre(
+        self, choice: int, structure: Structure, rng: np.random.Generator
+    ) -> Float[np.ndarray, "3"] | None:
+        """A place that the filters let pass, None if none was proposed."""
+        grid, places = structure.grid, structure.places
         best_A, best_density = None, -1.0
+        if not len(places):
+            return None
         for _ in range(MAX_PROPOSALS):
-            atom_A = grid.coords_A[rng.integers(len(grid.coords_A))]
-            centre_A = atom_A + rng.normal(scale=CENTRE_JITTER_A, size=3)
-            density = self.calc_density(grid, centre_A)
+            if self._zones is None:
+                atom_A = grid.coords_A[places[rng.integers(len(places))]]
+                centre_A = atom_A + rng.normal(scale=CENTRE_JITTER_A, size=3)
+            else:
+                centre_A = self._zones.sample_centre(choice, rng)
+            inside = self._find_inside(grid, centre_A)
+            if not self.filters.accepts(structure.is_nucleic[inside]):
+                continue
+            density = self._convert_to_density(len(inside))
             if density > best_density:
                 best_A, best_density = centre_A, density
-            if density >= self.min_density_atoms_nm3:
+            if density >= self.min_density_atoms_nm3 or self._zones is not None:
                 break
         return best_A
+
+    def _find_inside(
+        self, grid: AtomGrid, centre_A: Float[np.ndarray, "3"]
+    ) -> Int64[np.ndarray, "n"]:
+        """Indices of the atoms in the sphere inscribed in a cube about the centre."""
+        radius_A = self.length_A / 2
+        near = grid.find_near(centre_A, radius_A)
+        offsets_A = grid.coords_A[near] - centre_A.astype(np.float32)
+        return near[np.einsum("ni,ni->n", offsets_A, offsets_A) <= radius_A**2]
+
+    def _convert_to_density(self, num_atoms: int) -> float:
+        return num_atoms / (4 / 3 * np.pi * (self.length_A / 20) ** 3)
 
     def _cut(
         self,

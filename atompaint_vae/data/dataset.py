@@ -13,8 +13,6 @@ n: atoms, b: images, c: channels, x y z: voxels
 
 import math
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -24,11 +22,18 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from atompaint_vae.data.crops import Crop, CropSampler
-from atompaint_vae.data.structures import load_atoms
+from atompaint_vae.data.filters import CropFilters
+from atompaint_vae.data.gaussians import calc_reach, voxelize_gaussians
+from atompaint_vae.data.macromol_db import ZoneDatabase
+from atompaint_vae.data.sources import SPLITS, STARTER, find_atoms_path, load_split, open_split
 from atompaint_vae.data.voxelize import CHANNELS, check_grid, voxelize
 
-STARTER = "starter"
-SPLITS = ("train", "validation", "test")
+__all__ = [
+    "SPLITS", "STARTER", "CropBatch", "CropDataset", "EpochSampler", "calc_image_std",
+    "collate_crops", "find_atoms_path", "load_split", "open_split",
+]  # fmt: skip
+
+DENSITIES = ("sphere", "gaussian")
 
 
 class CropBatch(NamedTuple):
@@ -40,53 +45,18 @@ class CropBatch(NamedTuple):
     sample_index: Int64[Tensor, "b"]
 
 
-def find_atoms_path(source: str | Path) -> Path:
-    """The Parquet file of atoms that a source names; "starter" is the bundled one."""
-    if source == STARTER:
-        return Path(str(files("atompaint_vae.data"))) / "starter" / "atoms.parquet"
-    return Path(source)
-
-
-def load_split(source: str | Path, split: str) -> pd.DataFrame:
-    """Atoms of the structures of one split.
-
-    source:  "starter", the bundled structures; or a Parquet file of atoms that has, beside it, a
-             structures.csv with the columns pdb_id and split
-    split:   "train", "validation" or "test"
-    raises:  ValueError if the split is unknown or empty, or if structures.csv doesn't name it
-    """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
-    atoms_path = find_atoms_path(source)
-    splits_path = atoms_path.with_name("structures.csv")
-    atoms = load_atoms(atoms_path)
-    try:
-        # Else 1E10, an id of the PDB, would be a number, and NA a missing one.
-        structures = pd.read_csv(splits_path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        message = f"{splits_path}: no such file; it says the split of each structure"
-        raise ValueError(message) from None
-    for column in ("pdb_id", "split"):
-        if column not in structures:
-            raise ValueError(f"{splits_path}: no column {column!r}")
-    chosen = atoms["structure"].isin(structures.loc[structures["split"] == split, "pdb_id"])
-    if not chosen.any():
-        raise ValueError(f"{splits_path}: no structure of {atoms_path.name} in split {split!r}")
-    atoms = atoms[chosen].reset_index(drop=True)
-    atoms["structure"] = atoms["structure"].cat.remove_unused_categories()
-    return atoms
-
-
 class CropDataset(Dataset):
     """Crops by number, each a pure function of the atoms, the seed and its number.
 
     num_samples: what len() says; any number from 0 to 2⁶³ - 1 is a sample
     size_voxels, resolution_A, radius_A: as for `voxelize`
+    filters, min_density_atoms_nm3: as for `CropSampler`
+    density: "sphere" or "gaussian", what an atom is in an image
     """
 
     def __init__(
         self,
-        atoms: pd.DataFrame,
+        atoms: pd.DataFrame | ZoneDatabase,
         *,
         num_samples: int,
         seed: int,
@@ -94,12 +64,18 @@ class CropDataset(Dataset):
         resolution_A: float = 1.0,
         radius_A: float = 0.75,
         min_density_atoms_nm3: float = 25.0,
+        filters: CropFilters = CropFilters(),  # noqa: B008 (frozen)
+        density: str = "sphere",
     ):
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, not {num_samples}")
         if seed < 0:
             raise ValueError(f"seed must be at least 0, not {seed}")
+        if density not in DENSITIES:
+            known = ", ".join(DENSITIES)
+            raise ValueError(f"unknown density {density!r}: expected one of {known}")
         check_grid(size_voxels, resolution_A, radius_A)
+        self.density = density
         self.num_samples = num_samples
         self.seed = seed
         self.size_voxels = size_voxels
@@ -108,8 +84,9 @@ class CropDataset(Dataset):
         self.crop_sampler = CropSampler(
             atoms,
             length_A=size_voxels * resolution_A,
-            radius_A=radius_A,
+            radius_A=radius_A if density == "sphere" else calc_reach(radius_A),
             min_density_atoms_nm3=min_density_atoms_nm3,
+            filters=filters,
         )
 
     def __repr__(self) -> str:
@@ -133,7 +110,8 @@ class CropDataset(Dataset):
 
     def make_images(self, batch: CropBatch) -> Float[Tensor, "b c x y z"]:
         """Images of a batch, on its device: the fraction of each voxel that atoms fill."""
-        return voxelize(
+        make = voxelize if self.density == "sphere" else voxelize_gaussians
+        return make(
             batch.coords_A,
             batch.channels,
             batch.image_index,

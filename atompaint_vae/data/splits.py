@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 
 from atompaint_vae.data.alignment import align_pairs, score_nucleic_acids, score_proteins
+from atompaint_vae.data.candidates import find_candidates, find_method
 
 SPLIT_FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 KINDS = ("protein", "nucleic")
@@ -67,12 +68,15 @@ def calc_min_identity(num_columns) -> np.ndarray:
     return np.where(num_columns >= MIN_IDENTITY_COLUMNS, MIN_IDENTITY, curve.clip(MIN_IDENTITY, 1))
 
 
-def compare_sequences(sequences: list[str], kind: str, *, progress: bool = False) -> pd.DataFrame:
-    """Every pair of sequences, as `align_pairs`, with identity [of 1], is_alike, is_related [in one
+def compare_sequences(
+    sequences: list[str], kind: str, *, method: str = "exact", progress: bool = False
+) -> pd.DataFrame:
+    """Pairs of sequences, as `align_pairs`, with identity [of 1], is_alike, is_related [in one
     cluster], shorter [residues of the shorter one] and shared [the part of those that match].
 
     kind:   'protein' or 'nucleic'
-    raises: ValueError if it is neither
+    method: 'exact' for every pair; or how those that may be alike are found, see `candidates`
+    raises: ValueError if kind or method is none of these
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of chain {kind!r}; expected one of {', '.join(KINDS)}")
@@ -80,7 +84,8 @@ def compare_sequences(sequences: list[str], kind: str, *, progress: bool = False
     if not is_protein:
         sequences = [sequence.replace("U", "T") for sequence in sequences]
     scoring = score_proteins() if is_protein else score_nucleic_acids()
-    pairs = align_pairs(sequences, scoring, progress=progress)
+    listed = None if method == "exact" else find_candidates(sequences, kind, method)
+    pairs = align_pairs(sequences, scoring, pairs=listed, progress=progress)
     lengths = np.array([len(sequence) for sequence in sequences])
     first, second = lengths[pairs["first"]], lengths[pairs["second"]]
     shorter = np.minimum(first, second)
@@ -105,16 +110,26 @@ def compare_sequences(sequences: list[str], kind: str, *, progress: bool = False
     return pairs
 
 
-def compare_chains(chains: pd.DataFrame, *, progress: bool = False) -> pd.DataFrame:
-    """Every pair of different sequences of a kind: kind, first_sequence, second_sequence and the
+def find_methods(chains: pd.DataFrame) -> dict[str, str]:
+    """How `compare_chains` finds pairs of each kind: 'exact' unless the chains are many."""
+    sequences = chains.groupby("kind").sequence.nunique()
+    return {kind: find_method(int(sequences.get(kind, 0)), kind) for kind in KINDS}
+
+
+def compare_chains(
+    chains: pd.DataFrame, *, methods: dict[str, str] | None = None, progress: bool = False
+) -> pd.DataFrame:
+    """Pairs of different sequences of a kind: kind, first_sequence, second_sequence and the
     columns of `compare_sequences`.
 
-    chains: columns kind, sequence
+    chains:  columns kind, sequence
+    methods: for each kind, as `find_methods`, which is asked if this is None
     """
+    methods = find_methods(chains) if methods is None else methods
     tables = []
     for kind in KINDS:
         sequences = sorted(chains[chains.kind == kind].sequence.unique())
-        pairs = compare_sequences(sequences, kind, progress=progress)
+        pairs = compare_sequences(sequences, kind, method=methods[kind], progress=progress)
         names = np.array(sequences, dtype=object)
         pairs.insert(0, "kind", kind)
         pairs["first_sequence"] = names[pairs["first"]]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import re
 import tempfile
-import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
@@ -15,15 +13,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from atompaint_vae.data.formats import (
+    StructureError,
+    describe_error,
+    name_structure,
+    parse_structure,
+)
+
 CATEGORIES = ("structure", "chain", "residue", "insertion_code", "element")
 COORDINATES = ("x", "y", "z")
 COLUMNS = (
     "structure", "chain", "residue", "residue_num", "insertion_code", "element",
     "x", "y", "z", "occupancy",
 )  # fmt: skip
-
-MMCIF_SUFFIXES = (".cif", ".mmcif")
-PDB_SUFFIXES = (".pdb", ".ent")
 
 # The PDB format can't hold more, and float32 can't hold 0.001 Å much beyond it.
 MAX_COORDINATE_A = 9999.999
@@ -36,34 +38,56 @@ DUMMY_RESIDUES = frozenset({"DUM"})
 NOT_HEAVY_ELEMENTS = frozenset({"H", "D", "X"})
 
 
-class StructureError(ValueError):
-    """A structure or atoms file that can't be used; the message is one line and names the file."""
+class Entry(NamedTuple):
+    """Atoms of a structure file, and what the file says of them."""
+
+    atoms: pd.DataFrame
+    resolution_A: float | None
+    method: str  # as the file writes it, '' if it doesn't
+    num_models: int
+    assembly: str  # '' for the asymmetric unit
 
 
-def read_structure(path: str | os.PathLike, *, structure: str | None = None) -> pd.DataFrame:
+def read_structure(
+    path: str | os.PathLike, *, structure: str | None = None, assembly: str = "asymmetric"
+) -> pd.DataFrame:
     """Heavy atoms of a structure file, in the file's order, one row each.
 
     Kept: the first model, without hydrogen, deuterium, water and dummy atoms; of the alternate
     locations of a residue the first one in the file, and so the first one of its names where it
-    is heterogeneous. Atoms of zero occupancy are kept.
+    is heterogeneous. Atoms of zero occupancy are kept. An element that the file leaves out is told
+    by the atom's name; atoms whose element stays unknown (X) are left out.
 
-    path:      mmCIF or PDB, gzipped or not
+    path:      mmCIF, PDB or BinaryCIF, gzipped or not
     structure: name for the column of that name; the file's stem by default
+    assembly:  'asymmetric' for what the file holds, 'biological' for its first assembly
     returns:   structure, chain (the author's), residue (its name), insertion_code ('' if none),
                element [category]; residue_num [int32]; x, y, z [Å, float32, rounded to 0.001];
                occupancy [float32]
-    raises:    StructureError if the file is missing, empty, broken, without heavy atoms, or with
-               coordinates that are not numbers or beyond ±9999.999 Å
+    raises:    StructureError if the file is missing, empty, broken, without heavy atoms, with an
+               element that isn't one, or with coordinates that are not numbers or beyond
+               ±9999.999 Å
     """
+    return read_entry(path, structure=structure, assembly=assembly).atoms
+
+
+def read_entry(
+    path: str | os.PathLike, *, structure: str | None = None, assembly: str = "asymmetric"
+) -> Entry:
+    """Atoms as `read_structure`, with the resolution [Å, None if there is none] and more."""
     path = Path(path)
-    chains, flat = _parse_first_model(path)
+    parsed = parse_structure(path, assembly=assembly)
+    try:
+        chains, flat = _flatten(parsed.model)
+    except (RuntimeError, ValueError) as error:
+        raise StructureError(f"{path}: {describe_error(error)}") from error
     atoms = pd.DataFrame({
         "chain": chains,
         "residue": _decode_names(flat.residue_names),
         "residue_num": flat.resnums,
         "insertion_code": _decode_letters(flat.icodes),
         "altloc": _decode_letters(flat.altlocs),
-        "element": np.char.decode(flat.element_names, "ascii"),
+        "element": _decode_unique(np.asarray(flat.element_names), "ascii"),
         "occupancy": flat.occ,
     })  # fmt: skip
     positions_A = np.array(flat.pos, dtype=np.float64).reshape(-1, 3)
@@ -78,10 +102,10 @@ def read_structure(path: str | os.PathLike, *, structure: str | None = None) -> 
         raise StructureError(f"{path}: no heavy atoms other than water and dummy atoms")
     _check_positions(path, atoms, positions_A)
 
-    atoms["structure"] = _name_structure(path) if structure is None else structure
+    atoms["structure"] = name_structure(path) if structure is None else structure
     # Adding zero makes -0.0 plain, so that equal atoms are equal bytes.
     atoms[list(COORDINATES)] = (positions_A.round(3) + 0.0).astype(np.float32)
-    return _set_types(atoms)
+    return Entry(_set_types(atoms), *parsed[1:])
 
 
 def concatenate_atoms(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -127,7 +151,9 @@ def list_chains(atoms: pd.DataFrame) -> pd.DataFrame:
     return chains
 
 
-def write_atoms(atoms: pd.DataFrame, path: str | os.PathLike) -> None:
+def write_atoms(
+    atoms: pd.DataFrame, path: str | os.PathLike, *, compression_level: int = 19
+) -> None:
     """Write atoms as a compact Parquet file, or leave whatever was there if that fails.
 
     raises: StructureError if columns are missing
@@ -139,8 +165,8 @@ def write_atoms(atoms: pd.DataFrame, path: str | os.PathLike) -> None:
     os.close(descriptor)
     try:
         pq.write_table(
-            table, partial, compression="zstd", compression_level=19,
-            use_dictionary=[*CATEGORIES, "occupancy"],
+            table, partial, compression="zstd", compression_level=compression_level,
+            use_dictionary=[*CATEGORIES, "occupancy"], write_page_checksum=True,
             # The three high bytes of neighbouring atoms are much alike.
             column_encoding={
                 **dict.fromkeys(COORDINATES, "BYTE_STREAM_SPLIT"),
@@ -160,79 +186,49 @@ def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        atoms = pq.ParquetFile(path).read().to_pandas()
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        atoms = file.read().to_pandas(ignore_metadata=True)
     except OSError as error:
-        raise StructureError(f"{path}: {_describe(error)}") from error
+        raise StructureError(f"{path}: {describe_error(error)}") from error
     except pa.ArrowException as error:
-        raise StructureError(f"{path}: not a Parquet file: {_describe(error)}") from error
+        raise StructureError(f"{path}: not a Parquet file: {describe_error(error)}") from error
+    except (ValueError, MemoryError, OverflowError) as error:  # damaged, but not beyond parsing
+        raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
     _check_columns(path, atoms.columns)
-    return _set_types(atoms)
-
-
-def _parse_first_model(path: Path) -> tuple[np.ndarray, gemmi.FlatStructure]:
-    """Chain names [N] and everything else of the first model's atoms, hydrogens included."""
-    content = _read_content(path)
-    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     try:
-        if suffix in MMCIF_SUFFIXES:
-            document = gemmi.cif.read_string(content)
-            blocks = [block for block in document if block.find_loop("_atom_site.Cartn_x")]
-            if not blocks:
-                raise StructureError(f"{path}: no atoms")
-            parsed = gemmi.make_structure_from_block(blocks[0])
-        elif suffix in PDB_SUFFIXES:
-            parsed = gemmi.read_pdb_string(content)
-        else:
-            known = ", ".join((*MMCIF_SUFFIXES, *PDB_SUFFIXES))
-            raise StructureError(f"{path}: unknown format; expected a name in {known} (or + .gz)")
-        if len(parsed) == 0 or parsed[0].count_atom_sites() == 0:
-            raise StructureError(f"{path}: no atoms")
-        while len(parsed) > 1:
-            del parsed[1]
-        # A flat structure holds names of up to 7 letters; a chain's two names may be longer.
-        names = [chain.name for chain in parsed[0]]
-        for index, chain in enumerate(parsed[0]):
-            chain.name = str(index)
-            for residue in chain:
-                residue.subchain = ""
-        flat = gemmi.FlatStructure(parsed)
-    except (RuntimeError, ValueError, IndexError) as error:
-        if isinstance(error, StructureError):
-            raise
-        raise StructureError(f"{path}: {_describe(error)}") from error
+        return _set_types(atoms)
+    except (ValueError, TypeError) as error:
+        raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
+
+
+def _flatten(parsed: gemmi.Structure) -> tuple[np.ndarray, gemmi.FlatStructure]:
+    """Chain names [N] and everything else of a model's atoms, hydrogens included."""
+    # A flat structure holds names of up to 7 letters; a chain's two names may be longer.
+    names = [chain.name for chain in parsed[0]]
+    for index, chain in enumerate(parsed[0]):
+        chain.name = str(index)
+        for residue in chain:
+            residue.subchain = ""
+    flat = gemmi.FlatStructure(parsed)
     return np.array(names)[_decode_names(flat.chain_ids).astype(int)], flat
-
-
-def _read_content(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        # gemmi takes a truncated gzip file for a short one; this raises.
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise StructureError(f"{path}: {_describe(error)}") from error
-    if not content.strip():
-        raise StructureError(f"{path}: empty file")
-    return content
-
-
-def _describe(error: Exception) -> str:
-    """What went wrong, in one line."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno).lower()
-    text = " ".join(str(error).split()) or type(error).__name__
-    return re.sub(r"^data:(\d+):(\d+)(\(\d+\))?:", r"line \1, column \2:", text)
 
 
 def _decode_names(codes: np.ndarray) -> np.ndarray:
     """Strings [N] of null-padded characters [N, 8]."""
     codes = np.ascontiguousarray(codes).astype(np.uint8)
-    return np.char.decode(codes.view(f"S{codes.shape[1]}").ravel(), "utf-8", "replace")
+    return _decode_unique(codes.view(f"S{codes.shape[1]}").ravel(), "utf-8")
 
 
 def _decode_letters(codes: np.ndarray) -> np.ndarray:
     """Strings [N] of characters [N], '' for the blank and the null."""
     letters = np.ascontiguousarray(codes).astype(np.uint8).view("S1")
-    return np.char.strip(np.char.decode(letters, "latin-1"))
+    return np.char.strip(_decode_unique(letters, "latin-1"))
+
+
+def _decode_unique(texts: np.ndarray, encoding: str) -> np.ndarray:
+    """Strings [N] of bytes [N]; few are different, and only those are worth decoding."""
+    codes, unique = pd.factorize(texts)
+    return np.char.decode(unique.astype(texts.dtype), encoding, "replace")[codes]
 
 
 def _find_first_altlocs(atoms: pd.DataFrame) -> np.ndarray:
@@ -280,10 +276,6 @@ def _set_types(atoms: pd.DataFrame) -> pd.DataFrame:
         "residue_num": np.int32,
     }
     return atoms[list(COLUMNS)].astype(types).reset_index(drop=True)
-
-
-def _name_structure(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).stem
 
 
 def _classify_residue(name: str) -> tuple[str, str]:

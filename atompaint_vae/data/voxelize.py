@@ -68,9 +68,7 @@ def voxelize(
     raises:      ValueError for sizes or radii that are not positive, and, for atoms on the CPU only
                  because the check would stall a GPU, for a channel or image that does not exist
     """
-    if not coords_A.is_cuda:
-        _check_index("channel", channels, num_channels)
-        _check_index("image", image_index, num_images)
+    check_indices(coords_A, channels, image_index, num_channels, num_images)
     check_grid(size_voxels, resolution_A, radius_A)
     if coords_A.dtype not in (torch.float32, torch.float64):
         coords_A = coords_A.float()
@@ -218,6 +216,15 @@ def check_grid(size_voxels: int, resolution_A: float, radius_A: float | Float[Te
         wrong_A = [] if 0 < radius_A < math.inf else [radius_A]
     if wrong_A:
         raise ValueError(f"radius_A must be positive, not {wrong_A[0]:g} Å")
+
+
+def check_indices(
+    coords_A: Tensor, channels: Tensor, image_index: Tensor, num_channels: int, num_images: int
+) -> None:
+    """Raise ValueError for atoms on the CPU whose channel or image doesn't exist."""
+    if not coords_A.is_cuda:
+        _check_index("channel", channels, num_channels)
+        _check_index("image", image_index, num_images)
 
 
 def _check_index(what: str, index: Int[Tensor, "n"], num: int) -> None:

@@ -3,7 +3,8 @@
 import lightning as L
 from torch.utils.data import DataLoader
 
-from ..data.dataset import CropDataset, EpochSampler, calc_image_std, collate_crops, load_split
+from ..data.dataset import CropDataset, EpochSampler, calc_image_std, collate_crops, open_split
+from ..data.filters import CropFilters
 from .hparams import Hparams
 from .signals import ignore_signals
 
@@ -23,15 +24,30 @@ def make_dataset(hparams: Hparams, split: str) -> CropDataset:
         "validation": hparams.train.num_val_crops,
         "test": hparams.train.num_test_crops,
     }[split]
-    return CropDataset(
-        load_split(hparams.data.source, split),
-        num_samples=num_samples,
-        seed=hparams.seed if split == "train" else SEED_OF_SPLIT[split],
-        size_voxels=hparams.data.size_voxels,
-        resolution_A=hparams.data.resolution_A,
-        radius_A=hparams.data.radius_A,
-        min_density_atoms_nm3=hparams.data.min_density_atoms_nm3,
-    )
+    data = hparams.data
+    try:
+        filters = CropFilters(
+            min_occupancy=data.min_occupancy,
+            elements=() if data.elements == "all" else tuple(data.elements.split()),
+            min_nucleic_share=data.min_nucleic_share,
+            max_nucleic_share=data.max_nucleic_share,
+            min_border_distance_A=data.min_border_distance_A,
+        )
+        return CropDataset(
+            open_split(data.source, split),
+            num_samples=num_samples,
+            seed=hparams.seed if split == "train" else SEED_OF_SPLIT[split],
+            size_voxels=data.size_voxels,
+            resolution_A=data.resolution_A,
+            radius_A=data.radius_A,
+            min_density_atoms_nm3=data.min_density_atoms_nm3,
+            filters=filters,
+            density=data.density,
+        )
+    except ValueError as error:
+        message = str(error)
+        named = message if data.source in message else f"{data.source}: {split}: {message}"
+        raise ValueError(named) from error
 
 
 class CropFeed(L.LightningDataModule):

@@ -55,6 +55,12 @@ class HparamsError(LocatedError):
 # The syntax only: what the fields mean is the business of atompaint_vae.nn.fields, which needs
 # torch, and this module must load fast.
 _FIELD_TERM = r"[1-9][0-9]*x(fourier[0-3]|quotient[0-3]|[0-3]e)"
+_ELEMENTS = frozenset(re.findall(
+    r"\w+",
+    "He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br "
+    "Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho "
+    "Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm"
+))
 _FIELDS = re.compile(rf"{_FIELD_TERM}( *\+ *{_FIELD_TERM})*")
 
 
@@ -62,6 +68,13 @@ def _check_fields(text: str) -> str:
     if not _FIELDS.fullmatch(text):
         raise ValueError
     return text
+
+
+def _check_elements(text: str) -> str:
+    symbols = text.split()
+    if symbols != ["all"] and not (symbols and set(symbols) <= _ELEMENTS):
+        raise ValueError
+    return " ".join(symbols)
 
 
 def _check_odd(number: int) -> int:
@@ -81,19 +94,38 @@ FieldsText = Annotated[
     Noun("fields such as '2xfourier1', '4xquotient2', '16x0e' or a sum of them, with l and "
          "frequency from 0 to 3"),
 ]
+Elements = Annotated[
+    str, AfterValidator(_check_elements),
+    Noun("'all' or symbols of elements such as 'C N O'"),
+]
 OddInt = Annotated[Int, AfterValidator(_check_odd), Noun("an odd integer")]
 Name = Annotated[str, AfterValidator(_check_printable), Noun("a name")]
 
 
 class DataHparams(TextModel):
     source: Name = Field("starter", min_length=1, description=(
-        "Structures to crop: `starter` is the set that comes with this package."))
+        "Structures to crop: `starter` is the set that comes with this package; else a set that "
+        "`atompaint-vae data build` wrote, or a database of macromol_gym_unsupervised."))
     size_voxels: OddInt = Field(35, ge=5, description=(
         "Side of an image; odd, so that a voxel sits at its centre."))
     resolution_A: Float = Field(1.0, gt=0, description="Side of a voxel [Å].")
     radius_A: Float = Field(0.75, gt=0, description="Radius of every atom [Å].")
     min_density_atoms_nm3: Float = Field(25.0, ge=0, description=(
         "Crops with fewer atoms per volume than this are passed over [atoms/nm³]."))
+    density: Literal["sphere", "gaussian"] = Field("sphere", description=(
+        "What an atom is in an image: a ball, of which each voxel holds the part inside it; or a "
+        "Gaussian of the same volume and variance."))
+    elements: Elements = Field("all", description=(
+        "Elements of the atoms that are kept, such as `C N O`; `all` keeps all."))
+    min_occupancy: Float = Field(0.0, ge=0, le=1, description=(
+        "Atoms of lower occupancy are left out."))
+    min_nucleic_share: Float = Field(0.0, ge=0, le=1, description=(
+        "Crops with a smaller part of their atoms in nucleic acid are passed over."))
+    max_nucleic_share: Float = Field(1.0, ge=0, le=1, description=(
+        "Crops with a larger part of their atoms in nucleic acid are passed over; 0 leaves "
+        "protein and ligands."))
+    min_border_distance_A: Float = Field(0.0, ge=0, description=(
+        "Crops are centred near atoms at least this far inside the structure [Å]."))
 
 
 class ModelHparams(TextModel):

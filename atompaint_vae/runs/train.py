@@ -1,6 +1,5 @@
 """Train one run: from its hyperparameters to its record, resuming what was cut off."""
 
-import hashlib
 import logging
 import shlex
 import sys
@@ -11,7 +10,7 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from ..data.dataset import find_atoms_path
+from ..data.sources import calc_source_hash
 from .callbacks import MetricsWriter, ProgressBar
 from .checkpoints import (
     AtomicCheckpointIO,
@@ -131,7 +130,7 @@ def _find_start(
     paths: RunPaths, hparams: Hparams, feed: CropFeed
 ) -> tuple[dict | None, RunRecord]:
     """The checkpoint to go on from, None if there is none, and the record so far."""
-    data_hash = _hash_data(hparams)
+    data_hash = calc_source_hash(hparams.data.source)
     earlier = load_record(paths.record) if paths.record.exists() else None
     if not (earlier and paths.last.exists()):
         return None, _start_anew(paths, hparams, feed, data_hash, earlier)
@@ -141,14 +140,6 @@ def _find_start(
             f"started; remove {paths.run_dir} or give the run another name"
         )
     return load_checkpoint(paths.last), earlier
-
-
-def _hash_data(hparams: Hparams) -> str:
-    """SHA-256 of the atoms and of the table that says their splits."""
-    atoms_path = find_atoms_path(hparams.data.source)
-    sha256 = hashlib.sha256(atoms_path.read_bytes())
-    sha256.update(atoms_path.with_name("structures.csv").read_bytes())
-    return sha256.hexdigest()
 
 
 def _start_anew(

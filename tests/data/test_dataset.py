@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from atompaint_vae.data import dataset as dataset_module
+from atompaint_vae.data import sources as sources_module
+from atompaint_vae.data.crops import Crop
 from atompaint_vae.data.dataset import (
     SPLITS,
     CropDataset,
@@ -127,18 +128,31 @@ def test_a_batch_keeps_crops_apart():
         assert alone.count_nonzero() > 0
 
 
+class Void(CropDataset):
+    """A dataset of crops that hold no atom."""
+
+    def __init__(self):
+        super().__init__(make_atoms(), num_samples=1, seed=0, size_voxels=9)
+
+    def __getitem__(self, index):
+        nothing = np.empty((0, 3), np.float32), np.empty(0, np.int64)
+        return index, Crop(*nothing, "1ABC", np.zeros(3), np.eye(3))
+
+
 def test_a_crop_without_atoms_makes_an_empty_image():
-    # Less than one atom fits: many crops catch none.
-    dataset = make_dataset(make_atoms(2), size_voxels=1, resolution_A=0.1, radius_A=0.05)
-    samples = [dataset[i] for i in range(4)]
-    assert len(samples[0][1].coords_A) == 0
-    images = dataset.make_images(collate_crops(samples))
-    assert images.shape == (4, 6, 1, 1, 1)
     # Crops after the empty one must still go to their own images.
-    batch = collate_crops([samples[0], make_dataset()[5], samples[0]])
+    batch = collate_crops([Void()[0], make_dataset()[5], Void()[2]])
     assert batch.image_index.unique().tolist() == [1]
+    images = make_dataset().make_images(batch)
+    assert images.sum((1, 2, 3, 4)).sign().tolist() == [0, 1, 0]
     with pytest.raises(ValueError, match=r"^4 images without an atom: can't be scaled to unit var"):
-        calc_image_std(dataset, 4)
+        calc_image_std(Void(), 4)
+
+
+def test_crops_that_would_catch_no_atom_are_an_error():
+    problem = r"^no crop of 0\.01 Å with an atom was found in 100 structures or zones chosen at ran"
+    with pytest.raises(ValueError, match=problem):
+        make_dataset(make_atoms(2), size_voxels=1, resolution_A=0.01, radius_A=0.05)
 
 
 def test_the_image_std_is_that_of_all_voxels():
@@ -184,7 +198,7 @@ def source(tmp_path, monkeypatch):
     path.with_name("structures.csv").write_text(
         "pdb_id,split\n1ABC,train\n1E10,train\n9XYZ,test\n"
     )
-    monkeypatch.setattr(dataset_module, "load_atoms", lambda path: make_atoms())
+    monkeypatch.setattr(sources_module, "load_atoms", lambda path: make_atoms())
     return path
 
 
@@ -196,7 +210,7 @@ def test_a_split_holds_its_structures(source):
 
 def test_ids_that_look_like_numbers_are_ids(source, monkeypatch):
     monkeypatch.setattr(
-        dataset_module, "load_atoms", lambda path: make_atoms(structures=("1E10", "4E05"))
+        sources_module, "load_atoms", lambda path: make_atoms(structures=("1E10", "4E05"))
     )
     source.with_name("structures.csv").write_text("pdb_id,split\n1E10,train\n4E05,train\n")
     assert len(load_split(source, "train")) == 600

@@ -229,7 +229,7 @@ BROKEN = {
     "block.cif": ("data_TEST\n", "no atoms"),
     "cut.cif": (MMCIF[:-40], "line 2, column 0: Wrong number of values in loop"),
     "short.pdb": ("ATOM      1  CA  GLY A   1       1\n", "line is too short"),
-    "atoms.xyz": ("1\n", r"unknown format; expected a name in .cif, .mmcif, .pdb, .ent \(or"),
+    "atoms.xyz": ("1\n", r"unknown format; expected a name in .cif, .mmcif, .pdb, .ent, .bcif"),
     "plain.cif.gz": (MMCIF, "Not a gzipped file"),
     "half.cif.gz": (gzip_half, "ended before the end-of-stream marker"),
     "missing.cif": (None, "no such file or directory"),

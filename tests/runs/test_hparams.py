@@ -76,7 +76,9 @@ def test_load_hparams(hparams_nt):
     assert plain.model_dump() == {
         "seed": 7,
         "data": {"source": "a b", "size_voxels": 21, "resolution_A": 1.0, "radius_A": 0.75,
-                 "min_density_atoms_nm3": 25.0},
+                 "min_density_atoms_nm3": 25.0, "density": "sphere", "elements": "all",
+                 "min_occupancy": 0.0, "min_nucleic_share": 0.0, "max_nucleic_share": 1.0,
+                 "min_border_distance_A": 0.0},
         "model": {"layers": ("4x0e", "2xfourier2+3xquotient1 + 5x3e"), "latent": "1x0e",
                   "convs_per_layer": 1, "grid": "octahedral_96", "nonlinearity": "elu"},
         "loss": {"reduction": "sum", "beta": 1.0},

@@ -1,0 +1,80 @@
+"""The command line: atompaint-vae COMMAND ...
+
+To add a command, add a row to COMMANDS, and a module with `main(argv: list[str]) -> int`, whose
+docstring is its docopt usage. Raise CommandError, or any ValueError of one line, for a mistake of
+the user's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+EXIT_MISTAKE = 2
+EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
+
+# Name, module, what it does.
+COMMANDS = {
+    "data": ("atompaint_vae.commands.data", "fetch structures, make sets of them, look at sets"),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command that the arguments name, and exit with its code."""
+    sys.exit(run_command(sys.argv[1:] if argv is None else argv))
+
+
+def run_command(argv: list[str]) -> int:
+    """Exit code of a command: 0, 1 if some of its input was left out, 2 for a mistake."""
+    # Threads that wait for each other by spinning are ten times slower when anything else runs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(make_usage())
+        return 0 if argv else EXIT_MISTAKE
+    if argv[0] == "--version":
+        from . import __version__
+
+        print(__version__)
+        return 0
+    if argv[0] not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        return _say(f"unknown command {argv[0]!r}; known: {known}", EXIT_MISTAKE)
+    from docopt import DocoptExit
+
+    try:
+        return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+    except DocoptExit as error:  # its own exit code is 1
+        return _say(str(error), EXIT_MISTAKE)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    except (ValueError, OSError) as error:
+        return _say(_describe(error), EXIT_MISTAKE)
+    except KeyboardInterrupt:
+        return _say("interrupted", EXIT_INTERRUPTED)
+
+
+def make_usage() -> str:
+    width = max(map(len, COMMANDS))
+    rows = [f"    {name:{width}}  {does}" for name, (_, does) in COMMANDS.items()]
+    return "\n".join([
+        "Usage: atompaint-vae COMMAND [ARGUMENTS]...", "", "Commands:", *rows, "",
+        "atompaint-vae COMMAND --help says more.",
+    ])  # fmt: skip
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}"
+    return str(error)
+
+
+def _say(message: str, exit_code: int) -> int:
+    print(message, file=sys.stderr)
+    return exit_code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Structures for training: fetch them, make a set of them, look at a set.
+
+Usage:
+    atompaint-vae data build INPUT... --out FILE [--assembly KIND] [--dir DIR] [--jobs N]
+                       [--strict] [--quiet]
+    atompaint-vae data show SET [--svg FILE | --no-svg]
+    atompaint-vae data fetch IDS [--dir DIR] [--mirror URL] [--jobs N] [--timeout SECONDS]
+                       [--attempts N] [--quiet]
+    atompaint-vae data (-h | --help)
+
+build reads structure files (mmCIF, PDB, BinaryCIF; gzipped or not), splits them by sequence and
+writes FILE, which is a value for `data.source` in hparams.nt, and beside it the tables
+*.structures.csv and *.chains.csv. INPUT is a folder, a file, a pattern such as 'pdb/**/*.cif.gz',
+or a text file that lists files and PDB ids. A broken file is named and left out. A build that was
+interrupted goes on when it is started again.
+
+show prints what a set holds and draws it, beside the set unless --svg says where. SET is a file
+that build wrote, a database of macromol_gym_unsupervised, or `starter`.
+
+fetch downloads the entries whose ids the text file IDS lists, those that aren't there yet.
+
+Options:
+    --out FILE         The set to write; a name that ends in .parquet.
+    --assembly KIND    asymmetric, what the files hold; or biological, the first assembly that each
+                       file names. [default: asymmetric]
+    --dir DIR          fetch: where to put the files [default: structures]. build: where a list's
+                       files are, instead of where the list is.
+    --mirror URL       Where from: {id} is the id, {ID} in upper case, {mid} its two middle letters.
+                       The environment's ATOMPAINT_VAE_MIRROR if it isn't given, else the PDB.
+    --jobs N           Processes of build, by default one per core; connections of fetch, by
+                       default 4.
+    --timeout SECONDS  For a server to answer. [default: 30]
+    --attempts N       For each file, each after a longer pause. [default: 5]
+    --strict           Stop at the first broken file.
+    --svg FILE         Where to draw.
+    --no-svg           Only print.
+    --quiet            No progress bars.
+
+Exit codes: 0 all is done; 1 done but for files that were left out and named; 2 nothing is done.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import docopt
+
+
+def main(argv: list[str]) -> int:
+    arguments = docopt.docopt(__doc__, ["data", *argv])
+    for name in ("build", "show", "fetch"):
+        if arguments[name]:
+            return globals()[f"run_{name}"](arguments)
+    raise AssertionError(arguments)
+
+
+def run_build(arguments: dict) -> int:
+    from ..data.build import Broken, build_set, find_chains_path, find_structures_path
+    from ..data.formats import ASSEMBLIES
+    from ..data.inputs import find_structure_files
+
+    assembly = arguments["--assembly"]
+    if assembly not in ASSEMBLIES:
+        raise ValueError(f"--assembly: expected {' or '.join(ASSEMBLIES)}, got {assembly!r}")
+    num_jobs = _parse_count(arguments, "--jobs", len(os.sched_getaffinity(0)))
+    # docopt can't tell a default from a value, and the default is that of fetch.
+    folder = None if arguments["--dir"] == "structures" else Path(arguments["--dir"])
+    paths = find_structure_files(arguments["INPUT"], folder)
+    out = Path(arguments["--out"])
+
+    def report(broken: Broken) -> None:
+        # Clears the line that the progress bar is on.
+        clear = "\r\033[K" if sys.stderr.isatty() else ""
+        print(f"{clear}{broken.path}: {broken.reason}", file=sys.stderr)
+
+    built = build_set(
+        paths, out, assembly=assembly, num_jobs=num_jobs, strict=arguments["--strict"],
+        progress=_wants_progress(arguments), report=report,
+    )  # fmt: skip
+    num_files = len(paths)
+    print(f"{out}: {len(built.table)} structures, {built.num_atoms:,} atoms")
+    for path in (find_structures_path(out), find_chains_path(out)):
+        print(f"{path}")
+    for line in describe_split(built):
+        print(line)
+    if built.broken:
+        print(f"{len(built.broken)} of {num_files} files left out", file=sys.stderr)
+        return 1
+    return 0
+
+
+def describe_split(built) -> list[str]:
+    """What a build says of its splits."""
+    names = {
+        "exact": "every pair aligned", "mmseqs2": "pairs found by MMseqs2, then aligned",
+        "k-mers": "pairs found by common k-mers, then aligned",
+    }  # fmt: skip
+    sizes = built.table.groupby("split").agg(n=("pdb_id", "size"), atoms=("num_atoms", "sum"))
+    lines = [
+        f"{split:10}  {sizes.n[split]:6} structures  {sizes.atoms[split]:12,} atoms"
+        for split in ("train", "validation", "test")
+    ]
+    lines += [f"{kind} chains: {names[method]}" for kind, method in built.methods.items()]
+    leakage = built.leakage
+    worst = f" ({' and '.join(leakage.worst_pair)})" if leakage.worst_pair[0] else ""
+    lines.append(
+        f"leakage: {leakage.num_pairs} pairs of like chains in different splits; "
+        f"highest identity {leakage.max_identity:.0%} over 80 columns or more{worst}"
+    )
+    return lines
+
+
+def run_show(arguments: dict) -> int:
+    from ..data.sources import STARTER
+    from ..data.summary import describe_set, load_summary
+
+    source = arguments["SET"]
+    summary = load_summary(source)
+    print(describe_set(summary))
+    if not arguments["--no-svg"]:
+        from ..figures.structures import plot_summary
+        from ..figures.style import save_figure
+
+        default = "starter.svg" if source == STARTER else Path(source).with_suffix(".svg")
+        save_figure(plot_summary(summary), Path(arguments["--svg"] or default))
+    return 0
+
+
+def run_fetch(arguments: dict) -> int:
+    from ..data.fetch import DEFAULT_MIRROR, fetch_structures
+    from ..data.inputs import read_ids
+
+    ids = read_ids(Path(arguments["IDS"]))
+    mirror = arguments["--mirror"] or os.environ.get("ATOMPAINT_VAE_MIRROR") or DEFAULT_MIRROR
+    fetched = fetch_structures(
+        ids, Path(arguments["--dir"]), mirror=mirror,
+        num_jobs=_parse_count(arguments, "--jobs", 4),
+        timeout_s=_parse_count(arguments, "--timeout", 30),
+        num_attempts=_parse_count(arguments, "--attempts", 5),
+        progress=_wants_progress(arguments),
+    )  # fmt: skip
+    for failure in fetched.failures:
+        print(f"{failure.pdb_id}: {failure.reason}", file=sys.stderr)
+    print(
+        f"{arguments['--dir']}: {len(fetched.new)} fetched, {len(fetched.cached)} there already, "
+        f"{len(fetched.failures)} failed"
+    )
+    return 1 if fetched.failures else 0
+
+
+def _wants_progress(arguments: dict) -> bool:
+    return sys.stderr.isatty() and not arguments["--quiet"]
+
+
+def _parse_count(arguments: dict, name: str, default: int) -> int:
+    text = arguments[name]
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise ValueError(f"{name}: expected a whole number >= 1, got {text!r}")
+    return int(text)
