@@ -20,10 +20,15 @@ from e3nn.o3 import Irrep, Irreps
 
 MAX_FREQUENCY = 3
 
+MAX_DEGREE = 6
+"""A kernel between two irreps takes spherical harmonics of up to twice this degree, and e3nn has
+them up to 12."""
+
 FORMS = "'4xfourier2', '4xquotient1', '8x0e+4x1e', or a mixture joined by '+'"
 
 _TERM = re.compile(
-    r"(?P<multiplicity>\d+)x(?:(?P<kind>fourier|quotient)(?P<frequency>\d)|(?P<l>\d)e)"
+    r"(?P<multiplicity>[1-9][0-9]*)x"
+    r"(?:(?P<kind>fourier|quotient)(?P<frequency>[0-9]+)|(?P<l>[0-9]+)e)"
 )
 
 
@@ -89,15 +94,15 @@ class FieldType:
 def parse_field_type(text: "str | FieldType | Irreps") -> FieldType:
     """The field type that a text names; a field type passes through.
 
-    raises: ValueError if the text is not of a known form, or a frequency exceeds 3
+    raises: ValueError if the text is not of a known form, or a frequency exceeds 3, or an l 6
     """
     if isinstance(text, FieldType):
         return text
 
     terms = []
-    for part in str(text).replace(" ", "").split("+"):
+    for part in re.split(r" *\+ *", str(text)):
         match = _TERM.fullmatch(part)
-        if not match or int(match["multiplicity"]) < 1:
+        if not match:
             raise ValueError(f"field type {str(text)!r}: can't read {part!r}; expected {FORMS}")
         kind = match["kind"] or "irrep"
         frequency = int(match["frequency"] or match["l"] or 0)
@@ -105,6 +110,11 @@ def parse_field_type(text: "str | FieldType | Irreps") -> FieldType:
             raise ValueError(
                 f"field type {str(text)!r}: frequency {frequency} is above {MAX_FREQUENCY}, "
                 "the highest whose grids are known"
+            )
+        if kind == "irrep" and frequency > MAX_DEGREE:
+            raise ValueError(
+                f"field type {str(text)!r}: l = {frequency} is above {MAX_DEGREE}, the highest "
+                "whose kernels are known"
             )
         terms.append(Term(int(match["multiplicity"]), kind, frequency))
     return FieldType(tuple(terms))

@@ -1,11 +1,13 @@
 """Crops for training: the loaders of one run."""
 
+from pathlib import Path
+
 import lightning as L
 from torch.utils.data import DataLoader
 
 from ..data.dataset import CropDataset, EpochSampler, calc_image_std, collate_crops, open_split
 from ..data.filters import CropFilters
-from .hparams import Hparams
+from .hparams import Hparams, resolve_source
 from .signals import ignore_signals
 
 NUM_STD_IMAGES = 64
@@ -14,10 +16,11 @@ SEED_OF_SPLIT = {"train": 0, "validation": 1, "test": 2}
 """Held-out crops don't change with the run's seed, so that runs of several seeds are comparable."""
 
 
-def make_dataset(hparams: Hparams, split: str) -> CropDataset:
+def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
     """The crops of one split.
 
-    raises: ValueError if the source has no such split
+    expt_dir: where the path of `data.source` begins
+    raises:   ValueError if the source has no such split, or no crops that pass the filters
     """
     num_samples = {
         "train": hparams.train.steps_per_epoch * hparams.optim.batch_size,
@@ -25,6 +28,7 @@ def make_dataset(hparams: Hparams, split: str) -> CropDataset:
         "test": hparams.train.num_test_crops,
     }[split]
     data = hparams.data
+    source = resolve_source(hparams, expt_dir)
     try:
         filters = CropFilters(
             min_occupancy=data.min_occupancy,
@@ -34,7 +38,7 @@ def make_dataset(hparams: Hparams, split: str) -> CropDataset:
             min_border_distance_A=data.min_border_distance_A,
         )
         return CropDataset(
-            open_split(data.source, split),
+            open_split(source, split),
             num_samples=num_samples,
             seed=hparams.seed if split == "train" else SEED_OF_SPLIT[split],
             size_voxels=data.size_voxels,
@@ -46,7 +50,7 @@ def make_dataset(hparams: Hparams, split: str) -> CropDataset:
         )
     except ValueError as error:
         message = str(error)
-        named = message if data.source in message else f"{data.source}: {split}: {message}"
+        named = message if str(source) in message else f"{source}: {split}: {message}"
         raise ValueError(named) from error
 
 
@@ -57,12 +61,14 @@ class CropFeed(L.LightningDataModule):
     a function of its number, and the sampler starts at the trainer's step.
     """
 
-    def __init__(self, hparams: Hparams, *, num_workers: int = 1):
+    def __init__(self, hparams: Hparams, expt_dir: Path, *, num_workers: int = 1):
         super().__init__()
         self.batch_size = hparams.optim.batch_size
         self.steps_per_epoch = hparams.train.steps_per_epoch
         self.num_workers = num_workers
-        self.datasets = {split: make_dataset(hparams, split) for split in SEED_OF_SPLIT}
+        self.datasets = {
+            split: make_dataset(hparams, expt_dir, split) for split in SEED_OF_SPLIT
+        }
 
     def calc_image_std(self) -> float:
         return calc_image_std(self.datasets["train"], NUM_STD_IMAGES)

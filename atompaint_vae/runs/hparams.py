@@ -15,190 +15,44 @@ The file has `shared:` values and named `runs:`, each of which overrides what it
         loss:
           beta: 4
 
-Mappings are merged deeply; lists and single values are replaced.
+Mappings are merged deeply; lists and single values are replaced. How a file inherits from another,
+and how one entry stands for several runs, is in `expand.py`; the keys are in `schema.py`.
 """
 
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, Field
+from .expand import EXPANSIONS, expand_file, is_run_file
+from .located import Located, LocatedError, Problem, list_problems, load_located, merge_located
+from .nestedtext_models import check_model, dump_model, iter_keys
+from .schema import Hparams, HparamsKey, flatten, list_keys
 
-from .located import (
-    Located,
-    LocatedError,
-    Problem,
-    list_problems,
-    load_located,
-    merge_located,
-)
-from .nestedtext_models import (
-    Float,
-    Int,
-    Noun,
-    TextModel,
-    check_model,
-    describe_type,
-    dump_model,
-    iter_keys,
-    say_unknown,
-    suggest_key,
-)
+__all__ = [
+    "Hparams", "HparamsError", "HparamsFile", "HparamsKey", "dump_hparams", "find_differences",
+    "flatten", "list_keys", "load_hparams", "load_resolved", "read_hparams", "resolve_source",
+]  # fmt: skip
+
+STARTER = "starter"
 
 
 class HparamsError(LocatedError):
     """Mistakes in a file of hyperparameters, one per line."""
 
 
-# The syntax only: what the fields mean is the business of atompaint_vae.nn.fields, which needs
-# torch, and this module must load fast.
-_FIELD_TERM = r"[1-9][0-9]*x(fourier[0-3]|quotient[0-3]|[0-3]e)"
-_ELEMENTS = frozenset(re.findall(
-    r"\w+",
-    "He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br "
-    "Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho "
-    "Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm"
-))
-_FIELDS = re.compile(rf"{_FIELD_TERM}( *\+ *{_FIELD_TERM})*")
-
-
-def _check_fields(text: str) -> str:
-    if not _FIELDS.fullmatch(text):
-        raise ValueError
-    return text
-
-
-def _check_elements(text: str) -> str:
-    symbols = text.split()
-    if symbols != ["all"] and not (symbols and set(symbols) <= _ELEMENTS):
-        raise ValueError
-    return " ".join(symbols)
-
-
-def _check_odd(number: int) -> int:
-    if number % 2 == 0:
-        raise ValueError
-    return number
-
-
-def _check_printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError
-    return text
-
-
-FieldsText = Annotated[
-    str, AfterValidator(_check_fields),
-    Noun("fields such as '2xfourier1', '4xquotient2', '16x0e' or a sum of them, with l and "
-         "frequency from 0 to 3"),
-]
-Elements = Annotated[
-    str, AfterValidator(_check_elements),
-    Noun("'all' or symbols of elements such as 'C N O'"),
-]
-OddInt = Annotated[Int, AfterValidator(_check_odd), Noun("an odd integer")]
-Name = Annotated[str, AfterValidator(_check_printable), Noun("a name")]
-
-
-class DataHparams(TextModel):
-    source: Name = Field("starter", min_length=1, description=(
-        "Structures to crop: `starter` is the set that comes with this package; else a set that "
-        "`atompaint-vae data build` wrote, or a database of macromol_gym_unsupervised."))
-    size_voxels: OddInt = Field(35, ge=5, description=(
-        "Side of an image; odd, so that a voxel sits at its centre."))
-    resolution_A: Float = Field(1.0, gt=0, description="Side of a voxel [Å].")
-    radius_A: Float = Field(0.75, gt=0, description="Radius of every atom [Å].")
-    min_density_atoms_nm3: Float = Field(25.0, ge=0, description=(
-        "Crops with fewer atoms per volume than this are passed over [atoms/nm³]."))
-    density: Literal["sphere", "gaussian"] = Field("sphere", description=(
-        "What an atom is in an image: a ball, of which each voxel holds the part inside it; or a "
-        "Gaussian of the same volume and variance."))
-    elements: Elements = Field("all", description=(
-        "Elements of the atoms that are kept, such as `C N O`; `all` keeps all."))
-    min_occupancy: Float = Field(0.0, ge=0, le=1, description=(
-        "Atoms of lower occupancy are left out."))
-    min_nucleic_share: Float = Field(0.0, ge=0, le=1, description=(
-        "Crops with a smaller part of their atoms in nucleic acid are passed over."))
-    max_nucleic_share: Float = Field(1.0, ge=0, le=1, description=(
-        "Crops with a larger part of their atoms in nucleic acid are passed over; 0 leaves "
-        "protein and ligands."))
-    min_border_distance_A: Float = Field(0.0, ge=0, description=(
-        "Crops are centred near atoms at least this far inside the structure [Å]."))
-
-
-class ModelHparams(TextModel):
-    layers: tuple[FieldsText, ...] = Field(min_length=1, description=(
-        "Fields that each layer of the encoder puts out; each layer halves the side of the image, "
-        "and the decoder mirrors them."))
-    latent: FieldsText = Field(description="Fields of the latent.")
-    convs_per_layer: Int = Field(1, ge=1, description="Convolutions at each resolution.")
-    grid: Literal[
-        "octahedral_48", "octahedral_72", "octahedral_96", "octahedral_120", "octahedral_144",
-        "octahedral_192",
-    ] = Field("octahedral_96", description=(
-        "Points of SO(3) where the nonlinearity of Fourier fields is applied."))
-    nonlinearity: Literal["elu", "relu", "hermite", "learned_hermite"] = Field("elu", description=(
-        "Pointwise function of Fourier fields and of scalars; `hermite` is the first Hermite "
-        "function, `learned_hermite` a learned sum of the first four."))
-
-
-class LossHparams(TextModel):
-    reduction: Literal["mean", "sum"] = Field("sum", description=(
-        "How the squared errors of one image become its data loss; batches are always averaged."))
-    beta: Float = Field(1.0, ge=0, description="Weight of the prior loss.")
-
-
-class OptimHparams(TextModel):
-    learning_rate: Float = Field(2e-2, gt=0, description="Highest learning rate, after warm-up.")
-    warmup_steps: Int = Field(50, ge=0, description=(
-        "Steps over which the learning rate rises from zero."))
-    gradient_clip: Float = Field(100.0, ge=0, description=(
-        "Largest norm of a step's gradient; 0 doesn't clip."))
-    batch_size: Int = Field(4, ge=1, description="Crops of one step, over all devices.")
-
-
-class TrainHparams(TextModel):
-    epochs: Int = Field(ge=1, description="Epochs; each ends with a validation.")
-    steps_per_epoch: Int = Field(ge=1, description="Optimizer steps of one epoch.")
-    num_val_crops: Int = Field(32, ge=1, description="Crops of each validation, always the same.")
-    num_test_crops: Int = Field(64, ge=1, description="Crops of the test after training.")
-    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description=(
-        "Lightning's name of the number format."))
-
-
-class Hparams(TextModel):
-    """Everything that decides what one run computes."""
-    seed: Int = Field(0, ge=0, lt=2**32, description=(
-        "Seed of the initial weights, the crops and the noise of the posterior."))
-    data: DataHparams
-    model: ModelHparams
-    loss: LossHparams
-    optim: OptimHparams
-    train: TrainHparams
-
-
 @dataclass(frozen=True)
-class HparamsKey:
-    """A row of the reference: `default` is None for a key that has to be given."""
-    name: str
-    expected: str
-    default: str | None
-    description: str
-
-
-def list_keys() -> list[HparamsKey]:
-    """Return every key of the schema, for the reference page."""
-    return [
-        HparamsKey(
-            name=name,
-            expected=describe_type(field.annotation, field.metadata),
-            default=None if field.is_required() else str(field.default),
-            description=field.description,
-        )
-        for name, field in iter_keys(Hparams)
-    ]
+class HparamsFile:
+    """
+    values:   what is written for each run, defaults left out, at its places
+    runs:     the runs that are well formed
+    problems: all that is ill formed
+    """
+    values: dict[str, Located]
+    runs: dict[str, Hparams]
+    problems: list[Problem]
 
 
 def load_hparams(path: Path) -> dict[str, Hparams]:
@@ -207,47 +61,71 @@ def load_hparams(path: Path) -> dict[str, Hparams]:
 
     raises: HparamsError, with every mistake at its file, line and column
     """
-    root = load_located(path, HparamsError)
-    known = ["shared", "runs"]
-    problems = [
-        Problem(root.content[key].key_place, say_unknown(key, suggest_key(key, known), known))
-        for key in root.content if key not in known
-    ]
-    nothing = Located({}, root.key_place, root.place)
-    shared = root.content.get("shared", nothing)
-    runs = root.content.get("runs", nothing)
+    file = read_hparams(path)
+    if file.problems:
+        raise HparamsError(list_problems(file.problems))
+    return file.runs
 
+
+def read_hparams(path: Path) -> HparamsFile:
+    """Return what a file holds, mistakes too; raises: HparamsError if it can't be read at all."""
+    path = Path(path)
+    expanded = expand_file(path, HparamsError)
+    shared = expanded.shared
+    problems = [*expanded.problems, *_check_names(expanded.runs)]
     problems += [p for p in check_model(Hparams, shared, "shared")[1] if not p.missing]
-    if not isinstance(runs.content, dict) and runs.content != "":
-        problems.append(Problem(runs.place, "runs: expected names of runs, each with keys below"))
-    elif not runs.content:
-        problems.append(Problem(runs.key_place, "no runs; name at least one below 'runs:'"))
-    else:
-        problems += _check_names(runs.content)
-        hparams, missing = {}, {}
-        for name, values in runs.content.items():
-            merged = merge_located(shared, values)
-            hparams[name], found = check_model(Hparams, merged, f"run '{name}'")
-            problems += [p for p in found if not p.missing]
-            missing[name] = [p.missing for p in found if p.missing]
-        problems += _place_missing(missing, runs.content, shared)
 
-    if problems:
-        raise HparamsError(list_problems(problems))
-    return hparams
+    merged, runs, missing = {}, {}, {}
+    for name, values in expanded.runs:
+        merged[name] = _place_source(merge_located(shared, values), path.parent)
+        hparams, found = check_model(Hparams, merged[name], f"run '{name}'", also=EXPANSIONS)
+        problems += [p for p in found if not p.missing]
+        missing[name] = [p.missing for p in found if p.missing]
+        if hparams is not None:
+            runs[name] = hparams
+    if missing:
+        problems += _place_missing(missing, dict(expanded.runs), shared)
+    return HparamsFile(merged, runs, problems)
 
 
-def _check_names(runs: Mapping[str, Located]) -> list[Problem]:
+def resolve_source(hparams: Hparams, expt_dir: Path) -> str | Path:
+    """Return what `open_split` takes: a relative path begins at the experiment's folder."""
+    source = hparams.data.source
+    return source if source == STARTER else Path(expt_dir) / source
+
+
+def _place_source(values: Located, expt_dir: Path) -> Located:
+    """Return the values with a `data.source` that another file gives as seen from this folder."""
+    data = values.content["data"] if "data" in _get_keys(values) else None
+    source = data.content["source"] if data and "source" in _get_keys(data) else None
+    if source is None or not isinstance(source.content, str) or source.content in ("", STARTER):
+        return values
+    origin = source.place.path
+    folder = origin.parents[2] if is_run_file(origin) else origin.parent
+    text = source.content
+    if not Path(text).is_absolute() and folder != expt_dir:
+        text = os.path.relpath(folder / text, expt_dir)
+    data = replace(data, content={**data.content, "source": replace(source, content=text)})
+    return replace(values, content={**values.content, "data": data})
+
+
+def _get_keys(values: Located) -> Mapping[str, Located]:
+    return values.content if isinstance(values.content, dict) else {}
+
+
+def _check_names(runs: list[tuple[str, Located]]) -> list[Problem]:
     problems, seen = [], {}
-    for name, values in runs.items():
+    for name, values in runs:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
             text = ("expected a name of at most 100 letters, digits, '.', '_' or '-' that does not "
                     f"begin with '.' or '-', got {name!r}")
             problems.append(Problem(values.key_place, f"run: {text}"))
         # Two such runs would share a folder on file systems that ignore case.
-        if (other := seen.setdefault(name.lower(), name)) != name:
-            text = f"runs '{other}' and '{name}' differ only in upper and lower case"
+        if (other := seen.get(name.lower())) is not None:
+            text = f"two runs are named '{name}'" if other == name else (
+                f"runs '{other}' and '{name}' differ only in upper and lower case")
             problems.append(Problem(values.key_place, text))
+        seen.setdefault(name.lower(), name)
     return problems
 
 
@@ -278,18 +156,6 @@ def load_resolved(path: Path) -> Hparams:
 def dump_hparams(hparams: Hparams) -> str:
     """Return NestedText with every value, defaults too; `load_resolved` reads back the equal."""
     return dump_model(hparams)
-
-
-def flatten(hparams: Hparams) -> dict[str, Any]:
-    """Return the values under dotted keys such as `loss.beta`, in the order of the schema."""
-    values = {}
-    for name, _ in iter_keys(Hparams):
-        *sections, key = name.split(".")
-        section = hparams
-        for part in sections:
-            section = getattr(section, part)
-        values[name] = getattr(section, key)
-    return values
 
 
 def find_differences(runs: Mapping[str, Hparams]) -> dict[str, dict[str, Any]]:

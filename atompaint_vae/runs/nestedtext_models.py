@@ -8,19 +8,46 @@ into a `TextModel` and a list of `Problem`. Nothing here knows of hyperparameter
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import annotated_types
 import nestedtext as nt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic_core import core_schema
 
 from .located import Located, Problem, show_value
 
 
 class Noun(str):
     """What a type is called in an error message, e.g. `Annotated[int, Noun("an odd integer")]`."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """
+    Lets a number have its unit behind it, e.g. `Annotated[float, Unit({"Å": 1, "nm": 10})]`.
+
+    factors: what to multiply by, for each unit; 1 for the unit that a bare number has
+    """
+    factors: Mapping[str, float]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._convert, handler(source))
+
+    def _convert(self, value: object) -> object:
+        for unit, factor in self.factors.items():
+            if isinstance(value, str) and value.endswith(unit):
+                number = value.removesuffix(unit).strip()
+                # In decimals, so that 0.3 nm are 3 Å, to the last bit.
+                if factor == 1:
+                    return number
+                _parse_float(number)
+                return float(Decimal(number) * Decimal(str(factor)))
+        return value
 
 
 def _parse_int(value: object) -> object:
@@ -31,7 +58,7 @@ def _parse_int(value: object) -> object:
     raise ValueError
 
 
-def _parse_float(value: object) -> object:
+def _parse_float(value: object) -> float:
     number = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
     if isinstance(value, str) and not re.fullmatch(number, value.strip()):
         raise ValueError
@@ -80,11 +107,12 @@ ModelT = TypeVar("ModelT", bound=TextModel)
 
 def check_model(
         model_class: type[ModelT], values: Located, whole: str = "the file",
-        ) -> tuple[ModelT | None, list[Problem]]:
+        also: Iterable[str] = ()) -> tuple[ModelT | None, list[Problem]]:
     """
     Return the model that `values` spell, or None, and everything that is wrong with them.
 
     whole: what an error calls the values all together
+    also:  keys that somebody else reads, and that an unknown key may have been meant for
     """
     try:
         return model_class.model_validate(values.plain), []
@@ -96,7 +124,7 @@ def check_model(
         if detail["type"] != "extra_forbidden":
             continue
         *parents, key = detail["loc"]
-        known = list(_find_type(model_class, parents)[0].model_fields)
+        known = [*_find_type(model_class, parents)[0].model_fields, *([] if parents else also)]
         suggestion = suggest_key(key, known, dict(iter_keys(model_class)))
         meant.add(name_key((*parents, suggestion)) if suggestion in known else suggestion)
         text = say_unknown(name_key(detail["loc"]), suggestion, known)
@@ -111,10 +139,15 @@ def check_model(
                 problems.append(Problem(place, f"{name} is missing", missing=name))
         elif detail["type"] != "extra_forbidden":
             found = _find(values, loc)
-            expected = describe_type(*_find_type(model_class, loc))
+            annotation, metadata = _find_type(model_class, loc)
+            expected = describe_type(annotation, metadata)
             text = f"{name or whole}: expected {expected}, got {show_value(found.plain)}"
             if isinstance(found.content, str) and found.content[:1] in ("[", "{"):
                 text += "; inline lists and mappings begin on the line below their key"
+            elif _is_number(annotation) and _EXPRESSION.search(str(found.content)):
+                text += "; expressions aren't computed: give the number"
+            elif hint := detail["msg"].partition("Value error, ")[2]:
+                text += f"; {hint}"
             problems.append(Problem(found.place, text))
     return None, problems
 
@@ -179,6 +212,15 @@ def iter_keys(model_class: type[TextModel], prefix: str = "") -> Iterator[tuple[
             yield from iter_keys(field.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
+
+
+# An operator between operands, brackets, or the signs of variables and formulas.
+_EXPRESSION = re.compile(r"[\d.]\s*[-+*/^%]+\s*[\w(.]|[(){}$=]")
+
+
+def _is_number(annotation: Any) -> bool:
+    return (get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation) in (
+        int, float)
 
 
 def _is_model(annotation: Any) -> bool:

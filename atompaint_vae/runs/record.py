@@ -41,6 +41,7 @@ class RunPaths:
     """Every path of a run; the only place that knows their names."""
     run_dir: Path
 
+    expt_dir = property(lambda self: self.run_dir.absolute().parents[1])
     hparams = property(lambda self: self.run_dir / "hparams.nt")
     record = property(lambda self: self.run_dir / "record.nt")
     train_metrics = property(lambda self: self.run_dir / "train.csv")

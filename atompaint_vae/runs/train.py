@@ -21,7 +21,7 @@ from .checkpoints import (
 from .evaluate import write_test_results
 from .experiment import UserError
 from .feed import CropFeed
-from .hparams import Hparams, dump_hparams
+from .hparams import Hparams, dump_hparams, resolve_source
 from .lock import lock_run
 from .module import VAEModule
 from .plan import build_model, make_plan
@@ -75,7 +75,7 @@ def train_run(
     with lock_run(paths), SignalWatch() as watch:
         device = choose_device(device)
         torch.manual_seed(hparams.seed)
-        feed = _make_feed(hparams)
+        feed = _make_feed(hparams, paths)
         checkpoint, record = _find_start(paths, hparams, feed)
         model = build_model(hparams, image_std=record.image_std)
         module = VAEModule(model, hparams, feed.datasets["train"])
@@ -119,9 +119,9 @@ def train_run(
         return _end(paths, record, "finished", trainer)
 
 
-def _make_feed(hparams: Hparams) -> CropFeed:
+def _make_feed(hparams: Hparams, paths: RunPaths) -> CropFeed:
     try:
-        return CropFeed(hparams)
+        return CropFeed(hparams, paths.expt_dir)
     except (ValueError, OSError) as error:
         raise UserError(f"data: {error}") from error
 
@@ -130,7 +130,7 @@ def _find_start(
     paths: RunPaths, hparams: Hparams, feed: CropFeed
 ) -> tuple[dict | None, RunRecord]:
     """The checkpoint to go on from, None if there is none, and the record so far."""
-    data_hash = calc_source_hash(hparams.data.source)
+    data_hash = calc_source_hash(resolve_source(hparams, paths.expt_dir))
     earlier = load_record(paths.record) if paths.record.exists() else None
     if not (earlier and paths.last.exists()):
         return None, _start_anew(paths, hparams, feed, data_hash, earlier)
@@ -149,7 +149,7 @@ def _start_anew(
     plan = make_plan(hparams)
     record = RunRecord(
         run=paths.name,
-        experiment=paths.run_dir.resolve().parent.parent.name,
+        experiment=paths.expt_dir.resolve().name,
         num_parameters=plan.num_parameters,
         latent_shape=plan.latent_shape,
         compression_ratio=plan.compression_ratio,

@@ -136,7 +136,7 @@ def test_a_database_is_a_source_of_data_for_a_run(db_path, tmp_path):
     )
     hparams = load_hparams(tmp_path / "hparams.nt")["one"]
     for split in ("train", "validation", "test"):
-        dataset = make_dataset(hparams, split)
+        dataset = make_dataset(hparams, tmp_path, split)
         images = dataset.make_images(collate_crops([dataset[0]]))
         assert images[:, :2].sum() > 0
         assert images[:, 2:].sum() == 0

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import nestedtext as nt
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from atompaint_vae.nn.fields import parse_field_type
 from atompaint_vae.runs.hparams import (
     Hparams,
     HparamsError,
@@ -17,7 +18,9 @@ from atompaint_vae.runs.hparams import (
     list_keys,
     load_hparams,
     load_resolved,
+    resolve_source,
 )
+from atompaint_vae.runs.schema import ModelHparams
 
 ERRORS = nt.load(Path(__file__).parent / "hparams_errors.nt")
 
@@ -62,6 +65,8 @@ def hparams_nt(tmp_path, monkeypatch):
 @pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS.keys())
 def test_load_hparams_errors(case, hparams_nt):
     hparams_nt.write_text(case["file"])
+    if "other" in case:
+        hparams_nt.with_name("other.nt").write_text(case["other"])
     with pytest.raises(HparamsError) as err:
         load_hparams(hparams_nt)
     assert str(err.value) == case["error"]
@@ -94,6 +99,122 @@ def test_load_hparams(hparams_nt):
     assert other.loss.model_dump() == {"reduction": "mean", "beta": 4.0}
     assert empty_section.data == plain.data
     assert empty_section.seed == 8
+
+
+EXPANDED = """\
+shared:
+  data:
+    source: sets/a.parquet
+    resolution_A: 0.3 nm
+    radius_A: 75pm
+    min_density_atoms_nm3: 0.02 atoms/Å³
+    size_voxels: 21 voxels
+  model:
+    latent: 1x0e
+  train:
+    epochs: 3
+    steps_per_epoch: 4
+runs:
+  {name}:
+    loss:
+      reduction: mean
+    zip:
+      model.layers:
+        -
+          - 4x0e
+          - 8x0e+2x1e
+        -
+          - 1xfourier1
+      seed:
+        - 5
+        - 6
+    grid:
+      optim.batch_size:
+        - 2
+        - 4
+      loss.beta:
+        - 1e-1
+        - +1
+"""
+NAME = "x-{model.layers}-b{optim.batch_size}-beta{loss.beta}"
+
+
+def test_load_hparams_expands_grids_and_zips(hparams_nt):
+    hparams_nt.write_text(EXPANDED.replace("{name}", NAME))
+    runs = load_hparams(hparams_nt)
+    varied = {
+        name: (run.optim.batch_size, run.loss.beta, run.model.layers, run.seed)
+        for name, run in runs.items()
+    }
+    narrow, wide = (("1xfourier1",), 6), (("4x0e", "8x0e+2x1e"), 5)
+    assert varied == {
+        "x-4x0e-8x0e-2x1e-b2-beta1e-1": (2, 0.1, *wide),
+        "x-1xfourier1-b2-beta1e-1": (2, 0.1, *narrow),
+        "x-4x0e-8x0e-2x1e-b2-beta1": (2, 1, *wide),
+        "x-1xfourier1-b2-beta1": (2, 1, *narrow),
+        "x-4x0e-8x0e-2x1e-b4-beta1e-1": (4, 0.1, *wide),
+        "x-1xfourier1-b4-beta1e-1": (4, 0.1, *narrow),
+        "x-4x0e-8x0e-2x1e-b4-beta1": (4, 1, *wide),
+        "x-1xfourier1-b4-beta1": (4, 1, *narrow),
+    }
+    assert list(runs)[1] == "x-1xfourier1-b2-beta1e-1"
+    assert {run.loss.reduction for run in runs.values()} == {"mean"}
+    data = runs["x-1xfourier1-b2-beta1"].data
+    assert (data.resolution_A, data.radius_A) == (3.0, 0.75)
+    assert (data.min_density_atoms_nm3, data.size_voxels) == (20.0, 21)
+
+
+def test_load_hparams_inherits(hparams_nt, tmp_path):
+    old = tmp_path / "20240101_old"
+    (old / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "20240102_mid").mkdir()
+    (old / "hparams.nt").write_text(EXPANDED.replace("{name}", NAME))
+    mid = tmp_path / "20240102_mid/hparams.nt"
+    mid.write_text("from: ../20240101_old/hparams.nt\nshared:\n  seed: 9\n  model:\n"
+                   "    layers:\n      - 5x0e\nruns:\n  ours:\n")
+    (tmp_path / "20240103_new").mkdir()
+    new = tmp_path / "20240103_new/hparams.nt"
+    text = "from: {}\nshared:\n  model:\n    latent: 2x0e\nruns:\n  b:\n"
+    new.write_text(text.format("../20240102_mid/hparams.nt"))
+    runs = load_hparams(new)
+    assert list(runs) == ["b"]
+    run = runs["b"]
+    assert (run.seed, run.model.layers, run.model.latent) == (9, ("5x0e",), "2x0e")
+    # Begins at our folder, and so does it when a run of the old experiment is inherited from.
+    assert run.data.source == "../20240101_old/sets/a.parquet"
+    (old / "runs/a/hparams.nt").write_text(dump_hparams(next(iter(
+        load_hparams(old / "hparams.nt").values()))))
+    new.write_text(text.format("../20240101_old/runs/a/hparams.nt"))
+    run = load_hparams(new)["b"]
+    assert (run.seed, run.optim.batch_size, run.model.latent) == (5, 2, "2x0e")
+    assert run.data.source == "../20240101_old/sets/a.parquet"
+
+
+def test_resolve_source(hparams_nt):
+    hparams_nt.write_text(EXPANDED.replace("{name}", NAME))
+    run = next(iter(load_hparams(hparams_nt).values()))
+    assert run.data.source == "sets/a.parquet"
+    assert resolve_source(run, Path("expts/x")) == Path("expts/x/sets/a.parquet")
+    starter = Hparams.model_validate({**run.model_dump(), "data": {}})
+    assert resolve_source(starter, Path("expts/x")) == "starter"
+
+
+@given(st.from_regex(r"[0-9]{1,2}x(fourier|quotient)?[0-9]{1,2}e?", fullmatch=True)
+       | st.text(st.sampled_from("0123e +xfourier"), max_size=12))
+@example("1x6e")
+@example("1x7e")
+@example("1xfourier3 +  2x0e")
+@example("1xfourier4")
+@example("01x1e")
+def test_fields_are_those_that_the_layers_know(text):
+    values = {"layers": [text], "latent": "1x0e"}
+    try:
+        parse_field_type(text.strip())  # as text of a file is
+    except ValueError:
+        with pytest.raises(ValidationError):
+            ModelHparams.model_validate(values)
+    else:
+        ModelHparams.model_validate(values)
 
 
 def test_load_hparams_byte_order_mark(hparams_nt):
@@ -209,7 +330,7 @@ def test_hparams_are_frozen(hparams_nt):
 
 def test_list_keys():
     keys = {key.name: key for key in list_keys()}
-    assert keys["data.size_voxels"].expected == "an odd integer >= 5"
+    assert keys["data.size_voxels"].expected == "an odd number of voxels >= 5"
     assert keys["data.size_voxels"].default == "35"
     assert keys["model.latent"].default is None
     assert keys["loss.reduction"].expected == "one of 'mean', 'sum'"
