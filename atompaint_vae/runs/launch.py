@@ -11,6 +11,7 @@ import docopt
 
 from .experiment import Experiment, UserError
 from .hparams import Hparams, HparamsError, find_differences, load_resolved
+from .lock import find_folder_problem
 from .metrics import MetricsError
 from .record import RecordError, find_run_state, load_record
 
@@ -28,13 +29,14 @@ def main(usage: str, script: str):
     try:
         arguments = parse_arguments(usage)
         expt = Experiment(_shorten(Path(script).resolve().parent))
-        runs = _select_runs(expt.load_hparams(), arguments["<run>"])
+        if arguments["--list"] and arguments["--dry-run"]:
+            raise UserError("--list and --dry-run can't be given together")
         if arguments["--list"]:
-            list_runs(expt, runs)
+            list_runs(expt, _select_runs(expt.load_hparams(), arguments["<run>"]))
         elif arguments["--dry-run"]:
-            print_plans(expt, runs)
+            plan_runs(expt, arguments["<run>"], arguments["--device"])
         else:
-            sys.exit(train_runs(expt, runs, arguments))
+            sys.exit(train_runs(expt, arguments))
     except (HparamsError, RecordError, MetricsError, UserError) as error:
         sys.exit(_say(error, EXIT_MISTAKE))
     except KeyboardInterrupt:
@@ -94,20 +96,57 @@ def list_runs(expt: Experiment, runs: dict[str, Hparams]):
         print(f"{name:{width}}  {state:11}  {', '.join(details)}")
 
 
-def print_plans(expt: Experiment, runs: dict[str, Hparams]):
-    """Print what each run would train."""
-    width = max(3, *map(len, runs))
-    print(f"{'run':{width}}  parameters  latent          compression  steps")
+def plan_runs(expt: Experiment, names: list[str], device: str):
+    """Print what runs would train, and what it would cost; of those that are named, each layer."""
+    from .cost import calc_cost
+    from .plan import build_model, make_plan
+    from .plan_text import (
+        RunTable,
+        describe_confounded,
+        describe_losses,
+        find_confounded,
+        make_layer_table,
+    )
+    from .train import choose_device
+    from .trial import MAX_CROPS, NUM_TIMED_STEPS, try_run
+
+    device = choose_device(device)
+    all_runs = _check(expt)
+    runs = _select_runs(all_runs, names)
+    table, notes, layers = RunTable(list(runs)), [], []
+    print(table.make_header())
     for name, hparams in runs.items():
-        plan = _make_plan(expt, name, hparams)
-        latent = "×".join(map(str, plan.latent_shape))
-        print(
-            f"{name:{width}}  {plan.num_parameters:10,}  {latent:14}  "
-            f"{plan.compression_ratio:10.1f}×  {plan.num_steps}"
+        cost = calc_cost(
+            build_model(hparams),
+            batch_size=hparams.optim.batch_size,
+            precision=hparams.train.precision,
         )
+        trial = try_run(hparams, expt.expt_dir, device=device)
+        print(table.make_line(name, make_plan(hparams), cost, trial), flush=True)
+        notes.append(describe_losses(name, trial))
+        layers.append(f"\n{name}\n{make_layer_table(cost)}")
+    notes += [describe_confounded(keys) for keys in find_confounded(all_runs)]
+    print(
+        "\nMultiply-adds and memory: of a step of the whole batch, forward and backward. Losses: "
+        "of the first batch,\nwith fresh weights. Time: the faster of "
+        f"{NUM_TIMED_STEPS} steps of at most {MAX_CROPS} crops and a validation of them on "
+        f"{device},\nscaled up."
+    )
+    print("\n".join(["", *filter(None, notes)]) if any(notes) else "", end="\n" * any(notes))
+    if names:
+        print("\n".join(layers))
 
 
-def train_runs(expt: Experiment, runs: dict[str, Hparams], arguments: dict) -> int:
+def _check(expt: Experiment) -> dict[str, Hparams]:
+    from .checks import check_experiment
+
+    checked = check_experiment(expt.hparams_path)
+    for warning in checked.warnings:
+        _say(warning, 0)
+    return checked.runs
+
+
+def train_runs(expt: Experiment, arguments: dict) -> int:
     """Train what is not finished, one run after the other; the exit code."""
     from .checkpoints import Diverged, StepsReached
     from .signals import Interrupted
@@ -115,9 +154,11 @@ def train_runs(expt: Experiment, runs: dict[str, Hparams], arguments: dict) -> i
 
     max_steps = _parse_steps(arguments["--max-steps"])
     device = choose_device(arguments["--device"])
+    runs = _select_runs(_check(expt), arguments["<run>"])
     for name, hparams in runs.items():
-        _make_plan(expt, name, hparams)
         _check_unchanged(expt, name, hparams)
+    if problem := find_folder_problem(expt.expt_dir / "runs"):
+        raise UserError(problem)
 
     exit_code = 0
     for name, hparams in runs.items():
@@ -138,15 +179,6 @@ def train_runs(expt: Experiment, runs: dict[str, Hparams], arguments: dict) -> i
         else:
             print(f"{name}: finished, best validation R² {record.best_val_r2:.3f}")
     return exit_code
-
-
-def _make_plan(expt: Experiment, name: str, hparams: Hparams):
-    from .plan import make_plan
-
-    try:
-        return make_plan(hparams)
-    except ValueError as error:
-        raise UserError(f"{expt.hparams_path}: run {name!r}: {error}") from error
 
 
 def _check_unchanged(expt: Experiment, name: str, hparams: Hparams):

@@ -1,8 +1,10 @@
 """One process at a time works on a run."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from .experiment import UserError
 from .record import RunPaths
@@ -22,3 +24,13 @@ def lock_run(paths: RunPaths) -> Iterator[None]:
         except OSError:
             raise UserError(f"{paths.run_dir}: another process is training this run") from None
         yield
+
+
+def find_folder_problem(folder: Path) -> str | None:
+    """What keeps runs from being written to a folder, which need not be there yet."""
+    if folder.exists() and not folder.is_dir():
+        return f"{folder}: expected a folder, found a file"
+    nearest = folder if folder.exists() else folder.parent
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return f"{nearest}: this folder can't be written to"
+    return None

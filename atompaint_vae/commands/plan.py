@@ -1,0 +1,38 @@
+"""What the runs of an experiment would train: sizes, costs, the first losses, the time.
+
+Usage:
+    atompaint-vae plan EXPT [RUN...] [--device NAME]
+    atompaint-vae plan (-h | --help)
+
+EXPT is an experiment's folder, such as expts/20241217_train_vae; RUN a run of its hparams.nt, whose
+layers are then listed too. The same as ./train.py --dry-run in that folder.
+
+Mistakes in hparams.nt are named with line and column, all at once, before anything is computed.
+Then, for each run: parameters; the latent's shape; the compression ratio, marked ! where the latent
+is no smaller than the image; steps; multiply-adds of a step, forward and backward; memory that a
+step keeps for its backward pass; the losses of the first batch with fresh weights; and the time,
+from a few steps of real training on this machine. Ctrl-C leaves the runs that are done.
+
+Options:
+    --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
+
+Exit codes: 0 all could train; 2 something is wrong, and named; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import docopt
+
+
+def main(argv: list[str]) -> int:
+    arguments = docopt.docopt(__doc__, ["plan", *argv])
+    from ..runs.experiment import Experiment, UserError
+    from ..runs.launch import plan_runs
+
+    try:
+        plan_runs(Experiment(Path(arguments["EXPT"])), arguments["RUN"], arguments["--device"])
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    return 0
