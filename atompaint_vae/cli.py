@@ -47,7 +47,10 @@ def run_command(argv: list[str]) -> int:
     try:
         return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
     except DocoptExit as error:  # its own exit code is 1
-        return _say(str(error), EXIT_MISTAKE)
+        from .usage import describe_usage_error
+
+        problem = describe_usage_error(error)
+        return _say(f"{problem}; see atompaint-vae {argv[0]} --help", EXIT_MISTAKE)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE

@@ -28,15 +28,20 @@ class ConvBlock(nn.Module):
         self, irreps_in: Irreps, field_type: FieldType, *, grid: str, function: str, **convolution
     ):
         super().__init__()
-        self.nonlinearity = FieldNonlinearity(field_type, grid=grid, function=function)
-        self.conv = SteerableConv(irreps_in, self.nonlinearity.irreps_in, **convolution)
+        nonlinearity = FieldNonlinearity(field_type, grid=grid, function=function)
+        # In the order of the data, which is that of the repr.
+        self.conv = SteerableConv(irreps_in, nonlinearity.irreps_in, **convolution)
         self.norm = IrrepsNorm(self.conv.irreps_out)
+        self.nonlinearity = nonlinearity
         self.irreps_in = self.conv.irreps_in
         self.irreps_out = self.nonlinearity.irreps_out
 
     def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
         image = self.conv(image)
         return self.nonlinearity(image, *self.norm.calc_affine(image))
+
+    def extra_repr(self):
+        return f"{self.irreps_in.simplify()} -> {self.nonlinearity.field_type}"
 
 
 def calc_sizes(size_voxels: int, num_layers: int) -> list[int]:

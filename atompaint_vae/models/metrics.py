@@ -37,6 +37,7 @@ class HeldOutMetrics:
     num_images: int = 0
     num_voxels: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
+    _dims: Tensor | None = None
 
     def update(
         self,
@@ -58,6 +59,8 @@ class HeldOutMetrics:
         self._add("latent", posterior.mean)
         self._add("latent_square", posterior.mean.square())
         self._add("latent_voxels", torch.ones_like(posterior.mean[:, :1]))
+        self._add("prior", posterior.calc_kl())
+        self._dims = posterior.copy_of_channel.bincount()[posterior.copy_of_channel]
         self._add_total("loss", len(image) * torch.stack(loss).double())
 
     def _add(self, name: str, values: Float[Tensor, "b c x y z"]):
@@ -74,6 +77,7 @@ class HeldOutMetrics:
         r2_zero:      1 − Σ error² / Σ image²
         r2_<channel>: r2 of one channel alone; NaN where it is empty
         active_units: latent channels whose posterior mean varies
+        prior_<irrep>: the prior loss of all copies of one irrep; they add up to prior_loss
         """
         error = self.sums["error_square"]
         variation = self.sums["image_square"] - self.sums["image"].square() / self.num_voxels
@@ -91,4 +95,10 @@ class HeldOutMetrics:
         } | {
             f"r2_{name}": value
             for name, value in zip(self.channel_names, of_channel.tolist(), strict=True)
+        } | {
+            f"prior_{(dim - 1) // 2}e": self._calc_prior(dim)
+            for dim in self._dims.unique().tolist()
         }
+
+    def _calc_prior(self, dim: int) -> float:
+        return (self.sums["prior"][self._dims == dim].sum() / self.num_images).item()

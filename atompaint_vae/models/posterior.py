@@ -66,4 +66,4 @@ class PosteriorHead(nn.Module):
         return Posterior(mean, logvar.clamp(*LOGVAR_RANGE), self.copy_of_channel)
 
     def extra_repr(self):
-        return f"{self.irreps_in} -> {self.irreps_out}"
+        return f"{self.irreps_in.simplify()} -> {self.irreps_out.simplify()}"

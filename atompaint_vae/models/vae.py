@@ -51,14 +51,15 @@ class VAE(nn.Module):
         self.latent = parse_field_type(latent)
         self.irreps_image = Irreps([(num_channels, (0, 1))])
         self.size_voxels = size_voxels
-        self.posterior = PosteriorHead(self.latent.irreps)
+        posterior = PosteriorHead(self.latent.irreps)
         options = {
             "size_voxels": size_voxels,
             "convs_per_layer": convs_per_layer,
             "grid": grid,
             "function": function,
         }
-        self.encoder = Encoder(self.irreps_image, layers, self.posterior.irreps_in, **options)
+        self.encoder = Encoder(self.irreps_image, layers, posterior.irreps_in, **options)
+        self.posterior = posterior
         self.decoder = Decoder(self.latent.irreps, layers, self.irreps_image, **options)
         self.register_buffer("image_std", torch.tensor(float(image_std)))
         self.latent_shape = (self.latent.size, *[calc_sizes(size_voxels, len(layers))[-1]] * 3)
@@ -83,3 +84,7 @@ class VAE(nn.Module):
     def forward(self, image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
         """The reconstruction from the posterior's mean."""
         return self.decode(self.encode(image).mean)
+
+    def extra_repr(self):
+        image, latent = ("×".join(map(str, s)) for s in (self.image_shape, self.latent_shape))
+        return f"image {image} -> latent {self.latent}, {latent} -> image {image}"

@@ -123,6 +123,9 @@ class VoxelwiseNonlinearity(nn.Module):
         """The nonlinear part; `analysis`, if there is one, is applied to its last axis."""
         raise NotImplementedError
 
+    def __repr__(self):
+        return f"{type(self).__name__}({self.extra_repr()})"
+
     def forward(
         self,
         image: Float[Tensor, "b i x y z"],
@@ -173,7 +176,7 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
         return self.function(fields @ self.synthesis)
 
     def extra_repr(self):
-        return f"{self.term}, {self.function.name} on {self.grid}"
+        return f"{self.term} -> {self.term}, {self.function.name} on {self.grid}"
 
 
 class Gate(VoxelwiseNonlinearity):
@@ -214,7 +217,8 @@ class Gate(VoxelwiseNonlinearity):
         return torch.cat(outputs, dim=1)
 
     def extra_repr(self):
-        return f"{self.irreps_out}, {self.function.name} and sigmoid gates"
+        irreps = f"{self.irreps_in} -> {self.irreps_out}"
+        return f"{irreps}, {self.function.name}{' and sigmoid gates' * bool(self.num_gates)}"
 
 
 class FieldNonlinearity(nn.Module):
@@ -241,6 +245,9 @@ class FieldNonlinearity(nn.Module):
         self.parts = nn.ModuleList(parts)
         self.irreps_in = sum((part.irreps_in for part in parts), Irreps([]))
         self.irreps_out = self.field_type.irreps
+
+    def __repr__(self):
+        return " + ".join(map(repr, self.parts))
 
     def forward(
         self,

@@ -220,8 +220,13 @@ class SteerableConv(nn.Module):
             padding=self.padding,
         )
 
+    def __repr__(self):
+        # Without the weights, whose shapes follow from the irreps.
+        return f"{type(self).__name__}({self.extra_repr()})"
+
     def extra_repr(self):
-        parts = [f"{self.irreps_in} -> {self.irreps_out}", f"kernel={self.kernel_size}"]
+        irreps = [str(irreps.simplify()) for irreps in (self.irreps_in, self.irreps_out)]
+        parts = [" -> ".join(irreps), f"kernel={self.kernel_size}"]
         if self.stride != 1:
             parts.append(f"stride={self.stride}")
         if self.padding:

@@ -91,4 +91,4 @@ class IrrepsNorm(nn.Module):
         return image * scale.view(-1, 1, 1, 1) + shift.view(-1, 1, 1, 1)
 
     def extra_repr(self):
-        return f"{self.irreps_in}"
+        return f"{self.irreps_in.simplify()}"

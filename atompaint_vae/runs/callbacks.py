@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from datetime import datetime, timedelta
 
 import lightning as L
 from tqdm import tqdm
@@ -74,13 +75,18 @@ class MetricsWriter(L.Callback):
 
 
 class ProgressBar(L.Callback):
-    """One bar from the run's first step to its last; where nobody watches, a line a validation."""
+    """One bar from the run's first step to its last; where nobody watches, a line a validation.
 
-    def __init__(self, name: str):
+    batch_size: crops of a step
+    """
+
+    def __init__(self, name: str, *, batch_size: int):
         self.name = name
+        self.batch_size = batch_size
         self.bar: tqdm | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: VAEModule):
+        self.start = time.monotonic(), trainer.global_step
         self.bar = tqdm(
             desc=self.name,
             total=trainer.max_epochs * trainer.num_training_batches,
@@ -93,19 +99,32 @@ class ProgressBar(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
         self.bar.update()
         if trainer.global_step % LOG_EVERY_STEPS == 0:
-            self._show(loss=outputs["loss"].item(), val_r2=module.held_out_metrics.get("r2"))
+            r2 = module.held_out_metrics.get("r2")
+            self._show(trainer, loss=outputs["loss"].item(), val_r2=r2)
 
     def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
         if trainer.state.fn != "fit":
             return
         r2 = module.held_out_metrics["r2"]
-        self._show(val_r2=r2)
+        self._show(trainer, val_r2=r2)
         if self.bar.disable:
             step = f"{self.name}: step {trainer.global_step} of {self.bar.total}"
-            print(f"{step}, validation R² {r2:.3f}", file=sys.stderr, flush=True)
+            pace = ", ".join(f"{key} {text}" for key, text in self._calc_pace(trainer).items())
+            print(f"{step}, validation R² {r2:.3f}, {pace}", file=sys.stderr, flush=True)
 
-    def _show(self, **values: float | None):
-        self.bar.set_postfix({k: f"{v:.4g}" for k, v in values.items() if v is not None})
+    def _show(self, trainer: L.Trainer, **values: float | None):
+        numbers = {k: f"{v:.4g}" for k, v in values.items() if v is not None}
+        self.bar.set_postfix(numbers | self._calc_pace(trainer))
+
+    def _calc_pace(self, trainer: L.Trainer) -> dict[str, str]:
+        """Crops a second in this session, validations included, and when it would end."""
+        start_s, first_step = self.start
+        steps_per_s = (trainer.global_step - first_step) / (time.monotonic() - start_s)
+        remaining_s = (self.bar.total - trainer.global_step) / steps_per_s
+        return {
+            "crops/s": f"{steps_per_s * self.batch_size:.3g}",
+            "end": format_end(datetime.now() + timedelta(seconds=remaining_s), datetime.now()),
+        }
 
     def on_train_end(self, trainer: L.Trainer, module: VAEModule):
         self.bar.close()
@@ -113,3 +132,8 @@ class ProgressBar(L.Callback):
     def on_exception(self, trainer: L.Trainer, module: VAEModule, exception: BaseException):
         if self.bar is not None:
             self.bar.close()
+
+
+def format_end(end: datetime, now: datetime) -> str:
+    """A time of day, with the date if it isn't today's."""
+    return end.strftime("%H:%M" if end.date() == now.date() else "%d %b %H:%M")

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from pandas import to_numeric
+from pandas.api.types import is_numeric_dtype
 
 from .experiment import UserError
-from .metrics import load_metrics
+from .metrics import MetricsError, load_metrics
 from .module import VAEModule
 from .record import RunPaths, write_atomic
 from .signals import Interrupted, InterruptedBySignal, SignalWatch
@@ -34,7 +36,17 @@ def find_best_validation(paths: RunPaths) -> BestValidation | None:
     if not paths.val_metrics.exists():
         return None
     metrics = load_metrics(paths.val_metrics)
-    if "r2" not in metrics or not metrics["r2"].notna().any():
+    if "r2" not in metrics:
+        return None
+    for column in ("step", "r2"):
+        if not is_numeric_dtype(metrics[column]):
+            numbers = to_numeric(metrics[column], errors="coerce")
+            wrong = metrics[column][numbers.isna() & metrics[column].notna()]
+            line, text = int(wrong.index[0]) + 2, wrong.iloc[0]
+            raise MetricsError(
+                f"{paths.val_metrics}:{line}: {column}: expected a number, got {text!r}"
+            )
+    if not metrics["r2"].notna().any():
         return None
     row = metrics.loc[metrics["r2"].idxmax()]
     return BestValidation(int(row["step"]), float(row["r2"]))
@@ -47,11 +59,18 @@ def load_checkpoint(path: Path) -> dict:
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many classes, as bytes can be wrong in many ways
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(
-            f"{path}: can't be read ({reason}); remove {path.parent} to train the run anew"
-        ) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+    except Exception:  # of many classes, whose texts advise to run what the file may hold
+        reason = "no checkpoint, or a damaged one"
+    raise UserError(f"{path}: can't be read: {reason}; remove {path.parent} to train the run anew")
+
+
+def remove_leftovers(paths: RunPaths):
+    """Remove what processes that were killed while they wrote have left; call under the lock."""
+    for folder in (paths.run_dir, paths.checkpoints):
+        for path in folder.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -68,7 +87,8 @@ class CheckpointWriter(L.Callback):
 
     max_steps: end after so many steps of the run
 
-    raises: Interrupted, from inside the trainer, with last.ckpt written
+    raises: Interrupted, from inside the trainer, with last.ckpt written; Diverged if the weights
+            are no finite numbers, with the checkpoints as they were
     """
 
     def __init__(self, paths: RunPaths, watch: SignalWatch, *, max_steps: int | None = None):
@@ -85,14 +105,13 @@ class CheckpointWriter(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
         # At the end of an epoch, the checkpoint comes after the validation.
         if self._find_reason(trainer) and not trainer.is_last_batch:
-            trainer.save_checkpoint(self.paths.last)
+            self._save(trainer, module)
             raise self._find_reason(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: VAEModule):
         best = find_best_validation(self.paths)
-        if best and best.step == trainer.global_step:
-            trainer.save_checkpoint(self.paths.best)
-        trainer.save_checkpoint(self.paths.last)
+        is_best = best is not None and best.step == trainer.global_step
+        self._save(trainer, module, is_best=is_best)
         num_steps = trainer.max_epochs * trainer.num_training_batches
         if trainer.global_step < num_steps and (reason := self._find_reason(trainer)):
             raise reason
@@ -101,6 +120,14 @@ class CheckpointWriter(L.Callback):
         self.watch.is_patient = False
         if self.watch.received:
             raise InterruptedBySignal(self.watch.received)
+
+    def _save(self, trainer: L.Trainer, module: VAEModule, *, is_best: bool = False):
+        """Weights that are no numbers would replace the last that a run can go on from."""
+        if not all(bool(p.isfinite().all()) for p in module.parameters()):
+            raise Diverged(f"weights are no finite numbers at step {trainer.global_step}")
+        if is_best:
+            trainer.save_checkpoint(self.paths.best)
+        trainer.save_checkpoint(self.paths.last)
 
     def _find_reason(self, trainer: L.Trainer) -> Interrupted | None:
         if self.watch.received:

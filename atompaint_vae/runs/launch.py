@@ -9,9 +9,9 @@ from pathlib import Path
 
 import docopt
 
+from ..usage import describe_usage_error
 from .experiment import Experiment, UserError
 from .hparams import Hparams, HparamsError, find_differences, load_resolved
-from .lock import find_folder_problem
 from .metrics import MetricsError
 from .record import RecordError, find_run_state, load_record
 
@@ -51,10 +51,7 @@ def parse_arguments(usage: str) -> dict:
     try:
         return docopt.docopt(usage)
     except docopt.DocoptExit as error:
-        if error.left:
-            problem = f"{error.left[0].name or error.left[0].value} is not expected"
-        else:
-            problem = next(iter(str(error).splitlines()), "") or "not understood"
+        problem = describe_usage_error(error)
         raise UserError(f"{problem}; see {Path(sys.argv[0]).name} --help") from None
 
 
@@ -157,8 +154,6 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
     runs = _select_runs(_check(expt), arguments["<run>"])
     for name, hparams in runs.items():
         _check_unchanged(expt, name, hparams)
-    if problem := find_folder_problem(expt.expt_dir / "runs"):
-        raise UserError(problem)
 
     exit_code = 0
     for name, hparams in runs.items():

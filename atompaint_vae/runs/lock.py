@@ -1,10 +1,8 @@
 """One process at a time works on a run."""
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from .experiment import UserError
 from .record import RunPaths
@@ -12,11 +10,17 @@ from .record import RunPaths
 
 @contextmanager
 def lock_run(paths: RunPaths) -> Iterator[None]:
-    """Hold a run's lock; the system lets go of it however the process ends.
+    """Hold a run's lock, making its folder; the system lets go of it however the process ends.
 
-    raises: UserError if another process holds it
+    raises: UserError if another process holds it, or the folder can't be written to
     """
-    with paths.lock.open("w") as file:
+    try:
+        paths.run_dir.mkdir(parents=True, exist_ok=True)
+        lock = paths.lock.open("w")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{paths.run_dir}: can't be written to: {reason}") from None
+    with lock as file:
         try:
             # Unlike flock's, this lock isn't inherited by the processes that load data, which
             # outlive a killed training process by some seconds.
@@ -24,13 +28,3 @@ def lock_run(paths: RunPaths) -> Iterator[None]:
         except OSError:
             raise UserError(f"{paths.run_dir}: another process is training this run") from None
         yield
-
-
-def find_folder_problem(folder: Path) -> str | None:
-    """What keeps runs from being written to a folder, which need not be there yet."""
-    if folder.exists() and not folder.is_dir():
-        return f"{folder}: expected a folder, found a file"
-    nearest = folder if folder.exists() else folder.parent
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        return f"{nearest}: this folder can't be written to"
-    return None

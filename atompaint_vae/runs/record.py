@@ -125,6 +125,8 @@ class RunRecord(TextModel):
         "Standard deviation of the training images, which the model divides by."))
     best_step: MaybeInt = Field(None, description="Step of the best validation.")
     best_val_r2: MaybeFloat = Field(None, description="R² of the best validation.")
+    collapsed_step: MaybeInt = Field(None, description=(
+        "Step of the validation since which no unit of the latent was active."))
     data_hash: MaybeLine = Field(None, description="SHA-256 of the structures.")
     sessions: tuple[Session, ...] = ()
 

@@ -19,13 +19,14 @@ class InterruptedBySignal(Interrupted):
 
 
 class SignalWatch:
-    """Where SIGINT and SIGTERM arrive while it is entered.
+    """Where the signals that end training arrive while it is entered: Ctrl-C, a kill, a terminal
+    that is closed, and SIGUSR1, by which Slurm says that the time is nearly over.
 
     The first one raises Interrupted at once, or waits in `received` while `is_patient`; the second
     one doesn't wait.
     """
 
-    NUMBERS = (signal.SIGINT, signal.SIGTERM)
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
     def __init__(self):
         self.is_patient = False

@@ -17,7 +17,9 @@ from .checkpoints import (
     CheckpointWriter,
     find_best_validation,
     load_checkpoint,
+    remove_leftovers,
 )
+from .collapse import CollapseAlarm, find_collapse
 from .evaluate import write_test_results
 from .experiment import UserError
 from .feed import CropFeed
@@ -71,8 +73,8 @@ def train_run(
             UserError if it can't begin, or can't go on from where it was
     """
     _quieten()
-    paths.run_dir.mkdir(parents=True, exist_ok=True)
     with lock_run(paths), SignalWatch() as watch:
+        remove_leftovers(paths)
         device = choose_device(device)
         torch.manual_seed(hparams.seed)
         feed = _make_feed(hparams, paths)
@@ -87,7 +89,8 @@ def train_run(
             gradient_clip_val=hparams.optim.gradient_clip or None,
             callbacks=[
                 MetricsWriter(paths),
-                ProgressBar(paths.name),
+                CollapseAlarm(paths.name),
+                ProgressBar(paths.name, batch_size=hparams.optim.batch_size),
                 CheckpointWriter(paths, watch, max_steps=max_steps),
             ],
             plugins=[AtomicCheckpointIO()],
@@ -176,6 +179,7 @@ def _end(
 ) -> RunRecord:
     if best := find_best_validation(paths):
         record = update_record(record, best_step=best.step, best_val_r2=best.r2)
+    record = update_record(record, collapsed_step=find_collapse(paths))
     record = end_session(record, exit=exit, steps_end=trainer.global_step, error=error)
     save_record(paths.record, record)
     return record

@@ -11,7 +11,8 @@ Arguments:
 
 Options:
     --list           Show each run and how far it is; train nothing.
-    --dry-run        Show what would train: parameters, latent, compression ratio.
+    --dry-run        Check hparams.nt and show what would train: sizes, costs, first losses, time;
+                     train nothing.
     --max-steps N    Stop each run after N of its steps, as if it were cut off.
     --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
     --weights        Train again what is finished, but whose weights are not on this machine:

@@ -248,7 +248,7 @@ def test_files_and_folders_without_permission_are_named(folder, tmp_path, capsys
         (["--assembly", "unit"], "--assembly: expected asymmetric or biological, got 'unit'"),
         (["--jobs", "0"], "--jobs: expected a whole number >= 1, got '0'"),
         (["--jobs", "two"], "--jobs: expected a whole number >= 1, got 'two'"),
-        (["--nonsense"], "Usage:"),
+        (["--nonsense"], "--nonsense is not expected; see atompaint-vae data --help"),
     ],
 )
 def test_wrong_options_are_named(folder, tmp_path, capsys, arguments, message):

@@ -171,6 +171,20 @@ def test_r2_of_predicting_the_mean_is_zero():
 
 
 def test_model_reads_as_its_architecture():
-    text = repr(make_vae(["2x0e+1x1e"], "1xfourier1", size_voxels=11))
-    assert "6x0e -> 1x0e+2x0e+1x1e, kernel=3, stride=2" in text
-    assert str(Irreps("1x0e+3x1e")) in text
+    text = repr(make_vae(["1xfourier1+2x0e"], "1x0e+1x1e", size_voxels=11))
+    lines = [line.strip() for line in text.splitlines()]
+    # One line for each layer, what goes in and what comes out, in the order of the data.
+    assert [line for line in lines if "->" in line] == [
+        "image 6×11×11×11 -> latent 1x0e+1x1e, 4×5×5×5 -> image 6×11×11×11",
+        "6x0e -> 1xfourier1+2x0e",
+        "(conv): SteerableConv(6x0e -> 1x0e+3x1e+2x0e, kernel=3, stride=2)",
+        "(nonlinearity): FourierNonlinearity(1xfourier1 -> 1xfourier1, elu on octahedral_96)"
+        " + Gate(2x0e -> 2x0e, elu)",
+        "(head): SteerableConv(1x0e+3x1e+2x0e -> 1x0e+1x1e+2x0e, kernel=3, padding=1)",
+        "(posterior): PosteriorHead(1x0e+1x1e+2x0e -> 1x0e+1x1e)",
+        "1x0e+1x1e -> 1xfourier1+2x0e",
+        "(conv): SteerableConv(1x0e+1x1e -> 1x0e+3x1e+2x0e, kernel=3, padding=1)",
+        "(nonlinearity): FourierNonlinearity(1xfourier1 -> 1xfourier1, elu on octahedral_96)"
+        " + Gate(2x0e -> 2x0e, elu)",
+        "(head): SteerableConv(1x0e+3x1e+2x0e -> 6x0e, kernel=3, stride=2, transposed)",
+    ]
