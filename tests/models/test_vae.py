@@ -1,6 +1,5 @@
 import pytest
 import torch
-from e3nn.o3 import Irreps
 
 from atompaint_vae.models.loss import calc_loss
 from atompaint_vae.models.metrics import HeldOutMetrics, calc_r2

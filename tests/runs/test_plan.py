@@ -132,16 +132,6 @@ def test_dry_run_is_the_same_as_plan(make_expt, capsys):
     assert drop_time(stdout) == drop_time(capsys.readouterr().out)
 
 
-def test_first_losses_are_those_of_training(make_expt, capsys):
-    # With a step a table, the first row is of the first step.
-    expt = make_expt({"steps_per_epoch: 5": "steps_per_epoch: 10"})
-    assert run_command(["plan", str(expt.path), "--device", "cpu"]) == 0
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("1  a "))
-    data_loss, prior_loss = map(float, line.split()[-4:-2])
-    assert data_loss > 0
-    assert prior_loss > 0
-
-
 def test_find_confounded(tmp_path):
     path = tmp_path / "hparams.nt"
     path.write_text(
