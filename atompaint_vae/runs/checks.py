@@ -164,7 +164,7 @@ def check_data(file: HparamsFile, expt_dir: Path) -> Iterator[Problem]:
             try:
                 make_dataset(hparams, expt_dir, split)
             except (ValueError, OSError) as error:
-                yield Problem(place, f"data.source: {split}: {error}")
+                yield Problem(place, f"data.source: {error}")
 
 
 def _make_any_hparams(data: DataHparams) -> Hparams:

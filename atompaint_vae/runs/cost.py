@@ -111,12 +111,13 @@ def calc_cost(model: VAE, *, batch_size: int, precision: str = "32-true") -> Ste
             watch.ignore(tensor)
             watch.ignore(mode.from_tensor(tensor))
         counter = stack.enter_context(FlopCounterMode(display=False))
-        stack.enter_context(
-            torch.autograd.graph.saved_tensors_hooks(watch.save, lambda tensor: tensor)
-        )
         images = torch.empty(batch_size, *model.image_shape)
         watch.ignore(images)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        # The backward pass saves things too, where it computes anew, but not for long.
+        with (
+            torch.autograd.graph.saved_tensors_hooks(watch.save, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"),
+        ):
             posterior = model.encode(images)
             latent = posterior.sample(torch.empty_like(posterior.mean))
             reconstruction = model.decode(latent)

@@ -1,4 +1,4 @@
-"""What training computes, against what is computed here by hand, rather than a run against itself."""
+"""What training computes, against what is computed here by hand."""
 
 import csv
 import io
