@@ -187,7 +187,9 @@ class SteerableConv(nn.Module):
         if self.training or torch.is_grad_enabled():
             return self.calc_kernel()
         if self._cached_kernel is None:
-            self._cached_kernel = self.calc_kernel()
+            # Else a kernel made under autocast would meet images outside it.
+            with torch.autocast(self._scalars.device.type, enabled=False):
+                self._cached_kernel = self.calc_kernel()
         return self._cached_kernel
 
     def train(self, mode: bool = True):
