@@ -28,7 +28,7 @@ FORMS = "'4xfourier2', '4xquotient1', '8x0e+4x1e', or a mixture joined by '+'"
 
 _TERM = re.compile(
     r"(?P<multiplicity>[1-9][0-9]*)x"
-    r"(?:(?P<kind>fourier|quotient)(?P<frequency>[0-9]+)|(?P<l>[0-9]+)e)"
+    r"(?:(?P<kind>fourier|quotient)(?P<frequency>0|[1-9][0-9]*)|(?P<l>0|[1-9][0-9]*)e)"
 )
 
 

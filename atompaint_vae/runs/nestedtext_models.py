@@ -26,6 +26,10 @@ class Noun(str):
     """What a type is called in an error message, e.g. `Annotated[int, Noun("an odd integer")]`."""
 
 
+class Hint(ValueError):
+    """Raised by a validator, says more than which type was expected."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """
@@ -117,7 +121,7 @@ def check_model(
     try:
         return model_class.model_validate(values.plain), []
     except ValidationError as err:
-        errors = err.errors(include_url=False, include_context=False)
+        errors = err.errors(include_url=False)
 
     problems, meant = [], set()
     for detail in errors:
@@ -146,7 +150,7 @@ def check_model(
                 text += "; inline lists and mappings begin on the line below their key"
             elif _is_number(annotation) and _EXPRESSION.search(str(found.content)):
                 text += "; expressions aren't computed: give the number"
-            elif hint := detail["msg"].partition("Value error, ")[2]:
+            elif isinstance(hint := detail.get("ctx", {}).get("error"), Hint):
                 text += f"; {hint}"
             problems.append(Problem(found.place, text))
     return None, problems

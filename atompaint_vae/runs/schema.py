@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from .nestedtext_models import Float, Int, Noun, TextModel, Unit, describe_type, iter_keys
+from .nestedtext_models import Float, Hint, Int, Noun, TextModel, Unit, describe_type, iter_keys
 
 # The syntax only: what the fields mean is the business of atompaint_vae.nn.fields, which needs
 # torch, and this module must load fast.  A test holds the two together.
@@ -40,7 +40,7 @@ def _check_elements(text: str) -> str:
 def _check_odd(number: int) -> int:
     if number % 2 == 0:
         nearest = f"{number - 1} and {number + 1}"
-        raise ValueError(f"an even side breaks the symmetry of the cube; the nearest are {nearest}")
+        raise Hint(f"an even side breaks the symmetry of the cube; the nearest are {nearest}")
     return number
 
 
