@@ -38,6 +38,10 @@ DUMMY_RESIDUES = frozenset({"DUM"})
 NOT_HEAVY_ELEMENTS = frozenset({"H", "D", "X"})
 
 
+# A nucleotide has 35 atoms with its hydrogens; conformers of it are a few times that.
+MAX_RESIDUE_LINES = 150
+
+
 class Entry(NamedTuple):
     """Atoms of a structure file, and what the file says of them."""
 
@@ -55,8 +59,10 @@ def read_structure(
 
     Kept: the first model, without hydrogen, deuterium, water and dummy atoms; of the alternate
     locations of a residue the first one in the file, and so the first one of its names where it
-    is heterogeneous. Atoms of zero occupancy are kept. An element that the file leaves out is told
-    by the atom's name; atoms whose element stays unknown (X) are left out.
+    is heterogeneous; of the atoms of one name in a polymer's residue the first (files may
+    leave out the letters of the alternate locations). Atoms of zero occupancy are kept.
+    An element that the file leaves out is told by the atom's name; atoms whose element stays
+    unknown (X) are left out.
 
     path:      mmCIF, PDB or BinaryCIF, gzipped or not
     structure: name for the column of that name; the file's stem by default
@@ -88,6 +94,8 @@ def read_entry(
         "insertion_code": _decode_letters(flat.icodes),
         "altloc": _decode_letters(flat.altlocs),
         "element": _decode_unique(np.asarray(flat.element_names), "ascii"),
+        "name": _decode_names(flat.atom_names),
+        "serial": np.array(flat.serials),
         "occupancy": flat.occ,
     })  # fmt: skip
     positions_A = np.array(flat.pos, dtype=np.float64).reshape(-1, 3)
@@ -96,8 +104,9 @@ def read_entry(
         atoms.element.isin(NOT_HEAVY_ELEMENTS) | atoms.residue.isin(WATERS | DUMMY_RESIDUES)
     )
     atoms, positions_A = atoms[is_kept], positions_A[is_kept.to_numpy()]
-    is_first = _find_first_altlocs(atoms)
-    atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
+    for find in (_find_first_altlocs, _find_first_names):
+        is_first = find(atoms)
+        atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
     if len(atoms) == 0:
         raise StructureError(f"{path}: no heavy atoms other than water and dummy atoms")
     _check_positions(path, atoms, positions_A)
@@ -244,6 +253,21 @@ def _find_first_altlocs(atoms: pd.DataFrame) -> np.ndarray:
         & (alternates.residue == place.residue.transform("first"))
     )  # fmt: skip
     return is_first
+
+
+def _find_first_names(atoms: pd.DataFrame) -> np.ndarray:
+    """True [N] for atoms of a name that no earlier atom of the same residue has, and for all that
+    belong to no polymer: some programs call every carbon of a ligand C.
+
+    Files that leave out the letters of the chains number the residues of each anew, so that a
+    residue whose name and number come again is another one if the file has it further on.
+    """
+    residue = atoms[["chain", "residue_num", "insertion_code", "residue"]]
+    is_far = atoms.serial.diff().abs() > MAX_RESIDUE_LINES
+    run = ((residue != residue.shift()).any(axis=1) | is_far).cumsum()
+    others = [name for name in atoms.residue.unique() if _classify_residue(name)[0] == "other"]
+    is_repeated = pd.DataFrame({"run": run, "name": atoms["name"]}).duplicated()
+    return (atoms.residue.isin(others) | ~is_repeated).to_numpy()
 
 
 def _check_positions(path: Path, atoms: pd.DataFrame, positions_A: np.ndarray) -> None:
