@@ -1,4 +1,4 @@
-"""Measure this package against others; run it as `python -m benchmarks`, from the repository's root.
+"""Measure this package against others; run as `python -m benchmarks` in the repository's root.
 
 Usage:
     benchmarks <name> [--quick] [--json FILE] [--record]
@@ -12,8 +12,8 @@ Options:
     --record     Write the rows and a description of this machine to benchmarks/records/<name>.json.
 
 A ratio is how many times better ours is; ours and the reference are medians of n repeats, taken in
-turns.  escnn, with which layers and training compare, comes with `make bench-peers`; without it, its
-rows are left out.
+turns.  escnn, with which layers and training compare, comes with `make bench-peers`; without it,
+its rows are left out.
 """
 
 import importlib
@@ -41,14 +41,12 @@ def format_table(rows: list[dict]) -> str:
     """One line for each row, under a heading, in columns."""
     cells = [["", "ours", "reference", "", "ratio", "unit", "n"]]
     for row in rows:
-        numbers = [
+        ours, reference, ratio = (
             "" if row[key] is None else f"{row[key]:.3g}" if row[key] < 1000 else f"{row[key]:.0f}"
             for key in ("ours", "reference", "ratio")
-        ]
-        cells.append(
-            [row["name"], *numbers[:2], row["reference_name"] or "", numbers[2]]
-            + [row["unit"], str(row["n"])]
         )
+        label = row["reference_name"] or ""
+        cells.append([row["name"], ours, reference, label, ratio, row["unit"], str(row["n"])])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     is_text = (True, False, False, True, False, True, False)
     return "\n".join(

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from .cases import NUM_IMAGE_CHANNELS, BlockCase, Case, VAECase
 from .harness import Block, VAEStep
 
+MAX_HARMONIC = 6
+
 SHELLS = {
     "rings": [0.0, 1.0, 2**0.5, 3**0.5],
     "sigma": [0.005] * 4,
-    "frequencies_cutoff": lambda radius: 1000,
+    "frequencies_cutoff": lambda radius: MAX_HARMONIC,
 }
-"""A radial function for each shell of a 3³ kernel, and every harmonic on each."""
+"""A radial function for each shell of a 3³ kernel, and every harmonic that two fields couple to."""
 
 DEFAULT_GRID_POINTS = 96
 
