@@ -10,7 +10,7 @@ QUICK := expts/20241001_quick_start
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml latex text test test-slow lint clean
+.PHONY: notebook html livehtml latex text test test-slow lint screenshot clean
 
 notebook: quick-start html
 
@@ -57,6 +57,9 @@ bench-peers: .venv-peers/ready
 
 lint: .venv/ready
 	$(BIN)/ruff check .
+
+screenshot: html
+	docs/images/take_screenshot.py
 
 clean:
 	rm -rf _build

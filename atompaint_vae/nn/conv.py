@@ -4,6 +4,7 @@ Letters: b batch, x y z voxels, i o channels in and out, p basis kernels (paths)
 an irrep, k voxels along a kernel's side.
 """
 
+import warnings
 from functools import cache
 
 import torch
@@ -59,6 +60,27 @@ def make_kernel_basis(l_in: int, l_out: int, kernel_size: int) -> Float64[Tensor
     return torch.cat([torch.zeros(0, dtype=torch.float64), *map(torch.flatten, basis)]).view(shape)
 
 
+class EquivarianceWarning(UserWarning):
+    """A choice of sizes that breaks equivariance to the rotations of the cube."""
+
+
+def check_size(size_voxels: int, *, kernel_size: int, stride: int, padding: int):
+    """Nothing, if a convolution's positions are symmetric about the centre of the image.
+
+    warns: EquivarianceWarning if they aren't, with the nearest sizes for which they are
+    """
+    remainder = (size_voxels + 2 * padding - kernel_size) % stride
+    if remainder:
+        nearest = f"{size_voxels - remainder} and {size_voxels + stride - remainder}"
+        warnings.warn(
+            f"an image of {size_voxels} voxels a side loses the symmetry of the cube in a "
+            f"convolution of kernel {kernel_size}, stride {stride} and padding {padding}; "
+            f"the nearest sizes that keep it: {nearest}",
+            EquivarianceWarning,
+            stacklevel=3,
+        )
+
+
 class SteerableConv(nn.Module):
     """A convolution that turns with its input: one weight for each pair of irrep copies, shell of
     the kernel, and spherical harmonic.
@@ -67,8 +89,13 @@ class SteerableConv(nn.Module):
     padding:     zeros on each side (of the image that the layer makes, if transposed)
     transposed:  the adjoint's shape, which undoes a strided convolution's change of size
     bias:        a constant added to each l = 0 channel
+    size_voxels: the side of the images to come, if known
 
-    Takes and returns [b, c, x, y, z]; works fastest in the channels-last memory format.
+    Takes and returns [b, c, x, y, z]; works fastest in the channels-last memory format.  In eval
+    mode and without gradients the kernel is made once, and again after weights were loaded, moved
+    or trained.
+
+    warns: EquivarianceWarning if images of size_voxels lose the cube's symmetry
     """
 
     def __init__(
@@ -81,6 +108,7 @@ class SteerableConv(nn.Module):
         padding: int = 0,
         transposed: bool = False,
         bias: bool = False,
+        size_voxels: int | None = None,
     ):
         super().__init__()
         if kernel_size % 2 == 0:
@@ -91,6 +119,9 @@ class SteerableConv(nn.Module):
         self.stride = stride
         self.padding = padding
         self.transposed = transposed
+        self._cached_kernel: Tensor | None = None
+        if size_voxels is not None and not transposed:
+            check_size(size_voxels, kernel_size=kernel_size, stride=stride, padding=padding)
 
         copies_in, copies_out = list_copies(self.irreps_in), list_copies(self.irreps_out)
         self._degrees_in = sorted({irrep.l for irrep in copies_in})
@@ -152,8 +183,27 @@ class SteerableConv(nn.Module):
             kernel = kernel.index_select(1, self._order_in)
         return kernel.unflatten(2, [self.kernel_size] * 3)
 
+    def _get_kernel(self) -> Float[Tensor, "o i k k k"]:
+        if self.training or torch.is_grad_enabled():
+            return self.calc_kernel()
+        if self._cached_kernel is None:
+            self._cached_kernel = self.calc_kernel()
+        return self._cached_kernel
+
+    def train(self, mode: bool = True):
+        self._cached_kernel = None
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args):
+        self._cached_kernel = None
+        super()._load_from_state_dict(*args)
+
+    def _apply(self, *args, **kwargs):
+        self._cached_kernel = None
+        return super()._apply(*args, **kwargs)
+
     def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
-        kernel = self.calc_kernel()
+        kernel = self._get_kernel()
         bias = None
         if self.bias is not None:
             bias = self.bias.new_zeros(self.irreps_out.dim).index_add(0, self._scalars, self.bias)

@@ -4,15 +4,19 @@ Letters: b batch, x y z voxels, c channels, n irrep copies.
 """
 
 import torch
+import torch.distributed as dist
 from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from .fields import list_copies
 
 
 class IrrepsNorm(nn.Module):
     """Batch normalisation, with one mean (l = 0 only), variance and weight for each irrep copy.
+
+    Where torch.distributed runs, the statistics are those of all processes' batches together.
 
     The result is affine in each channel, y = scale · x + shift.  `calc_affine` returns the two, so
     that a nonlinearity that follows can take them along; `forward` applies them.
@@ -65,8 +69,13 @@ class IrrepsNorm(nn.Module):
         """The mean of each scalar copy, and the variance of each copy: the mean square of its
         components, about the mean for scalars."""
         channels = image.movedim(1, -1).flatten(0, -2).to(self.running_var.dtype)
-        channel_mean = channels.mean(dim=0)
-        channel_square = torch.linalg.vector_norm(channels, dim=0).square() / len(channels)
+        totals = torch.stack([channels.sum(dim=0), channels.square().sum(dim=0)])
+        num_voxels = len(channels)
+        if dist.is_available() and dist.is_initialized():
+            # Batches are as large everywhere.  Unlike dist.all_reduce, this one has a gradient.
+            totals = all_reduce(totals)
+            num_voxels *= dist.get_world_size()
+        channel_mean, channel_square = totals / num_voxels
 
         square = torch.zeros_like(self.running_var).index_add(
             0, self._copy_of_channel, channel_square

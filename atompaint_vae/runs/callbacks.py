@@ -1,12 +1,13 @@
-"""What happens around the training steps: metrics, progress, interruption."""
+"""What is written and shown around the training steps."""
 
-import signal
+import math
+import sys
 import time
-from collections.abc import Callable
 
 import lightning as L
 from tqdm import tqdm
 
+from .checkpoints import Diverged
 from .metrics import append_metrics, truncate_metrics
 from .module import VAEModule
 from .record import RunPaths
@@ -16,12 +17,11 @@ LOG_EVERY_STEPS = 10
 LOSS_KEYS = ("loss", "data_loss", "prior_loss")
 
 
-class Interrupted(Exception):
-    """Training was stopped by the user or the system, and its checkpoint is written."""
-
-
 class MetricsWriter(L.Callback):
-    """Writes train.csv and val.csv, and drops the rows that a resumed run will make again."""
+    """Writes train.csv and val.csv, and drops the rows that a resumed run will make again.
+
+    raises: Diverged if the loss that was written is no finite number
+    """
 
     def __init__(self, paths: RunPaths):
         self.paths = paths
@@ -48,12 +48,14 @@ class MetricsWriter(L.Callback):
             row = {**self._make_key(trainer), **losses, "learning_rate": learning_rate}
             append_metrics(self.paths.train_metrics, row)
             self._log_to_tensorboard(trainer, "train", losses)
+            self._check_loss("loss", losses["loss"], trainer)
 
     def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
         if trainer.state.fn == "fit":
             row = {**self._make_key(trainer), **module.held_out_metrics}
             append_metrics(self.paths.val_metrics, row)
             self._log_to_tensorboard(trainer, "val", module.held_out_metrics)
+            self._check_loss("validation loss", module.held_out_metrics["loss"], trainer)
 
     def _make_key(self, trainer: L.Trainer) -> dict:
         return {
@@ -66,12 +68,17 @@ class MetricsWriter(L.Callback):
         values = {f"{stage}/{key}": value for key, value in values.items()}
         trainer.logger.log_metrics(values, step=trainer.global_step)
 
+    def _check_loss(self, name: str, loss: float, trainer: L.Trainer):
+        if not math.isfinite(loss):
+            raise Diverged(f"the {name} is {loss} at step {trainer.global_step}")
+
 
 class ProgressBar(L.Callback):
-    """One bar for the whole run, from its first step to its last."""
+    """One bar from the run's first step to its last; where nobody watches, a line a validation."""
 
     def __init__(self, name: str):
         self.name = name
+        self.bar: tqdm | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: VAEModule):
         self.bar = tqdm(
@@ -80,6 +87,7 @@ class ProgressBar(L.Callback):
             initial=trainer.global_step,
             unit="step",
             dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
         )
 
     def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
@@ -88,7 +96,13 @@ class ProgressBar(L.Callback):
             self._show(loss=outputs["loss"].item(), val_r2=module.held_out_metrics.get("r2"))
 
     def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
-        self._show(val_r2=module.held_out_metrics["r2"])
+        if trainer.state.fn != "fit":
+            return
+        r2 = module.held_out_metrics["r2"]
+        self._show(val_r2=r2)
+        if self.bar.disable:
+            step = f"{self.name}: step {trainer.global_step} of {self.bar.total}"
+            print(f"{step}, validation R² {r2:.3f}", file=sys.stderr, flush=True)
 
     def _show(self, **values: float | None):
         self.bar.set_postfix({k: f"{v:.4g}" for k, v in values.items() if v is not None})
@@ -97,46 +111,5 @@ class ProgressBar(L.Callback):
         self.bar.close()
 
     def on_exception(self, trainer: L.Trainer, module: VAEModule, exception: BaseException):
-        if hasattr(self, "bar"):
+        if self.bar is not None:
             self.bar.close()
-
-
-class StopAtSignal(L.Callback):
-    """Ends training after the present step, with a checkpoint, at SIGINT or SIGTERM.
-
-    max_steps: end like that after so many steps of the run, too
-
-    raises: Interrupted, from inside the trainer
-    """
-
-    def __init__(self, paths: RunPaths, *, max_steps: int | None = None):
-        self.paths = paths
-        self.max_steps = max_steps
-        self.received: str | None = None
-        self.previous: dict[signal.Signals, Callable] = {}
-
-    def setup(self, trainer: L.Trainer, module: VAEModule, stage: str):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.previous[number] = signal.signal(number, self._remember)
-
-    def _remember(self, number: int, frame):
-        self.received = signal.Signals(number).name
-        # The second time, stop at once.
-        signal.signal(number, self.previous[number])
-
-    def teardown(self, trainer: L.Trainer, module: VAEModule, stage: str):
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-
-    def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
-        if self.max_steps is not None and trainer.global_step >= self.max_steps:
-            self.received = f"--max-steps {self.max_steps}"
-        # At the end of an epoch, the checkpoint comes after the validation.
-        if self.received and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            trainer.save_checkpoint(self.paths.last)
-            raise Interrupted(self.received)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: VAEModule):
-        if self.received and trainer.global_step < trainer.estimated_stepping_batches:
-            trainer.save_checkpoint(self.paths.last)
-            raise Interrupted(self.received)

@@ -7,6 +7,10 @@ from .hparams import Hparams, load_hparams, load_resolved
 from .record import RunPaths, RunRecord, load_record
 
 
+class UserError(Exception):
+    """A mistake of the user's, told in one line."""
+
+
 @dataclass(frozen=True)
 class RecordedRun:
     """A run that has begun: where it is, what it was given and what it noted down."""
@@ -55,5 +59,5 @@ class Experiment:
                 hparams, record = load_resolved(paths.hparams), load_record(paths.record)
                 runs.append(RecordedRun(paths, hparams, record))
         if not runs:
-            raise ValueError(f"{self.expt_dir / 'runs'}: no run has been validated; ./train.py first")
+            raise ValueError(f"{self.expt_dir / 'runs'}: no run is validated yet; ./train.py first")
         return runs

@@ -5,6 +5,7 @@ from torch.utils.data import DataLoader
 
 from ..data.dataset import CropDataset, EpochSampler, calc_image_std, collate_crops, load_split
 from .hparams import Hparams
+from .signals import ignore_signals
 
 NUM_STD_IMAGES = 64
 
@@ -78,4 +79,5 @@ class CropFeed(L.LightningDataModule):
             collate_fn=collate_crops,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=ignore_signals,
         )

@@ -107,8 +107,9 @@ class ModelHparams(TextModel):
         "octahedral_192",
     ] = Field("octahedral_96", description=(
         "Points of SO(3) where the nonlinearity of Fourier fields is applied."))
-    nonlinearity: Literal["elu", "relu", "hermite"] = Field("elu", description=(
-        "Pointwise function of Fourier fields; `hermite` is the first Hermite function."))
+    nonlinearity: Literal["elu", "relu", "hermite", "learned_hermite"] = Field("elu", description=(
+        "Pointwise function of Fourier fields and of scalars; `hermite` is the first Hermite "
+        "function, `learned_hermite` a learned sum of the first four."))
 
 
 class LossHparams(TextModel):

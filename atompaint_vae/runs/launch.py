@@ -9,15 +9,14 @@ from pathlib import Path
 
 import docopt
 
-from .hparams import Hparams, HparamsError, load_hparams
-from .record import RecordError, RunPaths, find_run_state, load_record
+from .experiment import Experiment, UserError
+from .hparams import Hparams, HparamsError, find_differences, load_resolved
+from .metrics import MetricsError
+from .record import RecordError, find_run_state, load_record
 
+EXIT_FAILED = 1
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
-
-
-class UserError(Exception):
-    """A mistake of the user's, told in one line."""
 
 
 def main(usage: str, script: str):
@@ -26,20 +25,40 @@ def main(usage: str, script: str):
     # OpenMP reads this when torch is first imported, which is below.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-    arguments = docopt.docopt(usage)
-    expt_dir = Path(script).resolve().parent
     try:
-        runs = _select_runs(load_hparams(expt_dir / "hparams.nt"), arguments["<run>"])
+        arguments = parse_arguments(usage)
+        expt = Experiment(_shorten(Path(script).resolve().parent))
+        runs = _select_runs(expt.load_hparams(), arguments["<run>"])
         if arguments["--list"]:
-            list_runs(expt_dir, runs)
+            list_runs(expt, runs)
         elif arguments["--dry-run"]:
-            print_plans(expt_dir, runs)
+            print_plans(expt, runs)
         else:
-            train_runs(expt_dir, runs, arguments)
-    except (HparamsError, RecordError, UserError) as error:
+            sys.exit(train_runs(expt, runs, arguments))
+    except (HparamsError, RecordError, MetricsError, UserError) as error:
         sys.exit(_say(error, EXIT_MISTAKE))
     except KeyboardInterrupt:
         sys.exit(_say("interrupted", EXIT_INTERRUPTED))
+
+
+def parse_arguments(usage: str) -> dict:
+    """The command line, read by docopt.
+
+    raises: UserError, in one line, where docopt would print the usage
+    """
+    try:
+        return docopt.docopt(usage)
+    except docopt.DocoptExit as error:
+        if error.left:
+            problem = f"{error.left[0].name or error.left[0].value} is not expected"
+        else:
+            problem = next(iter(str(error).splitlines()), "") or "not understood"
+        raise UserError(f"{problem}; see {Path(sys.argv[0]).name} --help") from None
+
+
+def _shorten(folder: Path) -> Path:
+    """The folder as seen from here, if that is shorter to read."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _say(message, exit_code: int) -> int:
@@ -54,31 +73,33 @@ def _select_runs(runs: dict[str, Hparams], names: list[str]) -> dict[str, Hparam
     return {name: runs[name] for name in names or runs}
 
 
-def list_runs(expt_dir: Path, runs: dict[str, Hparams]):
+def list_runs(expt: Experiment, runs: dict[str, Hparams]):
     """Print each run's state and how far it got."""
+    from .checkpoints import find_best_validation
+
     width = max(map(len, runs))
     for name, hparams in runs.items():
-        paths = RunPaths(expt_dir / "runs" / name)
+        paths = expt.get_run_paths(name)
         state = find_run_state(paths)
-        num_steps = hparams.train.epochs * hparams.train.steps_per_epoch
-        details = f"{num_steps} steps"
+        details = [f"{hparams.train.epochs * hparams.train.steps_per_epoch} steps"]
         if state != "planned":
-            record = load_record(paths.record)
-            if record.best_val_r2 is not None:
-                details += f", best validation R² {record.best_val_r2:.3f}"
+            best = find_best_validation(paths)
+            if state != "finished":
+                done = load_record(paths.record).sessions[-1].steps_end or (best and best.step) or 0
+                details = [f"step {done} of {details[0]}"]
+            if best:
+                details.append(f"best validation R² {best.r2:.3f}")
             if not paths.last.exists():
-                details += ", weights not on this machine"
-        print(f"{name:{width}}  {state:11}  {details}")
+                details.append("weights not on this machine")
+        print(f"{name:{width}}  {state:11}  {', '.join(details)}")
 
 
-def print_plans(expt_dir: Path, runs: dict[str, Hparams]):
+def print_plans(expt: Experiment, runs: dict[str, Hparams]):
     """Print what each run would train."""
-    from .plan import make_plan
-
-    width = max(map(len, runs))
+    width = max(3, *map(len, runs))
     print(f"{'run':{width}}  parameters  latent          compression  steps")
     for name, hparams in runs.items():
-        plan = _check(expt_dir, name, make_plan, hparams)
+        plan = _make_plan(expt, name, hparams)
         latent = "×".join(map(str, plan.latent_shape))
         print(
             f"{name:{width}}  {plan.num_parameters:10,}  {latent:14}  "
@@ -86,42 +107,63 @@ def print_plans(expt_dir: Path, runs: dict[str, Hparams]):
         )
 
 
-def train_runs(expt_dir: Path, runs: dict[str, Hparams], arguments: dict):
-    """Train what is not finished, one run after the other."""
-    from .callbacks import Interrupted
-    from .plan import make_plan
-    from .train import train_run
+def train_runs(expt: Experiment, runs: dict[str, Hparams], arguments: dict) -> int:
+    """Train what is not finished, one run after the other; the exit code."""
+    from .checkpoints import Diverged, StepsReached
+    from .signals import Interrupted
+    from .train import choose_device, train_run
 
     max_steps = _parse_steps(arguments["--max-steps"])
+    device = choose_device(arguments["--device"])
     for name, hparams in runs.items():
-        _check(expt_dir, name, make_plan, hparams)
+        _make_plan(expt, name, hparams)
+        _check_unchanged(expt, name, hparams)
 
-    interrupted = False
+    exit_code = 0
     for name, hparams in runs.items():
-        paths = RunPaths(expt_dir / "runs" / name)
+        paths = expt.get_run_paths(name)
         if find_run_state(paths) == "finished" and not (
             arguments["--weights"] and not paths.last.exists()
         ):
             print(f"{name}: finished")
             continue
         try:
-            record = train_run(paths, hparams, device=arguments["--device"], max_steps=max_steps)
+            record = train_run(paths, hparams, device=device, max_steps=max_steps)
+        except StepsReached:
+            print(f"{name}: stopped at --max-steps {max_steps}; train.py goes on from there")
         except Interrupted as reason:
-            if not str(reason).startswith("--max-steps"):
-                raise KeyboardInterrupt from None
-            print(f"{name}: stopped at {reason}; ./train.py goes on from there")
-            interrupted = True
+            return _say(f"{name}: interrupted by {reason}", reason.exit_code)
+        except Diverged as error:
+            exit_code = _say(f"{name}: failed: {error}", EXIT_FAILED)
         else:
             print(f"{name}: finished, best validation R² {record.best_val_r2:.3f}")
-    return interrupted
+    return exit_code
 
 
-def _check(expt_dir: Path, name: str, function, hparams: Hparams):
-    """Call a function of a run's hyperparameters; they may not fit together."""
+def _make_plan(expt: Experiment, name: str, hparams: Hparams):
+    from .plan import make_plan
+
     try:
-        return function(hparams)
+        return make_plan(hparams)
     except ValueError as error:
-        raise UserError(f"{expt_dir / 'hparams.nt'}: run {name!r}: {error}") from error
+        raise UserError(f"{expt.hparams_path}: run {name!r}: {error}") from error
+
+
+def _check_unchanged(expt: Experiment, name: str, hparams: Hparams):
+    """A run that has begun is what hparams.nt says that it is.
+
+    raises: UserError if it isn't
+    """
+    paths = expt.get_run_paths(name)
+    if not paths.record.exists():
+        return
+    values = find_differences({"then": load_resolved(paths.hparams), "now": hparams})
+    changes = [f"{key} was {values['then'][key]}, is {new}" for key, new in values["now"].items()]
+    if changes:
+        raise UserError(
+            f"{expt.hparams_path}: run {name!r} has changed since it started: "
+            f"{'; '.join(changes)}; remove {paths.run_dir} or give the run another name"
+        )
 
 
 def _parse_steps(text: str | None) -> int | None:

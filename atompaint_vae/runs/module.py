@@ -111,7 +111,6 @@ class VAEModule(L.LightningModule):
             "equivariance_error_90": self._calc_equivariance_error(QUARTER_TURN),
             "equivariance_error_free": self._calc_equivariance_error(FREE_TURN),
         }
-        self.log("val_r2", self.held_out_metrics["r2"])
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step

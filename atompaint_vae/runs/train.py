@@ -9,15 +9,20 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from ..data.dataset import find_atoms_path
-from .callbacks import Interrupted, MetricsWriter, ProgressBar, StopAtSignal
+from .callbacks import MetricsWriter, ProgressBar
+from .checkpoints import (
+    AtomicCheckpointIO,
+    CheckpointWriter,
+    find_best_validation,
+    load_checkpoint,
+)
 from .evaluate import write_test_results
+from .experiment import UserError
 from .feed import CropFeed
 from .hparams import Hparams, dump_hparams
-from .metrics import load_metrics
 from .module import VAEModule
 from .plan import build_model, make_plan
 from .record import (
@@ -31,6 +36,23 @@ from .record import (
     update_record,
     write_atomic,
 )
+from .signals import Interrupted, SignalWatch
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def choose_device(name: str) -> str:
+    """"cpu" or "cuda"; "auto" is the GPU where there is one.
+
+    Apple's GPUs are left out: they have no float64, in which metrics are summed.
+
+    raises: UserError if there is no such device
+    """
+    if name not in DEVICES:
+        raise UserError(f"--device: expected auto, cpu or cuda, got {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA GPU here")
+    return "cuda" if torch.cuda.is_available() and name != "cpu" else "cpu"
 
 
 def train_run(
@@ -42,103 +64,120 @@ def train_run(
 ) -> RunRecord:
     """The record of a run, trained until it is finished.
 
-    device:    "auto", "cpu", "cuda", ...: an accelerator's name, as Lightning knows it
+    device:    "auto", "cpu" or "cuda"
     max_steps: stop after so many steps of the run, as if interrupted
 
-    raises: Interrupted if a signal or max_steps ended it early; its checkpoint is then written
+    raises: Interrupted if a signal or max_steps ended it early, Diverged if the loss isn't finite,
+            UserError if it can't begin, or can't go on from where it was
     """
     _quieten()
-    paths.run_dir.mkdir(parents=True, exist_ok=True)
-    paths.checkpoints.mkdir(exist_ok=True)
+    with SignalWatch() as watch:
+        device = choose_device(device)
+        torch.manual_seed(hparams.seed)
+        feed = _make_feed(hparams)
+        checkpoint, record = _find_start(paths, hparams, feed)
+        model = build_model(hparams, image_std=record.image_std)
+        module = VAEModule(model, hparams, feed.datasets["train"])
+        trainer = L.Trainer(
+            accelerator=device,
+            devices=1,
+            precision=hparams.train.precision,
+            max_epochs=hparams.train.epochs,
+            gradient_clip_val=hparams.optim.gradient_clip or None,
+            callbacks=[
+                MetricsWriter(paths),
+                ProgressBar(paths.name),
+                CheckpointWriter(paths, watch, max_steps=max_steps),
+            ],
+            plugins=[AtomicCheckpointIO()],
+            logger=TensorBoardLogger(paths.run_dir, name="", version="tensorboard"),
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        session = make_session(
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            device=_describe_device(trainer),
+            steps_start=checkpoint["global_step"] if checkpoint else 0,
+            path=paths.run_dir,
+        )
+        record = start_session(record, session)
+        save_record(paths.record, record)
+        try:
+            resume = paths.last if checkpoint else None
+            trainer.fit(module, feed, ckpt_path=resume, weights_only=True)
+            write_test_results(trainer, module, feed, paths)
+        except Interrupted as error:
+            _end(paths, record, "interrupted", trainer, str(error) or None)
+            raise
+        except BaseException as error:
+            _end(paths, record, "failed", trainer, f"{type(error).__name__}: {error}")
+            raise
+        return _end(paths, record, "finished", trainer)
 
-    torch.manual_seed(hparams.seed)
-    feed = CropFeed(hparams)
-    is_resumed = paths.last.exists() and paths.record.exists()
-    record = load_record(paths.record) if is_resumed else _make_record(paths, hparams, feed)
-    model = build_model(hparams, image_std=record.image_std)
-    module = VAEModule(model, hparams, feed.datasets["train"])
 
-    writer = MetricsWriter(paths)
-    trainer = L.Trainer(
-        accelerator=device,
-        devices=1,
-        precision=hparams.train.precision,
-        max_epochs=hparams.train.epochs,
-        gradient_clip_val=hparams.optim.gradient_clip or None,
-        callbacks=[
-            writer,
-            ProgressBar(paths.name),
-            StopAtSignal(paths, max_steps=max_steps),
-            ModelCheckpoint(
-                paths.checkpoints,
-                filename="best",
-                monitor="val_r2",
-                mode="max",
-                save_last=True,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            ),
-        ],
-        logger=TensorBoardLogger(paths.run_dir, name="", version="tensorboard"),
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-    session = make_session(
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        device=_describe_device(trainer),
-        steps_start=_find_step(paths),
-        path=paths.run_dir,
-    )
-    record = start_session(record, session)
-    save_record(paths.record, record)
+def _make_feed(hparams: Hparams) -> CropFeed:
     try:
-        trainer.fit(module, feed, ckpt_path=paths.last if is_resumed else None, weights_only=True)
-        write_test_results(trainer, module, feed, paths)
-    except Interrupted as error:
-        _end(paths, record, "interrupted", trainer, str(error))
-        raise
-    except BaseException as error:
-        _end(paths, record, "failed", trainer, f"{type(error).__name__}: {error}")
-        raise
-    return _end(paths, record, "finished", trainer)
+        return CropFeed(hparams)
+    except (ValueError, OSError) as error:
+        raise UserError(f"data: {error}") from error
 
 
-def _make_record(paths: RunPaths, hparams: Hparams, feed: CropFeed) -> RunRecord:
+def _find_start(
+    paths: RunPaths, hparams: Hparams, feed: CropFeed
+) -> tuple[dict | None, RunRecord]:
+    """The checkpoint to go on from, None if there is none, and the record so far."""
+    data_hash = hashlib.sha256(find_atoms_path(hparams.data.source).read_bytes()).hexdigest()
+    earlier = load_record(paths.record) if paths.record.exists() else None
+    if not (earlier and paths.last.exists()):
+        return None, _start_anew(paths, hparams, feed, data_hash, earlier)
+    if earlier.data_hash != data_hash:
+        raise UserError(
+            f"{paths.record}: {hparams.data.source} holds other structures than when the run "
+            f"started; remove {paths.run_dir} or give the run another name"
+        )
+    return load_checkpoint(paths.last), earlier
+
+
+def _start_anew(
+    paths: RunPaths, hparams: Hparams, feed: CropFeed, data_hash: str, earlier: RunRecord | None
+) -> RunRecord:
     """The record of a new run; writes its hyperparameters, clears what is left of an old one."""
-    for path in (paths.train_metrics, paths.val_metrics, paths.test_metrics, paths.reconstructions):
-        path.unlink(missing_ok=True)
-    write_atomic(paths.hparams, dump_hparams(hparams))
     plan = make_plan(hparams)
-    return RunRecord(
+    record = RunRecord(
         run=paths.name,
         experiment=paths.run_dir.resolve().parent.parent.name,
         num_parameters=plan.num_parameters,
         latent_shape=plan.latent_shape,
         compression_ratio=plan.compression_ratio,
         image_std=feed.calc_image_std(),
-        data_hash=hashlib.sha256(find_atoms_path(hparams.data.source).read_bytes()).hexdigest(),
+        data_hash=data_hash,
+        sessions=earlier.sessions if earlier else (),
     )
-
-
-def _end(paths, record, exit, trainer, error=None) -> RunRecord:
-    best = {}
-    if paths.val_metrics.exists() and (metrics := load_metrics(paths.val_metrics))["r2"].any():
-        row = metrics.loc[metrics["r2"].idxmax()]
-        best = {"best_step": int(row["step"]), "best_val_r2": float(row["r2"])}
-    record = end_session(
-        update_record(record, **best), exit=exit, steps_end=trainer.global_step, error=error
-    )
-    save_record(paths.record, record)
+    paths.checkpoints.mkdir(parents=True, exist_ok=True)
+    for path in (
+        paths.train_metrics,
+        paths.val_metrics,
+        paths.test_metrics,
+        paths.reconstructions,
+        paths.best,
+        paths.last,
+    ):
+        path.unlink(missing_ok=True)
+    write_atomic(paths.hparams, dump_hparams(hparams))
     return record
 
 
-def _find_step(paths: RunPaths) -> int:
-    if not paths.last.exists():
-        return 0
-    return torch.load(paths.last, map_location="cpu", weights_only=True)["global_step"]
+def _end(
+    paths: RunPaths, record: RunRecord, exit: str, trainer: L.Trainer, error: str | None = None
+) -> RunRecord:
+    if best := find_best_validation(paths):
+        record = update_record(record, best_step=best.step, best_val_r2=best.r2)
+    record = end_session(record, exit=exit, steps_end=trainer.global_step, error=error)
+    save_record(paths.record, record)
+    return record
 
 
 def _describe_device(trainer: L.Trainer) -> str:

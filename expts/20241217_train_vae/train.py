@@ -13,7 +13,7 @@ Options:
     --list           Show each run and how far it is; train nothing.
     --dry-run        Show what would train: parameters, latent, compression ratio.
     --max-steps N    Stop each run after N of its steps, as if it were cut off.
-    --device NAME    auto, cpu, cuda or another of Lightning's accelerators. [default: auto]
+    --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
     --weights        Train again what is finished, but whose weights are not on this machine:
                      git keeps the records of runs, not their weights.
 """

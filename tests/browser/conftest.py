@@ -46,21 +46,44 @@ Mathematics $35^3 = 42,875$.
 .. datatable:: long.csv
 """
 
+PICTURE = """
+Picture
+=======
+
+.. container:: dataflow
+
+   .. raw:: html
+      :file: dataflow.svg
+
+::
+
+   a line of code that is rather long, longer than a telephone is wide, and longer than that still
+"""
+FILES = {
+    "notebook/tables.rst": PAGE,
+    "notebook/table.csv": TABLE,
+    "notebook/long.csv": LONG,
+    "notebook/picture.rst": PICTURE,
+    # stubs of what the index lists: the real pages lead to experiments that aren't here
+    "guide/index.rst": "Guide\n=====\n",
+    "glossary.rst": "Glossary\n========\n",
+    "api/index.rst": "Reference\n=========\n",
+}
+
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory):
-    """The repository's configuration and guide, with a page of two tables, as HTML files."""
+    """The repository's configuration and index, with a page of two tables, as HTML files."""
     source = tmp_path_factory.mktemp("browser") / "note book"  # a space, as people have them
     source.mkdir()
     shutil.copy(ROOT / "conf.py", source)
-    shutil.copytree(ROOT / "docs", source / "docs", ignore=shutil.ignore_patterns("api"))
-    (source / "docs/api").mkdir()
-    (source / "docs/api/index.rst").write_text("Reference\n=========\n", "utf-8")
-    shutil.rmtree(source / "docs/notebook")
-    (source / "docs/notebook").mkdir()
-    (source / "docs/notebook/tables.rst").write_text(PAGE, "utf-8")
-    (source / "docs/notebook/table.csv").write_text(TABLE, "utf-8")
-    (source / "docs/notebook/long.csv").write_text(LONG, "utf-8")
+    (source / "docs/notebook").mkdir(parents=True)
+    shutil.copy(ROOT / "docs/index.rst", source / "docs")
+    shutil.copy(ROOT / "docs/guide/dataflow.svg", source / "docs/notebook")
+    for name, text in FILES.items():
+        path = source / "docs" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
     command = [sys.executable, "-m", "sphinx", "-M", "html", ".", "_build", "-q", "-W"]
     result = subprocess.run(command, cwd=source, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -58,10 +58,11 @@ def test_rows_are_those_of_the_file(browser):
     [
         (2, ["005", "002", "001", "003", "004"], ["003", "001", "002", "005", "004"]),
         (3, ["005", "003", "001", "002", "004"], ["002", "001", "003", "005", "004"]),
+        (4, ["003", "002", "001", "004", "005"], ["005", "004", "001", "002", "003"]),
         (1, ["001", "002", "003", "004", "005"], ["005", "004", "003", "002", "001"]),
     ],
 )
-def test_a_click_sorts_numbers_as_numbers(browser, column, ascending, descending):
+def test_a_click_sorts_numbers_as_numbers_and_text_as_text(browser, column, ascending, descending):
     assert sort_by(browser, column, "ascending") == ascending
     assert sort_by(browser, column, "descending") == descending
     assert sort_by(browser, column, None) == ["001", "002", "003", "004", "005"]
@@ -182,13 +183,20 @@ def test_no_network_and_no_errors(browser, read_requests):
 
 
 @pytest.mark.parametrize("width", [1400, 700, 360])
-@pytest.mark.parametrize("page", ["notebook/tables", "guide/architecture", "guide/index", "index"])
+@pytest.mark.parametrize("page", ["notebook/tables", "notebook/picture", "index"])
 def test_no_page_is_wider_than_the_window(browser, resize, pages, page, width):
     resize(width)
     browser.get((pages / f"docs/{page}.html").as_uri())
-    assert browser.execute_script(
-        "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    # Furo lets its article scroll, so that the page itself is never too wide: measure the parts.
+    too_wide = browser.execute_script(
+        "const article = document.querySelector('article');"
+        "const right = Math.min(article.getBoundingClientRect().right, window.innerWidth);"
+        "const parts = '.dt-container, .math-wrapper, .dataflow, pre';"
+        "return Array.from(article.querySelectorAll(parts))"
+        ".filter((x) => x.getBoundingClientRect().right > right + 1)"
+        ".map((x) => x.className || x.tagName)"
     )
+    assert too_wide == []
 
 
 def test_wide_table_scrolls_within_the_page(browser, resize):

@@ -3,6 +3,9 @@
 In float64, rounding alone is about 1e-15 a number; 1e-12 allows for sums of thousands.
 """
 
+import warnings
+
+import numpy as np
 import pytest
 import torch
 from e3nn.o3 import Irreps
@@ -17,6 +20,8 @@ from atompaint_vae.nn import (
     calc_exact_equivariance_error,
     parse_field_type,
 )
+from atompaint_vae.nn.activations import PointwiseFunction
+from atompaint_vae.nn.conv import EquivarianceWarning
 from atompaint_vae.nn.grids import GRIDS, calc_analysis, calc_synthesis, load_grid
 from atompaint_vae.nn.resample import calc_halved_size, choose_padding
 from atompaint_vae.nn.rotations import calc_representation, make_octahedral_group
@@ -216,7 +221,7 @@ def test_nonlinearity_by_hand():
     assert torch.allclose(got, expected.flatten(-2).movedim(-1, 1))
 
 
-@pytest.mark.parametrize("function", ["elu", "relu", "hermite"])
+@pytest.mark.parametrize("function", ["elu", "relu", "hermite", "learned_hermite"])
 def test_gradients(function, monkeypatch):
     # Chunks of a few voxels, so that there are several.
     monkeypatch.setattr("atompaint_vae.nn.activations.CHUNK_VALUES", 60)
@@ -266,3 +271,105 @@ def test_free_rotation_error_is_small_for_a_smooth_kernel_of_scalars():
         blur, image, irreps_in=scalar, irreps_out=scalar, rotation=rotation
     )
     assert 1e-6 < error < 0.03
+
+
+def test_sizes_that_lose_the_symmetry_are_warned_of():
+    scalar = Irreps("1x0e")
+    with pytest.warns(
+        EquivarianceWarning, match="18 voxels a side .* nearest sizes that keep it: 17 and 19"
+    ):
+        SteerableConv(scalar, scalar, stride=2, padding=1, size_voxels=18)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for size in (17, 19, 35):
+            SteerableConv(scalar, scalar, stride=2, padding=1, size_voxels=size)
+
+
+def test_cached_kernel_is_dropped_when_the_weights_change():
+    conv = SteerableConv(MIXED, MIXED, padding=1).eval()
+    image = torch.randn(1, MIXED.dim, 3, 3, 3)
+    with torch.no_grad():
+        first = conv(image)
+        assert conv._cached_kernel is not None
+        assert torch.equal(conv(image), first)
+        other = {name: 2 * value for name, value in conv.state_dict().items()}
+        conv.load_state_dict(other)
+        assert torch.allclose(conv(image), 2 * first)
+        conv.train()
+        for weight in conv.weights.values():
+            weight.mul_(2)
+        conv.eval()
+        assert torch.allclose(conv(image), 4 * first)
+        conv.float()
+        assert conv(image.float()).dtype == torch.float32
+    # With gradients, the kernel must be made anew.
+    conv.double()(image).sum().backward()
+    assert all(weight.grad is not None for weight in conv.weights.values())
+
+
+def test_variance_is_kept_through_ten_layers():
+    torch.set_default_dtype(torch.float32)
+    field_type = parse_field_type("8x0e+6x1e+4x2e")
+    image = torch.randn(4, field_type.size, 9, 9, 9)
+    for _ in range(10):
+        nonlinearity = FieldNonlinearity(field_type, grid="octahedral_96", function="elu")
+        conv = SteerableConv(field_type.irreps, nonlinearity.irreps_in, padding=1)
+        norm = IrrepsNorm(conv.irreps_out)
+        before = conv(image)
+        assert 0.1 < before.var().item() < 2
+        image = nonlinearity(before, *norm.calc_affine(before))
+    assert 0.1 < image.var().item() < 2
+
+
+def test_learned_hermite_begins_as_the_first():
+    x = torch.linspace(-3, 3, 50)
+    learned, first = PointwiseFunction("learned_hermite"), PointwiseFunction("hermite")
+    assert torch.allclose(learned(x), first(x))
+    # Independent: numpy's probabilists' Hermite polynomials.
+    weights = torch.tensor([0.3, -0.2, 0.7, 0.4])
+    learned.weights.data.copy_(weights)
+    expected = np.polynomial.hermite_e.hermeval(x.numpy(), weights.numpy())
+    expected *= np.exp((1 - x.numpy() ** 2) / 2)
+    assert np.allclose(learned(x).detach().numpy(), expected)
+
+
+def test_only_the_input_is_saved():
+    module = FieldNonlinearity("2xfourier2", grid="octahedral_96", function="elu")
+    image = torch.randn(1, 70, 4, 4, 4, requires_grad=True)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        module(image, torch.ones(70), torch.zeros(70))
+    grid_values = 2 * 96 * 64
+    assert sum(t.numel() for t in saved) < image.numel() + 2 * 35 * 96 + 200 < grid_values + 7000
+
+
+@pytest.mark.parametrize("fields", ["1xfourier1", "2x0e+1x1e"])
+def test_bfloat16_autocast_is_near_float32(fields):
+    torch.set_default_dtype(torch.float32)
+    field_type = parse_field_type(fields)
+    nonlinearity = FieldNonlinearity(field_type, grid="octahedral_48", function="elu")
+    conv = SteerableConv(Irreps("6x0e"), nonlinearity.irreps_in, padding=1)
+    norm = IrrepsNorm(conv.irreps_out)
+    image = torch.randn(2, 6, 5, 5, 5)
+
+    def run():
+        between = conv(image)
+        return nonlinearity(between, *norm.calc_affine(between))
+
+    exact = run()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = run()
+    rounded.float().sum().backward()
+    assert (rounded.float() - exact).norm() / exact.norm() < 0.02
+
+
+def test_meta_device():
+    # Nothing in a step may look at a value: on a GPU that would wait for it.
+    torch.set_default_dtype(torch.float32)
+    nonlinearity = FieldNonlinearity("1xfourier1+2x0e+1x1e", grid="octahedral_48", function="elu")
+    conv = SteerableConv(Irreps("6x0e"), nonlinearity.irreps_in, stride=2, padding=1).to("meta")
+    norm = IrrepsNorm(conv.irreps_out).to("meta")
+    between = conv(torch.empty(2, 6, 5, 5, 5, device="meta"))
+    result = nonlinearity.to("meta")(between, *norm.calc_affine(between))
+    assert result.shape == (2, 15, 3, 3, 3)
+    result.sum().backward()

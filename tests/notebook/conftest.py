@@ -63,12 +63,11 @@ def notebook(tmp_path):
 
 @pytest.fixture
 def real_notebook(tmp_path):
-    """The repository's own configuration and pages; without the reference, which needs torch."""
-    source = tmp_path / "notebook"
-    source.mkdir()
-    shutil.copy(ROOT / "conf.py", source)
-    shutil.copytree(ROOT / "docs", source / "docs", ignore=shutil.ignore_patterns("api"))
-    shutil.rmtree(source / "docs" / "notebook")
-    notebook = Notebook(source)
+    """The repository's own configuration and index, with stubs of the pages that it lists."""
+    notebook = Notebook(tmp_path / "notebook")
+    notebook.write("docs/index.rst", (ROOT / "docs/index.rst").read_text("utf-8"))
+    notebook.write("docs/guide/index.rst", "Guide\n=====\n")
+    notebook.write("docs/glossary.rst", "Glossary\n========\n")
     notebook.write("docs/api/index.rst", "Reference\n=========\n")
+    notebook.write("conf.py", (ROOT / "conf.py").read_text("utf-8"))
     return notebook

@@ -1,0 +1,58 @@
+"""Signals that end training: noted while a step runs, obeyed between steps."""
+
+import signal
+
+
+class Interrupted(BaseException):
+    """A run was stopped from outside, and goes on from its last checkpoint when started again.
+
+    Like KeyboardInterrupt, it may come out of any line, and is nothing that code may recover from.
+    """
+
+    exit_code = 0
+
+
+class InterruptedBySignal(Interrupted):
+    def __init__(self, number: signal.Signals):
+        super().__init__(number.name)
+        self.exit_code = 128 + number
+
+
+class SignalWatch:
+    """Where SIGINT and SIGTERM arrive while it is entered.
+
+    The first one raises Interrupted at once, or waits in `received` while `is_patient`; the second
+    one doesn't wait.
+    """
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self):
+        self.is_patient = False
+        self.received: signal.Signals | None = None
+
+    def __enter__(self) -> "SignalWatch":
+        self._previous = {number: signal.getsignal(number) for number in self.NUMBERS}
+        self.take_over()
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def take_over(self):
+        """Handle the signals, also where Lightning has put its own handlers in between."""
+        for number in self.NUMBERS:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame):
+        is_second = self.received is not None
+        self.received = signal.Signals(number)
+        if is_second or not self.is_patient:
+            raise InterruptedBySignal(self.received)
+
+
+def ignore_signals(worker: int):
+    """For processes that load data: the training process alone decides when to end."""
+    for number in SignalWatch.NUMBERS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,138 @@
+"""Small experiments, trained by processes of their own that begin where this one has come to.
+
+Importing torch and Lightning takes longer than these trainings; a forked process has them already.
+"""
+
+import importlib
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRAIN_PY = ROOT / "expts" / "20241001_quick_start" / "train.py"
+
+HPARAMS = """\
+shared:
+  data:
+    size_voxels: 11
+  model:
+    layers:
+      - 1xfourier1+2x0e
+    latent: 2x0e+1x1e
+  optim:
+    batch_size: 2
+    warmup_steps: 2
+  train:
+    epochs: 3
+    steps_per_epoch: 5
+    num_val_crops: 3
+    num_test_crops: 3
+runs:
+  a:
+"""
+
+
+class Process:
+    """A forked train.py, in a process group of its own."""
+
+    def __init__(self, expt_dir: Path, args: list[str]):
+        self.expt_dir = expt_dir
+        self.stdout, self.stderr = expt_dir / "stdout.txt", expt_dir / "stderr.txt"
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._train(args)
+
+    def _train(self, args: list[str]):
+        os.setpgid(0, 0)
+        code = 1
+        try:
+            # What a fresh process has.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            for number, path in ((1, self.stdout), (2, self.stderr)):
+                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
+            os.chdir(self.expt_dir)
+            sys.argv = ["train.py", *args]
+            run_train_py(self.expt_dir)
+            code = 0
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+
+    def wait_for(self, path: str, timeout_s: float = 60):
+        """Until the process has written a file."""
+        end = time.monotonic() + timeout_s
+        while not (self.expt_dir / path).exists():
+            assert time.monotonic() < end, f"no {path} after {timeout_s} s"
+            assert os.waitpid(self.pid, os.WNOHANG) == (0, 0), self.stderr.read_text()
+            time.sleep(0.002)
+
+    def wait(self) -> tuple[int, str, str]:
+        """Exit code, or minus the signal that killed it; what it said on stdout and stderr."""
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        return code, self.stdout.read_text(), self.stderr.read_text()
+
+
+def run_train_py(expt_dir: Path):
+    script = expt_dir / "train.py"
+    exec(compile(script.read_text(), script, "exec"), {"__name__": "__main__", "__file__": script})
+
+
+class SmallExpt:
+    """An experiment's folder; `edits` replace text of hparams.nt."""
+
+    def __init__(self, path: Path, edits: dict[str, str]):
+        self.path = path
+        path.mkdir(parents=True)
+        shutil.copy(TRAIN_PY, path)
+        (path / "hparams.nt").write_text(HPARAMS)
+        self.edit(edits)
+
+    def edit(self, edits: dict[str, str]):
+        path = self.path / "hparams.nt"
+        text = path.read_text()
+        for old, new in edits.items():
+            assert old in text
+            text = text.replace(old, new)
+        path.write_text(text)
+
+    def start(self, *args: str) -> Process:
+        return Process(self.path, [*args])
+
+    def train(self, *args: str) -> tuple[int, str, str]:
+        """Exit code, stdout, stderr."""
+        return self.start(*args).wait()
+
+
+@pytest.fixture(scope="session")
+def imported():
+    """What train.py imports, so that forked processes have it."""
+    importlib.import_module("atompaint_vae.runs.train")
+
+
+@pytest.fixture(scope="session")
+def make_expt(tmp_path_factory, imported):
+    def make(edits: dict[str, str] | None = None) -> SmallExpt:
+        return SmallExpt(tmp_path_factory.mktemp("expts") / "20240101_x", edits or {})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def uncut(make_expt):
+    """A finished run; tests may only read it."""
+    expt = make_expt()
+    code, _, stderr = expt.train()
+    assert code == 0, stderr
+    return expt

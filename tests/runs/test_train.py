@@ -1,0 +1,98 @@
+import io
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from atompaint_vae.runs.record import RunPaths, load_record
+
+
+def get_paths(expt, name="a") -> RunPaths:
+    return RunPaths(expt.path / "runs" / name)
+
+
+def read_table(path: Path) -> str:
+    """As it is on disk, but for the time that passed."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return table.drop(columns="elapsed_s", errors="ignore").to_csv()
+
+
+def assert_same_run(expt, uncut):
+    """Every number that training made, to the last bit."""
+    paths, expected = get_paths(expt), get_paths(uncut)
+    for name in ("train_metrics", "val_metrics", "test_metrics"):
+        assert read_table(getattr(paths, name)) == read_table(getattr(expected, name)), name
+    for name in ("last", "best"):
+        state, expected_state = (
+            torch.load(getattr(p, name), weights_only=True) for p in (paths, expected)
+        )
+        assert state["global_step"] == expected_state["global_step"]
+        assert_same_tensors(state["state_dict"], expected_state["state_dict"])
+        assert_same_tensors(state["optimizer_states"], expected_state["optimizer_states"])
+    with np.load(paths.reconstructions) as arrays, np.load(expected.reconstructions) as others:
+        assert sorted(arrays) == sorted(others)
+        for key in arrays:
+            np.testing.assert_array_equal(arrays[key], others[key])
+    record, expected_record = load_record(paths.record), load_record(expected.record)
+    same = {"sessions": ()}
+    assert record.model_copy(update=same) == expected_record.model_copy(update=same)
+
+
+def assert_same_tensors(found, expected):
+    buffers = io.BytesIO(), io.BytesIO()
+    for buffer, value in zip(buffers, (found, expected), strict=True):
+        torch.save(value, buffer)
+    assert buffers[0].getvalue() == buffers[1].getvalue()
+
+
+def get_sessions(expt) -> list[tuple]:
+    record = load_record(get_paths(expt).record)
+    return [(s.exit, s.steps_start, s.steps_end, s.error) for s in record.sessions]
+
+
+def test_cut_and_resume(make_expt, uncut):
+    expt = make_expt()
+    # Within an epoch; at its end; twice in one epoch; at the end of the last epoch, which is none.
+    for steps in (3, 5, 6, 9, 10):
+        code, stdout, _ = expt.train("--max-steps", str(steps))
+        assert code == 0
+        assert stdout == f"a: stopped at --max-steps {steps}; train.py goes on from there\n"
+        assert load_record(get_paths(expt).record).state == "interrupted"
+    # Nothing is trained beyond.
+    code, stdout, _ = expt.train("--max-steps", "4")
+    assert stdout == "a: stopped at --max-steps 4; train.py goes on from there\n"
+    code, stdout, _ = expt.train("--max-steps", "15")
+    assert (code, stdout) == (0, "a: finished, best validation R² -0.072\n")
+    assert_same_run(expt, uncut)
+    assert get_sessions(expt) == [
+        ("interrupted", 0, 3, None),
+        ("interrupted", 3, 5, None),
+        ("interrupted", 5, 6, None),
+        ("interrupted", 6, 9, None),
+        ("interrupted", 9, 10, None),
+        ("interrupted", 10, 10, None),
+        ("finished", 10, 15, None),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_and_resume(make_expt, uncut, seed):
+    expt = make_expt()
+    rng = random.Random(seed)
+    process = expt.start()
+    process.wait_for("runs/a/train.csv" if seed else "runs/a/val.csv")
+    time.sleep(rng.uniform(0, 0.5))
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait()[0] == -signal.SIGKILL
+    code, _, stderr = expt.train()
+    assert code == 0, stderr
+    assert_same_run(expt, uncut)
+    first, last = get_sessions(expt)
+    assert first == ("interrupted", 0, None, None)
+    assert last[0] == "finished"
