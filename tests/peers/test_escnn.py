@@ -120,14 +120,6 @@ def _list_our_kernels(name_in: str, name_out: str, kernel_size: int) -> np.ndarr
     return torch.stack(kernels).numpy()
 
 
-def _calc_distance(vectors: np.ndarray, others: np.ndarray) -> float:
-    """The largest part of a vector of length 1 that is outside the others' span."""
-    _, lengths, basis = np.linalg.svd(others, full_matrices=False)
-    basis = basis[lengths > 1e-3 * lengths[0]]
-    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.linalg.norm(units - units @ basis.T @ basis, axis=1).max()
-
-
 def test_field_sizes_are_those_of_escnn(escnn):
     assert [parse_field_type(name).size for name in NAMES] == escnn["sizes"].tolist()
 
@@ -138,17 +130,20 @@ def test_field_sizes_are_those_of_escnn(escnn):
     ids=[f"{name_in}->{name_out},{size}" for name_in, name_out, size in CONVS],
 )
 def test_kernels_span_the_same_space(escnn, number, name_in, name_out, kernel_size):
-    theirs = escnn[f"kernels_{number}"]
-    theirs = np.einsum(
-        "om,poixyz,in->pmnxyz",
-        _make_block_diagonal(escnn, name_out),
-        theirs,
-        _make_block_diagonal(escnn, name_in),
-    ).reshape(len(theirs), -1)
+    kernels = escnn[f"kernels_{number}"]
+    basis_in = _make_block_diagonal(escnn, name_in)
+    basis_out = _make_block_diagonal(escnn, name_out)
+    theirs = np.einsum("om,poixyz,in->pmnxyz", basis_out, kernels, basis_in, optimize=True)
+    theirs = theirs.reshape(len(theirs), -1)
+    theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
+
+    # Ours are orthonormal; theirs lie in the space that ours span, and span as many dimensions.
     ours = _list_our_kernels(name_in, name_out, kernel_size)
+    np.testing.assert_allclose(ours @ ours.T, np.eye(len(ours)), atol=1e-12)
     # escnn makes its kernels in single precision.
-    assert _calc_distance(ours, theirs) < 1e-5
-    assert _calc_distance(theirs, ours) < 1e-5
+    assert np.linalg.norm(theirs - theirs @ ours.T @ ours, axis=1).max() < 1e-5
+    squared_lengths = np.linalg.eigvalsh(theirs @ theirs.T)
+    assert (squared_lengths > 1e-6 * squared_lengths[-1]).sum() == len(ours)
 
 
 @pytest.mark.parametrize(("number", "frequency"), [(i, L) for i, (L, _) in enumerate(GRIDS)])
