@@ -23,18 +23,13 @@ from pathlib import Path
 
 import docopt
 
-from .machine import describe_machine
+from ._machine import describe_machine
 
 FOLDER = Path(__file__).parent
-SUPPORT = {"machine"}
 
 
 def list_benchmarks() -> list[str]:
-    return sorted(
-        path.stem
-        for path in FOLDER.glob("*.py")
-        if not path.stem.startswith("_") and path.stem not in SUPPORT
-    )
+    return sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 
 
 def format_table(rows: list[dict]) -> str:

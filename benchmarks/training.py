@@ -16,6 +16,7 @@ from .peers.client import LABELS, Server, Servers, list_libraries, make_row, mak
 
 SIZE_VOXELS = 35
 BATCH_SIZE = 4
+QUICK_BATCH_SIZE = 2
 GRID_POINTS = 96
 
 # L, fields after each layer, fields of the latent.
@@ -38,7 +39,7 @@ def run(quick: bool) -> list[dict]:
     with Servers(libraries) as servers:
         for model in QUICK_MODELS if quick else MODELS:
             for precision in PRECISIONS[:1] if quick else PRECISIONS:
-                case = _make_case(*model, batch_size=1 if quick else BATCH_SIZE)
+                case = _make_case(*model, batch_size=QUICK_BATCH_SIZE if quick else BATCH_SIZE)
                 case = dataclasses.replace(case, precision=precision)
                 measurements = servers.measure(case, num_repeats=3 if quick else 10)
                 rows += make_rows(_describe(case), measurements)

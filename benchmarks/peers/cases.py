@@ -114,6 +114,6 @@ def dump_case(case: Case) -> dict:
 
 
 def load_case(values: dict) -> Case:
-    values = dict(values)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     kind = {"VAECase": VAECase, "BlockCase": BlockCase}[values.pop("kind")]
     return kind(**values)
