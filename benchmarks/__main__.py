@@ -23,7 +23,7 @@ from pathlib import Path
 
 import docopt
 
-from ._machine import describe_machine
+from ._machine import OthersWatch, describe_machine
 
 FOLDER = Path(__file__).parent
 
@@ -61,7 +61,7 @@ def main() -> int:
         print(f"no benchmark {name!r}; expected one of {known}", file=sys.stderr)
         return 2
 
-    machine = describe_machine()
+    machine, watch = describe_machine(), OthersWatch()
     rows = importlib.import_module(f"benchmarks.{name}").run(arguments["--quick"])
     print(format_table(rows))
     if arguments["--json"]:
@@ -69,7 +69,8 @@ def main() -> int:
     if arguments["--record"]:
         path = FOLDER / "records" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
-        record = {"benchmark": name, "machine": machine, "rows": rows}
+        others = {"processor_share_of_others": watch.measure_share()}
+        record = {"benchmark": name, "machine": machine | others, "rows": rows}
         path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return 0
 

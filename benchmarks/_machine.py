@@ -4,17 +4,44 @@ import datetime
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 
 import torch
 
-BUSY_LOAD = 0.5
-"""A load average of the last minute above this says that something else was running."""
+PROCESSOR_TIMES = Path("/proc/stat")
+
+
+class OthersWatch:
+    """How much of the processor others than this process and its children take, from now on."""
+
+    def __init__(self):
+        self.start = self._read_times_s()
+
+    def measure_share(self) -> float | None:
+        """Of all cores' time, 0 to 1; None where the system doesn't tell.
+
+        Children count as others until they have ended.
+        """
+        if self.start is None:
+            return None
+        elapsed, busy, own = (
+            now - then for now, then in zip(self._read_times_s(), self.start, strict=True)
+        )
+        return max(0.0, (busy - own) / (elapsed * os.cpu_count()))
+
+    def _read_times_s(self) -> tuple[float, float, float] | None:
+        if not PROCESSOR_TIMES.exists():
+            return None
+        # See proc(5): of the first eight, the fourth and fifth are of idleness; the others are
+        # counted within these.
+        ticks = list(map(int, PROCESSOR_TIMES.read_text().splitlines()[0].split()[1:9]))
+        busy_s = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+        return time.monotonic(), busy_s, sum(os.times()[:4])
 
 
 def describe_machine() -> dict:
-    """Processor, memory, versions, and whether anything else ran at the time."""
-    load = os.getloadavg()[0]
+    """Processor, memory, versions."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _ask_git("rev-parse", "--short", "HEAD"),
@@ -28,8 +55,6 @@ def describe_machine() -> dict:
         "torch": torch.__version__,
         "torch_threads": torch.get_num_threads(),
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY"),
-        "load_before": round(load, 2),
-        "busy": load > BUSY_LOAD,
     }
 
 

@@ -1,7 +1,9 @@
 """The benchmarks measure what they say: like networks, by interleaved steps."""
 
 import json
+import os
 import sys
+import time
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from atompaint_vae.models.encoder import calc_sizes
 from atompaint_vae.nn import parse_field_type
 from atompaint_vae.nn.resample import choose_padding
 from benchmarks import __main__ as command_line
+from benchmarks._machine import PROCESSOR_TIMES, OthersWatch
 from benchmarks.peers import ours, unconstrained
 from benchmarks.peers.cases import BlockCase, VAECase, dump_case, load_case
 from benchmarks.peers.client import Measurement, PeerError, Servers, list_libraries, make_rows
@@ -141,6 +144,17 @@ def test_a_missing_peer_is_named(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("benchmarks.peers.client.PEERS_PYTHON", tmp_path / "python")
     assert list_libraries() == ["ours", "unconstrained"]
     assert "make bench-peers" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not PROCESSOR_TIMES.exists(), reason="the system doesn't tell")
+def test_our_own_work_is_not_that_of_others():
+    watch = OthersWatch()
+    start_s = time.process_time()
+    while time.process_time() - start_s < 1:
+        pass
+    own_share = 1 / (os.cpu_count() * (time.monotonic() - watch.start[0]))
+    busy_share = (watch._read_times_s()[1] - watch.start[1]) * own_share
+    assert watch.measure_share() == pytest.approx(busy_share - own_share, abs=0.1)
 
 
 def test_an_unknown_benchmark_is_refused(monkeypatch, capsys):
