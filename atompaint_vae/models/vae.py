@@ -42,7 +42,7 @@ class VAE(nn.Module):
         num_channels: int,
         size_voxels: int,
         convs_per_layer: int = 1,
-        grid: str = "octahedral_96",
+        grid: str | None = None,
         function: str = "elu",
         image_std: float = 1.0,
     ):

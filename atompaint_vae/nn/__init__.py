@@ -1,9 +1,10 @@
 """Equivariant layers on voxels: field types, convolutions, normalisation, nonlinearities."""
 
-from .activations import FieldNonlinearity, FourierNonlinearity, Gate
+from .activations import FieldNonlinearity, FourierNonlinearity
 from .conv import SteerableConv
 from .equivariance import calc_equivariance_error, calc_exact_equivariance_error
 from .fields import FieldType, parse_field_type
+from .gates import Gate, NormNonlinearity
 from .grids import GRIDS, load_grid
 from .norm import IrrepsNorm
 
@@ -14,6 +15,7 @@ __all__ = [
     "FourierNonlinearity",
     "Gate",
     "IrrepsNorm",
+    "NormNonlinearity",
     "SteerableConv",
     "calc_equivariance_error",
     "calc_exact_equivariance_error",

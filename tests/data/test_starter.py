@@ -16,6 +16,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from atompaint_vae.data import starter
+from atompaint_vae.data.chains import list_chains
 from atompaint_vae.data.starter import (
     STARTER_DIR,
     SourceError,
@@ -25,7 +26,7 @@ from atompaint_vae.data.starter import (
     read_members,
     read_sources,
 )
-from atompaint_vae.data.structures import list_chains, load_atoms
+from atompaint_vae.data.structures import load_atoms
 
 # The list counts every alternate location (and, in 2NWL, the membrane's 4002 dummy atoms; in
 # 5PTI, one atom of unknown element). These have some; each was counted from the files by

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atompaint_vae.data.chains import list_chains, list_residues
 from atompaint_vae.data.structures import (
     COLUMNS,
     StructureError,
     concatenate_atoms,
-    list_chains,
-    list_residues,
     load_atoms,
     read_structure,
     write_atoms,
