@@ -49,7 +49,7 @@ class VAE(nn.Module):
         super().__init__()
         layers = [parse_field_type(layer) for layer in layers]
         self.latent = parse_field_type(latent)
-        self.irreps_image = Irreps([(num_channels, (0, 1))])
+        self.irreps_in = self.irreps_out = Irreps([(num_channels, (0, 1))])
         self.size_voxels = size_voxels
         self.posterior = PosteriorHead(self.latent.irreps)
         options = {
@@ -58,14 +58,14 @@ class VAE(nn.Module):
             "grid": grid,
             "function": function,
         }
-        self.encoder = Encoder(self.irreps_image, layers, self.posterior.irreps_in, **options)
-        self.decoder = Decoder(self.latent.irreps, layers, self.irreps_image, **options)
+        self.encoder = Encoder(self.irreps_in, layers, self.posterior.irreps_in, **options)
+        self.decoder = Decoder(self.latent.irreps, layers, self.irreps_out, **options)
         self.register_buffer("image_std", torch.tensor(float(image_std)))
         self.latent_shape = (self.latent.size, *[calc_sizes(size_voxels, len(layers))[-1]] * 3)
 
     @property
     def image_shape(self) -> tuple[int, int, int, int]:
-        return (self.irreps_image.dim, *[self.size_voxels] * 3)
+        return (self.irreps_in.dim, *[self.size_voxels] * 3)
 
     @property
     def compression_ratio(self) -> float:

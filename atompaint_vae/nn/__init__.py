@@ -2,7 +2,11 @@
 
 from .activations import FieldNonlinearity, FourierNonlinearity
 from .conv import SteerableConv
-from .equivariance import calc_equivariance_error, calc_exact_equivariance_error
+from .equivariance import (
+    calc_equivariance_error,
+    calc_exact_equivariance_error,
+    calc_layer_errors,
+)
 from .fields import FieldType, parse_field_type
 from .gates import Gate, NormNonlinearity
 from .grids import GRIDS, load_grid
@@ -19,6 +23,7 @@ __all__ = [
     "SteerableConv",
     "calc_equivariance_error",
     "calc_exact_equivariance_error",
+    "calc_layer_errors",
     "load_grid",
     "parse_field_type",
 ]
