@@ -4,6 +4,9 @@ The error of a field of frequency L is that of independent normal coefficients, 
 the result, under random rotations: |f(D c) − D f(c)| / |f(c)|, root mean square.  The grids are
 ours, escnn's optimised ones, and the product grids of e3nn, with their quadrature weights; each
 with the transform whose round trip is exact.
+
+A layer is a strided convolution, its normalisation and ELU, on Gaussian blobs; its error is
+`calc_equivariance_error`, the mean over random rotations.
 """
 
 import json
@@ -15,10 +18,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from e3nn.o3 import SO3Grid, angles_to_matrix
+from e3nn.o3 import Irreps, SO3Grid, angles_to_matrix
 from torch import Tensor
 
-from atompaint_vae.nn import GRIDS, FourierNonlinearity, load_grid, parse_field_type
+from atompaint_vae.models.encoder import ConvBlock
+from atompaint_vae.nn import (
+    GRIDS,
+    FourierNonlinearity,
+    calc_equivariance_error,
+    load_grid,
+    parse_field_type,
+)
 from atompaint_vae.nn.fields import list_copies
 from atompaint_vae.nn.rotations import calc_representation
 
@@ -34,6 +44,13 @@ NUM_FIELDS = 500
 NUM_ROTATIONS = 20
 NUM_TIMED_FIELDS = 20_000
 
+LAYERS = {1: 8, 2: 2}
+"""Fields, for each frequency."""
+SIZE_VOXELS = 35
+NUM_IMAGE_CHANNELS = 6
+NUM_BLOBS = 300
+NUM_LAYER_ROTATIONS = 5
+
 
 def run(quick: bool) -> list[dict]:
     """Rows of errors and times, each against escnn's grid that its users would take."""
@@ -45,7 +62,7 @@ def run(quick: bool) -> list[dict]:
     rows = []
     for frequency, reference in REFERENCES.items():
         rows += _compare(frequency, grids, weights, reference, num_repeats=3 if quick else 20)
-    return rows
+    return rows + _compare_layers()
 
 
 def _compare(
@@ -80,6 +97,51 @@ def _compare(
     return rows
 
 
+def _compare_layers() -> list[dict]:
+    """Errors of whole layers on our grids, against the finest."""
+    generator = torch.Generator().manual_seed(0)
+    rotations = [_draw_rotation(generator) for _ in range(NUM_LAYER_ROTATIONS)]
+    axis = torch.arange(SIZE_VOXELS) - (SIZE_VOXELS - 1) / 2
+    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
+    image = torch.zeros(1, NUM_IMAGE_CHANNELS, *[SIZE_VOXELS] * 3)
+    for i, centre in enumerate(torch.randn(NUM_BLOBS, 3, generator=generator) * SIZE_VOXELS / 6):
+        squared_radius = (points - centre).square().sum(dim=-1)
+        image[0, i % NUM_IMAGE_CHANNELS] += torch.exp(-squared_radius / 2)
+
+    rows = []
+    for frequency, num_fields in LAYERS.items():
+        field_type = parse_field_type(f"{num_fields}xfourier{frequency}")
+        errors = {}
+        for grid in GRIDS:
+            torch.manual_seed(0)
+            try:
+                layer = ConvBlock(
+                    Irreps([(NUM_IMAGE_CHANNELS, (0, 1))]), field_type,
+                    grid=grid, function="elu", stride=2,
+                )  # fmt: skip
+            except ValueError:  # too few points
+                continue
+            layer(image / image.std())
+            layer.eval()
+            irreps = {"irreps_in": layer.irreps_in, "irreps_out": layer.irreps_out}
+            errors[grid] = 100 * statistics.mean(
+                calc_equivariance_error(layer, image / image.std(), rotation=rotation, **irreps)
+                for rotation in rotations
+            )
+        for grid, error in errors.items():
+            label = f"L = {frequency}, {num_fields} fields: error of a layer on {grid}"
+            finest = errors[GRIDS[-1]]
+            rows.append(_make_row(label, error, finest, GRIDS[-1], "%", NUM_LAYER_ROTATIONS))
+    return rows
+
+
+def _draw_rotation(generator: torch.Generator) -> Tensor:
+    # The sign makes the rotations uniform, and none of them a reflection.
+    q, r = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
+    q = q * r.diagonal().sign()
+    return q * torch.linalg.det(q)
+
+
 def _make_row(
     name: str, ours: float, reference: float, reference_name: str, unit: str, n: int
 ) -> dict:
@@ -107,11 +169,7 @@ def _calc_error(module: FourierNonlinearity) -> float:
     squares = []
     for _ in range(NUM_ROTATIONS):
         fields = torch.randn(NUM_FIELDS, irreps.dim, generator=generator, dtype=torch.float64)
-        rotation = torch.linalg.qr(
-            torch.randn(3, 3, generator=generator, dtype=torch.float64)
-        ).Q
-        rotation = rotation * torch.linalg.det(rotation)
-        matrix = calc_representation(irreps, rotation)
+        matrix = calc_representation(irreps, _draw_rotation(generator))
         expected = apply(fields) @ matrix.T
         difference = (apply(fields @ matrix.T) - expected)[:, ~is_scalar]
         squares.append(difference.square().sum() / expected[:, ~is_scalar].square().sum())
