@@ -2,6 +2,7 @@
 # make test       set up, run the tests
 # make html       build the pages from the committed records
 # make livehtml   build again whenever a page changes
+# make bench-peers   set up the other libraries that the benchmarks compare with
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ QUICK := expts/20241001_quick_start
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml latex text test test-slow fuzz lint screenshot clean
+.PHONY: notebook html livehtml latex text test test-slow test-peers bench-peers fuzz lint screenshot clean
 
 notebook: quick-start html
 
@@ -42,6 +43,19 @@ test-slow: .venv/ready
 
 fuzz: .venv/ready
 	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds 60
+
+test-peers: .venv/ready bench-peers
+	$(BIN)/python -m pytest -m peers
+
+bench-peers: .venv-peers/ready
+
+# escnn needs older packages than ours; and a Fortran compiler, for one that has no wheel.
+.venv-peers/ready: benchmarks/peers/requirements.txt constraints.txt
+	@command -v gfortran >/dev/null || { echo "gfortran is missing; on Debian: apt-get install gfortran"; exit 1; }
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --upgrade pip
+	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/peers/requirements.txt
+	touch $@
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ import os
 import sys
 from importlib import import_module
 
+from .threads import set_thread_waiting
+
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
@@ -29,8 +31,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def run_command(argv: list[str]) -> int:
     """Exit code of a command: 0, 1 if some of its input was left out, 2 for a mistake."""
-    # Threads that wait for each other by spinning are ten times slower when anything else runs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    set_thread_waiting()
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(make_usage())
         return 0 if argv else EXIT_MISTAKE

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from atompaint_vae.data import splits, structures
+from atompaint_vae.data.chains import list_chains
 from atompaint_vae.data.formats import StructureError, describe_error, name_structure
 
 CHAIN_COLUMNS = (
@@ -97,7 +98,7 @@ def build_set(
         raise StructureError(f"{out}: none of {len(paths)} files could be read")
 
     atoms, table = _load_parts(parts)
-    chains = structures.list_chains(atoms)
+    chains = list_chains(atoms)
     methods = splits.find_methods(chains)
     pairs = splits.compare_chains(chains, methods=methods, progress=progress)
     chains["cluster"] = splits.cluster_chains(chains, pairs)

@@ -30,6 +30,7 @@ from docopt import docopt
 from tqdm import tqdm
 
 from atompaint_vae.data import splits, structures
+from atompaint_vae.data.chains import list_chains
 
 STARTER_DIR = Path(__file__).with_name("starter")
 SOURCE_COLUMNS = ("pdb_id", "package", "archive", "member", "sha256", "resolution_A")
@@ -140,8 +141,8 @@ def read_sources(sources: pd.DataFrame, cache: Path, *, progress: bool = True) -
 
 
 def make_chains(atoms: pd.DataFrame, *, progress: bool = True) -> pd.DataFrame:
-    """Chains as `structures.list_chains`, with their cluster, group and split."""
-    chains = structures.list_chains(atoms)
+    """Chains as `list_chains`, with their cluster, group and split."""
+    chains = list_chains(atoms)
     pairs = splits.compare_chains(chains, progress=progress)
     chains["cluster"] = splits.cluster_chains(chains, pairs)
     owner = chains.structure.astype(str)

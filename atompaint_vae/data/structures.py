@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from atompaint_vae.data.chains import classify_residue
 from atompaint_vae.data.formats import (
     StructureError,
     describe_error,
@@ -38,6 +39,10 @@ DUMMY_RESIDUES = frozenset({"DUM"})
 NOT_HEAVY_ELEMENTS = frozenset({"H", "D", "X"})
 
 
+# A nucleotide has 35 atoms with its hydrogens; conformers of it are a few times that.
+MAX_RESIDUE_LINES = 150
+
+
 class Entry(NamedTuple):
     """Atoms of a structure file, and what the file says of them."""
 
@@ -55,8 +60,10 @@ def read_structure(
 
     Kept: the first model, without hydrogen, deuterium, water and dummy atoms; of the alternate
     locations of a residue the first one in the file, and so the first one of its names where it
-    is heterogeneous. Atoms of zero occupancy are kept. An element that the file leaves out is told
-    by the atom's name; atoms whose element stays unknown (X) are left out.
+    is heterogeneous; of the atoms of one name in a polymer's residue the first (files may
+    leave out the letters of the alternate locations). Atoms of zero occupancy are kept.
+    An element that the file leaves out is told by the atom's name; atoms whose element stays
+    unknown (X) are left out.
 
     path:      mmCIF, PDB or BinaryCIF, gzipped or not
     structure: name for the column of that name; the file's stem by default
@@ -88,6 +95,8 @@ def read_entry(
         "insertion_code": _decode_letters(flat.icodes),
         "altloc": _decode_letters(flat.altlocs),
         "element": _decode_unique(np.asarray(flat.element_names), "ascii"),
+        "name": _decode_names(flat.atom_names),
+        "serial": np.array(flat.serials),
         "occupancy": flat.occ,
     })  # fmt: skip
     positions_A = np.array(flat.pos, dtype=np.float64).reshape(-1, 3)
@@ -96,8 +105,9 @@ def read_entry(
         atoms.element.isin(NOT_HEAVY_ELEMENTS) | atoms.residue.isin(WATERS | DUMMY_RESIDUES)
     )
     atoms, positions_A = atoms[is_kept], positions_A[is_kept.to_numpy()]
-    is_first = _find_first_altlocs(atoms)
-    atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
+    for find in (_find_first_altlocs, _find_first_names):
+        is_first = find(atoms)
+        atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
     if len(atoms) == 0:
         raise StructureError(f"{path}: no heavy atoms other than water and dummy atoms")
     _check_positions(path, atoms, positions_A)
@@ -116,39 +126,6 @@ def concatenate_atoms(tables: list[pd.DataFrame]) -> pd.DataFrame:
         dtype = pd.CategoricalDtype(categories)
         tables = [table.assign(**{name: table[name].astype(dtype)}) for table in tables]
     return pd.concat(tables, ignore_index=True)
-
-
-def list_residues(atoms: pd.DataFrame) -> pd.DataFrame:
-    """Residues in the order of their atoms: structure, chain, residue, residue_num,
-    insertion_code, num_atoms, kind ('protein', 'nucleic' or 'other'), code (one letter, X if
-    unknown).
-
-    A residue is told by chain, number, insertion code and name together; atoms of one residue
-    that a file scatters over its chain count as one, at the place of the first.
-    """
-    keys = ["structure", "chain", "residue_num", "insertion_code", "residue"]
-    groups = atoms.groupby(keys, observed=True, sort=False)
-    residues = groups.size().rename("num_atoms").reset_index()
-    known = {name: _classify_residue(name) for name in residues.residue.unique()}
-    residues["kind"] = residues.residue.map({name: kind for name, (kind, _) in known.items()})
-    residues["code"] = residues.residue.map({name: code for name, (_, code) in known.items()})
-    residues[["kind", "code"]] = residues[["kind", "code"]].astype(str)
-    return residues
-
-
-def list_chains(atoms: pd.DataFrame) -> pd.DataFrame:
-    """Polymers and what else there is, in order: structure, chain, kind, num_residues, num_atoms,
-    sequence (observed residues, one letter each; '' for 'other').
-
-    A chain that holds protein and ligands is two rows, told by kind.
-    """
-    residues = list_residues(atoms)
-    groups = residues.groupby(["structure", "chain", "kind"], observed=True, sort=False)
-    chains = groups.agg(
-        num_residues=("code", "size"), num_atoms=("num_atoms", "sum"), sequence=("code", "".join)
-    ).reset_index()
-    chains.loc[chains.kind == "other", "sequence"] = ""
-    return chains
 
 
 def write_atoms(
@@ -246,6 +223,21 @@ def _find_first_altlocs(atoms: pd.DataFrame) -> np.ndarray:
     return is_first
 
 
+def _find_first_names(atoms: pd.DataFrame) -> np.ndarray:
+    """True [N] for atoms of a name that no earlier atom of the same residue has, and for all that
+    belong to no polymer: some programs call every carbon of a ligand C.
+
+    Files that leave out the letters of the chains number the residues of each anew, so that a
+    residue whose name and number come again is another one if the file has it further on.
+    """
+    residue = atoms[["chain", "residue_num", "insertion_code", "residue"]]
+    is_far = atoms.serial.diff().abs() > MAX_RESIDUE_LINES
+    run = ((residue != residue.shift()).any(axis=1) | is_far).cumsum()
+    others = [name for name in atoms.residue.unique() if classify_residue(name)[0] == "other"]
+    is_repeated = pd.DataFrame({"run": run, "name": atoms["name"]}).duplicated()
+    return (atoms.residue.isin(others) | ~is_repeated).to_numpy()
+
+
 def _check_positions(path: Path, atoms: pd.DataFrame, positions_A: np.ndarray) -> None:
     for is_bad, problem in [
         (~np.isfinite(positions_A), "not a number"),
@@ -276,15 +268,3 @@ def _set_types(atoms: pd.DataFrame) -> pd.DataFrame:
         "residue_num": np.int32,
     }
     return atoms[list(COLUMNS)].astype(types).reset_index(drop=True)
-
-
-def _classify_residue(name: str) -> tuple[str, str]:
-    """Kind and one-letter code of a residue's name."""
-    info = gemmi.find_tabulated_residue(name)
-    code = info.one_letter_code.upper()
-    code = code if code.isalpha() else "X"
-    if info.is_amino_acid() or name == "UNK":
-        return "protein", code
-    if info.is_nucleic_acid():
-        return "nucleic", code
-    return "other", "X"

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from atompaint_vae.data.chains import list_residues
 from atompaint_vae.data.formats import StructureError
 from atompaint_vae.data.macromol_db import ZoneDatabase, is_database
 from atompaint_vae.data.sources import SPLITS, find_atoms_path, load_structures
-from atompaint_vae.data.structures import list_residues, load_atoms
+from atompaint_vae.data.structures import load_atoms
 
 NUM_ELEMENTS = 12
 RESOLUTION_EDGES_A = (0.0, 1.5, 2.0, 2.5, 3.0, 4.0, np.inf)

@@ -32,7 +32,7 @@ class Decoder(nn.Module):
         *,
         size_voxels: int,
         convs_per_layer: int,
-        grid: str,
+        grid: str | None,
         function: str,
     ):
         super().__init__()

@@ -25,7 +25,13 @@ class ConvBlock(nn.Module):
     """
 
     def __init__(
-        self, irreps_in: Irreps, field_type: FieldType, *, grid: str, function: str, **convolution
+        self,
+        irreps_in: Irreps,
+        field_type: FieldType,
+        *,
+        grid: str | None,
+        function: str,
+        **convolution,
     ):
         super().__init__()
         nonlinearity = FieldNonlinearity(field_type, grid=grid, function=function)
@@ -68,7 +74,7 @@ class Encoder(nn.Module):
         *,
         size_voxels: int,
         convs_per_layer: int,
-        grid: str,
+        grid: str | None,
         function: str,
     ):
         super().__init__()

@@ -42,14 +42,14 @@ class VAE(nn.Module):
         num_channels: int,
         size_voxels: int,
         convs_per_layer: int = 1,
-        grid: str = "octahedral_96",
+        grid: str | None = None,
         function: str = "elu",
         image_std: float = 1.0,
     ):
         super().__init__()
         layers = [parse_field_type(layer) for layer in layers]
         self.latent = parse_field_type(latent)
-        self.irreps_image = Irreps([(num_channels, (0, 1))])
+        self.irreps_in = self.irreps_out = Irreps([(num_channels, (0, 1))])
         self.size_voxels = size_voxels
         posterior = PosteriorHead(self.latent.irreps)
         options = {
@@ -58,15 +58,15 @@ class VAE(nn.Module):
             "grid": grid,
             "function": function,
         }
-        self.encoder = Encoder(self.irreps_image, layers, posterior.irreps_in, **options)
+        self.encoder = Encoder(self.irreps_in, layers, posterior.irreps_in, **options)
         self.posterior = posterior
-        self.decoder = Decoder(self.latent.irreps, layers, self.irreps_image, **options)
+        self.decoder = Decoder(self.latent.irreps, layers, self.irreps_out, **options)
         self.register_buffer("image_std", torch.tensor(float(image_std)))
         self.latent_shape = (self.latent.size, *[calc_sizes(size_voxels, len(layers))[-1]] * 3)
 
     @property
     def image_shape(self) -> tuple[int, int, int, int]:
-        return (self.irreps_image.dim, *[self.size_voxels] * 3)
+        return (self.irreps_in.dim, *[self.size_voxels] * 3)
 
     @property
     def compression_ratio(self) -> float:

@@ -1,9 +1,14 @@
 """Equivariant layers on voxels: field types, convolutions, normalisation, nonlinearities."""
 
-from .activations import FieldNonlinearity, FourierNonlinearity, Gate
+from .activations import FieldNonlinearity, FourierNonlinearity
 from .conv import SteerableConv
-from .equivariance import calc_equivariance_error, calc_exact_equivariance_error
+from .equivariance import (
+    calc_equivariance_error,
+    calc_exact_equivariance_error,
+    calc_layer_errors,
+)
 from .fields import FieldType, parse_field_type
+from .gates import Gate, NormNonlinearity
 from .grids import GRIDS, load_grid
 from .norm import IrrepsNorm
 
@@ -14,9 +19,11 @@ __all__ = [
     "FourierNonlinearity",
     "Gate",
     "IrrepsNorm",
+    "NormNonlinearity",
     "SteerableConv",
     "calc_equivariance_error",
     "calc_exact_equivariance_error",
+    "calc_layer_errors",
     "load_grid",
     "parse_field_type",
 ]

@@ -1,235 +1,102 @@
-"""Equivariant nonlinearities: pointwise on a grid for Fourier and quotient fields, gates for
-irreps.
+"""Equivariant nonlinearities of field types: of Fourier and quotient fields on a grid, of irreps by
+gates or norms.
 
-Each takes the image and, if a normalisation comes before it, that one's scale and shift (see
-`IrrepsNorm.calc_affine`), so that the normalised image is never stored.
-
-Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images, t fields of one
-term, f channels of one field, g grid points.
+Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images, g
+grid points.
 """
 
 import torch
-import torch.nn.functional as F
 from e3nn.o3 import Irreps
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from .fields import FieldType, Term, parse_field_type
-from .grids import calc_analysis, calc_synthesis, load_grid
+from .gates import Gate, NormNonlinearity
+from .grids import DEFAULT_GRIDS, calc_analysis, calc_synthesis, load_grid
+from .pointwise import PointwiseFunction
+from .voxelwise import VoxelwiseNonlinearity
 
-POINTWISE_FUNCTIONS = ("elu", "relu", "hermite", "learned_hermite")
-
-CHUNK_VALUES = 2**20
-"""Numbers held at once on a CPU, 4 MB: less and the calls cost more than the work, more and they
-no longer fit the cache."""
-
-
-class PointwiseFunction(nn.Module):
-    """A function of real numbers, applied elementwise.
-
-    name: elu, relu; hermite, the first Hermite function, scaled to have its extremes ±1 at ±1; or
-          learned_hermite, a sum of the first four, scaled alike, whose weights are learned and
-          begin as those of hermite
-    """
-
-    def __init__(self, name: str):
-        super().__init__()
-        if name not in POINTWISE_FUNCTIONS:
-            raise ValueError(
-                f"nonlinearity {name!r} is unknown; "
-                f"expected one of {', '.join(POINTWISE_FUNCTIONS)}"
-            )
-        self.name = name
-        if name == "learned_hermite":
-            self.weights = nn.Parameter(torch.tensor([0.0, 1.0, 0.0, 0.0]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        match self.name:
-            case "elu":
-                return F.elu(x)
-            case "relu":
-                return F.relu(x)
-            case "hermite":
-                return x * torch.exp((1 - x * x) / 2)
-            case "learned_hermite":
-                # Of the probabilists' polynomials 1, x, x² − 1, x³ − 3x.
-                w0, w1, w2, w3 = self.weights
-                polynomial = ((w3 * x + w2) * x + (w1 - 3 * w3)) * x + (w0 - w2)
-                return polynomial * torch.exp((1 - x * x) / 2)
-
-
-class _InChunks(torch.autograd.Function):
-    """function(scale · x + shift) @ analysis, in chunks of voxels.
-
-    Only x is saved for the backward pass, which does the rest again: what a nonlinearity needs in
-    between is several times as large.
-
-    x:          [v, i]
-    scale:      [i], as is shift; their precision is that of the work, x's that of the result
-    analysis:   [g, f], applied to the last axis of [v, t, g]; None to leave it out
-    function:   from [v, i]
-    num_values: numbers that it makes for a voxel
-    parameters: those that it uses
-    """
-
-    @staticmethod
-    def forward(ctx, x, scale, shift, analysis, function, num_values, *parameters):
-        ctx.save_for_backward(x, scale, shift, analysis, *parameters)
-        ctx.function, ctx.num_values = function, num_values
-        results = []
-        for chunk in _chunk(x, num_values):
-            values = function(torch.addcmul(shift, x[chunk].to(scale), scale))
-            if analysis is not None:
-                values = (values @ analysis).flatten(1)
-            results.append(values.to(x))
-        return torch.cat(results)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_result):
-        x, scale, shift, analysis, *parameters = ctx.saved_tensors
-        grad_x = torch.empty_like(x)
-        sums = [torch.zeros_like(p) for p in (scale, shift, *parameters)]
-        for chunk in _chunk(x, ctx.num_values):
-            x_chunk = x[chunk].to(scale)
-            grad_values = grad_result[chunk].to(scale)
-            if analysis is not None:
-                grad_values = grad_values.unflatten(1, (-1, analysis.shape[1])) @ analysis.T
-            affine = torch.addcmul(shift, x_chunk, scale).requires_grad_()
-            with torch.enable_grad():
-                values = ctx.function(affine)
-            grad_affine, *grads = torch.autograd.grad(values, [affine, *parameters], grad_values)
-            grad_x[chunk] = grad_affine * scale
-            grads = [torch.linalg.vecdot(grad_affine, x_chunk, dim=0), grad_affine.sum(0), *grads]
-            for total, grad in zip(sums, grads, strict=True):
-                total += grad
-        return grad_x, sums[0], sums[1], None, None, None, *sums[2:]
-
-
-def _chunk(x: Tensor, num_values: int):
-    step = max(1, CHUNK_VALUES // num_values) if x.device.type == "cpu" else len(x)
-    return (slice(start, start + step) for start in range(0, len(x), step))
-
-
-class VoxelwiseNonlinearity(nn.Module):
-    """What the nonlinearities share: they turn each voxel's features by itself."""
-
-    irreps_in: Irreps
-    irreps_out: Irreps
-    num_values: int
-    analysis: Tensor | None
-
-    def calc_values(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v ..."]:
-        """The nonlinear part; `analysis`, if there is one, is applied to its last axis."""
-        raise NotImplementedError
-
-    def __repr__(self):
-        return f"{type(self).__name__}({self.extra_repr()})"
-
-    def forward(
-        self,
-        image: Float[Tensor, "b i x y z"],
-        scale: Float[Tensor, " i"] | None = None,
-        shift: Float[Tensor, " i"] | None = None,
-    ) -> Float[Tensor, "b o x y z"]:
-        """The nonlinearity of scale · image + shift; of the image, if they are not given."""
-        if scale is None or shift is None:
-            scale, shift = image.new_ones(image.shape[1]), image.new_zeros(image.shape[1])
-        voxels_last = image.movedim(1, -1)
-        result = _InChunks.apply(
-            voxels_last.flatten(0, -2),
-            scale,
-            shift,
-            self.analysis,
-            self.calc_values,
-            self.num_values,
-            *self.parameters(),
-        )
-        return result.view(*voxels_last.shape[:-1], -1).movedim(-1, 1)
+IRREPS_NONLINEARITIES = {"gate": Gate, "norm": NormNonlinearity}
 
 
 class FourierNonlinearity(VoxelwiseNonlinearity):
     """A pointwise function of the function that each field stands for.
 
     term:     Fourier or quotient fields
-    grid:     the name of an SO(3) grid; equivariance is exact for the 24 rotations of the cube and,
-              for others, as good as the grid is fine
+    grid:     the name of an SO(3) grid, or its rotation matrices; by default the one of
+              `DEFAULT_GRIDS`.  Equivariance is exact for the 24 rotations of the cube, if they
+              permute the grid's points, and for others as good as the grid is fine.
     function: see `PointwiseFunction`
 
     source: Cesa et al. 2021, A Program to Build E(N)-Equivariant Steerable CNNs, sec. 4
     """
 
-    def __init__(self, term: Term, *, grid: str, function: str):
+    def __init__(
+        self,
+        term: Term,
+        *,
+        grid: str | Float64[Tensor, "g 3 3"] | None = None,
+        function: str = "elu",
+    ):
         super().__init__()
+        if grid is None:
+            grid = DEFAULT_GRIDS[term.frequency]
         self.term = term
-        self.grid = grid
         self.function = PointwiseFunction(function)
         self.irreps_in = self.irreps_out = term.irreps
-        synthesis = calc_synthesis(term, load_grid(grid))
+        rotations = load_grid(grid) if isinstance(grid, str) else grid
+        synthesis = calc_synthesis(term, rotations)
         dtype = torch.get_default_dtype()
         self.register_buffer("synthesis", synthesis.to(dtype), persistent=False)
         self.register_buffer("analysis", calc_analysis(synthesis).to(dtype), persistent=False)
         self.num_values = term.multiplicity * synthesis.shape[1]
 
-    def calc_values(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v t g"]:
-        fields = features.unflatten(1, (self.term.multiplicity, -1))
-        return self.function(fields @ self.synthesis)
+    def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v i"]:
+        values = self.function.apply_(self._split_fields(features) @ self.synthesis)
+        return (values @ self.analysis).view(features.shape)
+
+    def backpropagate(
+        self, features: Float[Tensor, "v i"], grad: Float[Tensor, "v i"]
+    ) -> tuple[Float[Tensor, "v i"], list[Tensor]]:
+        values = self._split_fields(features) @ self.synthesis
+        grad_values = self._split_fields(grad) @ self.analysis.T
+        grads = self.function.backpropagate_(values, grad_values)
+        return (grad_values @ self.synthesis.T).view(features.shape), grads
+
+    def _split_fields(self, features: Tensor) -> Tensor:
+        """All fields of all voxels, one after the other."""
+        return features.reshape(-1, len(self.synthesis))
 
     def extra_repr(self):
-        return f"{self.term} -> {self.term}, {self.function.name} on {self.grid}"
-
-
-class Gate(VoxelwiseNonlinearity):
-    """A pointwise function of scalars; sigmoid gates, one more scalar each, for all other irreps.
-
-    The gates' scalars come first among the input's channels.
-
-    function: see `PointwiseFunction`
-
-    source: Weiler et al. 2018, 3D Steerable CNNs, sec. 4.3
-    """
-
-    def __init__(self, irreps: Irreps, *, function: str):
-        super().__init__()
-        self.irreps_out = Irreps(irreps)
-        self.function = PointwiseFunction(function)
-        # Plain numbers: torch.compile can't look into Irreps.
-        self._parts = [(count, irrep.dim) for count, irrep in self.irreps_out]
-        self.num_gates = sum(count for count, dim in self._parts if dim > 1)
-        gates = [(self.num_gates, (0, 1))] if self.num_gates else []
-        self.irreps_in = Irreps(gates) + self.irreps_out
-        self.num_values = self.irreps_in.dim + self.irreps_out.dim
-        self.register_buffer("analysis", None)
-
-    def calc_values(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v o"]:
-        gates = features[:, : self.num_gates].sigmoid().unsqueeze(2)
-        outputs = []
-        gate, start = 0, self.num_gates
-        for count, dim in self._parts:
-            part = features[:, start : start + count * dim]
-            start += count * dim
-            if dim == 1:
-                outputs.append(self.function(part))
-            else:
-                copies = part.unflatten(1, (count, dim))
-                outputs.append((copies * gates[:, gate : gate + count]).flatten(1))
-                gate += count
-        return torch.cat(outputs, dim=1)
-
-    def extra_repr(self):
-        irreps = f"{self.irreps_in} -> {self.irreps_out}"
-        return f"{irreps}, {self.function.name}{' and sigmoid gates' * bool(self.num_gates)}"
+        points = f"{self.synthesis.shape[1]} points"
+        return f"{self.term} -> {self.term}, {self.function.name} on {points}"
 
 
 class FieldNonlinearity(nn.Module):
-    """The nonlinearity of a field type: Fourier and quotient terms on a grid, irreps gated.
+    """The nonlinearity of a field type: Fourier and quotient terms on a grid, plain irreps by gates
+    or norms.
 
-    irreps_in has, before the plain irreps, a scalar for each gate.
+    grid, function: see `FourierNonlinearity`
+    irreps:         "gate" or "norm"; with gates, irreps_in has a scalar for each, before the plain
+                    irreps
     """
 
-    def __init__(self, field_type: str | FieldType, *, grid: str, function: str):
+    def __init__(
+        self,
+        field_type: str | FieldType,
+        *,
+        grid: str | None = None,
+        function: str = "elu",
+        irreps: str = "gate",
+    ):
         super().__init__()
+        if irreps not in IRREPS_NONLINEARITIES:
+            known = ", ".join(IRREPS_NONLINEARITIES)
+            raise ValueError(
+                f"nonlinearity of irreps {irreps!r} is unknown; expected one of {known}"
+            )
         self.field_type = parse_field_type(field_type)
+        make_plain = IRREPS_NONLINEARITIES[irreps]
         parts: list[nn.Module] = []
         plain = Irreps([])
         for term in self.field_type.terms:
@@ -237,11 +104,11 @@ class FieldNonlinearity(nn.Module):
                 plain += term.irreps
                 continue
             if plain:
-                parts.append(Gate(plain, function=function))
+                parts.append(make_plain(plain, function=function))
                 plain = Irreps([])
             parts.append(FourierNonlinearity(term, grid=grid, function=function))
         if plain:
-            parts.append(Gate(plain, function=function))
+            parts.append(make_plain(plain, function=function))
         self.parts = nn.ModuleList(parts)
         self.irreps_in = sum((part.irreps_in for part in parts), Irreps([]))
         self.irreps_out = self.field_type.irreps

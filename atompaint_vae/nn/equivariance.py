@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from e3nn.o3 import Irreps
 from jaxtyping import Float, Float64
-from torch import Tensor
+from torch import Tensor, nn
 
 from .rotations import make_octahedral_group, rotate_channels, rotate_voxels
 
@@ -54,6 +54,45 @@ def calc_exact_equivariance_error(
         )
         for rotation in make_octahedral_group()
     )
+
+
+def calc_layer_errors(
+    model: nn.Module, image: Float[Tensor, "b c x y z"], *, rotation: Float64[Tensor, "3 3"]
+) -> dict[str, float]:
+    """The error, as `calc_equivariance_error`, of each layer on the input that it gets from this
+    image, by the layer's name in the order of the work; '' is the model itself.
+
+    Layers are modules that know their irreps_in and irreps_out, and return an image.
+    """
+    calls: dict[str, tuple] = {}
+
+    def watch(name: str):
+        def remember(module: nn.Module, arguments: tuple, result):
+            if isinstance(result, Tensor):
+                calls[name] = (module, arguments)
+
+        return remember
+
+    handles = [
+        module.register_forward_hook(watch(name))
+        for name, module in model.named_modules()
+        if hasattr(module, "irreps_in") and hasattr(module, "irreps_out")
+    ]
+    with torch.no_grad():
+        model(image)
+    for handle in handles:
+        handle.remove()
+
+    def calc_error(module: nn.Module, image: Tensor, *others) -> float:
+        return calc_equivariance_error(
+            lambda image: module(image, *others),
+            image,
+            irreps_in=module.irreps_in,
+            irreps_out=module.irreps_out,
+            rotation=rotation,
+        )
+
+    return {name: calc_error(module, *arguments) for name, (module, arguments) in calls.items()}
 
 
 def _permutes_voxels(rotation: Float64[Tensor, "3 3"]) -> bool:

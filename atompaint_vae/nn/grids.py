@@ -19,6 +19,14 @@ GRIDS = tuple(f"octahedral_{num_points}" for num_points in (48, 72, 96, 120, 144
 """All but the last came with the project; `optimise_grid` made octahedral_192, the only one that
 can hold Fourier fields of frequency 3."""
 
+DEFAULT_GRIDS = {
+    0: "octahedral_48",
+    1: "octahedral_48",
+    2: "octahedral_96",
+    3: "octahedral_192",
+}
+"""For each frequency."""
+
 SPHERE_POLE = (0.0, 0.0, 1.0)
 
 

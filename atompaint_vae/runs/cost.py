@@ -126,7 +126,7 @@ def calc_cost(model: VAE, *, batch_size: int, precision: str = "32-true") -> Ste
         torch.autograd.grad(loss.total, parameters, allow_unused=True)
 
     counts = {name: sum(ops.values()) // 2 for name, ops in counter.get_flop_counts().items()}
-    rows, fields = [], str(model.irreps_image)
+    rows, fields = [], str(model.irreps_in)
     for name, layer in layers.items():
         part, _, rest = name.partition(".")
         if name == "decoder.blocks.0":

@@ -3,12 +3,12 @@
 Everything that a train.py says to the user is here, so that the scripts themselves stay short.
 """
 
-import os
 import sys
 from pathlib import Path
 
 import docopt
 
+from ..threads import set_thread_waiting
 from ..usage import describe_usage_error
 from .experiment import Experiment, UserError
 from .hparams import Hparams, HparamsError, find_differences, load_resolved
@@ -22,10 +22,7 @@ EXIT_INTERRUPTED = 130
 
 def main(usage: str, script: str):
     """Run an experiment's train.py; `usage` is its docopt text, `script` its path."""
-    # Threads that wait for each other by spinning are ten times slower when anything else runs;
-    # OpenMP reads this when torch is first imported, which is below.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
+    set_thread_waiting()
     try:
         arguments = parse_arguments(usage)
         expt = Experiment(_shorten(Path(script).resolve().parent))

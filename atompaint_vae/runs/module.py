@@ -119,7 +119,7 @@ class VAEModule(L.LightningModule):
 
     def _calc_equivariance_error(self, rotation: Float64[Tensor, "3 3"]) -> float:
         """Of the reconstruction of one held-out crop."""
-        irreps = self.model.irreps_image
+        irreps = self.model.irreps_in
         return calc_equivariance_error(
             self.model, self._example, irreps_in=irreps, irreps_out=irreps, rotation=rotation
         )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atompaint_vae.data.chains import list_chains
 from atompaint_vae.data.splits import (
     assign_splits,
     calc_min_identity,
@@ -17,7 +18,7 @@ from atompaint_vae.data.splits import (
     measure_leakage,
 )
 from atompaint_vae.data.starter import STARTER_DIR, load_sources
-from atompaint_vae.data.structures import list_chains, load_atoms
+from atompaint_vae.data.structures import load_atoms
 
 AMINO_ACIDS = list("ACDEFGHIKLMNPQRSTVWY")
 

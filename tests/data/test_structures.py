@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atompaint_vae.data.chains import list_chains, list_residues
 from atompaint_vae.data.structures import (
     COLUMNS,
     StructureError,
     concatenate_atoms,
-    list_chains,
-    list_residues,
     load_atoms,
     read_structure,
     write_atoms,
@@ -138,7 +137,26 @@ def test_the_first_alternate_location_of_each_residue_is_kept(tmp_path):
     ])  # fmt: skip
     atoms = read_structure(path)
     assert atoms.x.tolist() == [1.125, 2.125, 5.125, 7.125]
-    assert list_chains(atoms).sequence.tolist() == ["STP"]
+
+
+def test_of_conformers_without_letters_the_first_is_kept(tmp_path):
+    path = write_pdb(tmp_path / "unlettered.pdb", [
+        ("SER", "A", "1", " ", "N", "N"),
+        ("SER", "A", "1", " ", "OG", "O"),   # kept
+        ("SER", "A", "1", " ", "OG", "O"),
+        ("LIG", "A", "2", " ", "C", "C"),    # kept, both: ligands' atoms may have one name
+        ("LIG", "A", "2", " ", "C", "C"),
+        ("SER", "B", "1", " ", "N", "N"),
+    ])  # fmt: skip
+    assert read_structure(path).x.tolist() == [1.125, 2.125, 4.125, 5.125, 6.125]
+
+
+def test_chains_without_letters_keep_all_their_residues(tmp_path):
+    chain = [
+        ("SER", " ", str(num), " ", name, name[0]) for num in range(1, 81) for name in ("N", "CA")
+    ]
+    path = write_pdb(tmp_path / "dimer.pdb", [*chain, *chain])
+    assert len(read_structure(path)) == 2 * len(chain)
 
 
 def test_insertion_codes_tell_residues_apart(tmp_path):

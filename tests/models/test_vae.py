@@ -5,7 +5,11 @@ from atompaint_vae.models.loss import calc_loss
 from atompaint_vae.models.metrics import HeldOutMetrics, calc_r2
 from atompaint_vae.models.posterior import Posterior
 from atompaint_vae.models.vae import VAE
-from atompaint_vae.nn import calc_exact_equivariance_error
+from atompaint_vae.nn import (
+    calc_equivariance_error,
+    calc_exact_equivariance_error,
+    calc_layer_errors,
+)
 from atompaint_vae.nn.rotations import calc_representation, make_octahedral_group, rotate_voxels
 
 
@@ -36,7 +40,7 @@ def test_whole_model_is_exactly_equivariant(layers, latent):
     model(torch.rand(4, 6, 11, 11, 11))  # moves the running statistics off their start
     model.eval()
     image = torch.rand(1, 6, 11, 11, 11)
-    irreps = model.irreps_image
+    irreps = model.irreps_in
     assert calc_exact_equivariance_error(model, image, irreps_in=irreps, irreps_out=irreps) < 1e-10
 
     latent_irreps = model.latent.irreps
@@ -50,6 +54,41 @@ def test_whole_model_is_exactly_equivariant(layers, latent):
         model.decode, decode_input, irreps_in=latent_irreps, irreps_out=irreps
     )
     assert error < 1e-10
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
+def test_whole_model_at_full_size(dtype, tolerance):
+    # Two quarter turns make all 24 rotations.
+    torch.set_default_dtype(dtype)
+    try:
+        model = make_vae(["1xfourier1", "2xfourier1"], "1xfourier1", size_voxels=35)
+        image = torch.rand(1, 6, 35, 35, 35)
+        model(image)
+        model.eval()
+        irreps = {"irreps_in": model.irreps_in, "irreps_out": model.irreps_out}
+        for rotation in ([[0, -1, 0], [1, 0, 0], [0, 0, 1]], [[1, 0, 0], [0, 0, -1], [0, 1, 0]]):
+            rotation = torch.tensor(rotation, dtype=torch.float64)
+            error = calc_equivariance_error(model, image, rotation=rotation, **irreps)
+            assert error < tolerance
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_errors_of_layers():
+    model = make_vae(["1xfourier1+2x0e"], "2x0e+1x1e", size_voxels=11).eval()
+    image = torch.rand(1, 6, 11, 11, 11)
+    quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    errors = calc_layer_errors(model, image, rotation=quarter)
+    assert list(errors)[-1] == ""  # the model ends last
+    assert {"encoder.blocks.0.conv", "encoder.blocks.0.nonlinearity", "decoder.head"} <= set(errors)
+    assert max(errors.values()) < 1e-12
+    # A layer that breaks the symmetry is found, and with it whatever holds it.
+    head = model.encoder.head
+    head._cached_kernel = torch.randn_like(head.calc_kernel())
+    errors = calc_layer_errors(model, image, rotation=quarter)
+    broken = {name for name, error in errors.items() if error > 1e-3}
+    assert broken == {"encoder.head", "encoder", ""}
 
 
 @pytest.mark.usefixtures("_float64")
@@ -177,13 +216,13 @@ def test_model_reads_as_its_architecture():
         "image 6×11×11×11 -> latent 1x0e+1x1e, 4×5×5×5 -> image 6×11×11×11",
         "6x0e -> 1xfourier1+2x0e",
         "(conv): SteerableConv(6x0e -> 1x0e+3x1e+2x0e, kernel=3, stride=2)",
-        "(nonlinearity): FourierNonlinearity(1xfourier1 -> 1xfourier1, elu on octahedral_96)"
+        "(nonlinearity): FourierNonlinearity(1xfourier1 -> 1xfourier1, elu on 48 points)"
         " + Gate(2x0e -> 2x0e, elu)",
         "(head): SteerableConv(1x0e+3x1e+2x0e -> 1x0e+1x1e+2x0e, kernel=3, padding=1)",
         "(posterior): PosteriorHead(1x0e+1x1e+2x0e -> 1x0e+1x1e)",
         "1x0e+1x1e -> 1xfourier1+2x0e",
         "(conv): SteerableConv(1x0e+1x1e -> 1x0e+3x1e+2x0e, kernel=3, padding=1)",
-        "(nonlinearity): FourierNonlinearity(1xfourier1 -> 1xfourier1, elu on octahedral_96)"
+        "(nonlinearity): FourierNonlinearity(1xfourier1 -> 1xfourier1, elu on 48 points)"
         " + Gate(2x0e -> 2x0e, elu)",
         "(head): SteerableConv(1x0e+3x1e+2x0e -> 6x0e, kernel=3, stride=2, transposed)",
     ]

@@ -15,14 +15,15 @@ from atompaint_vae.nn import (
     FourierNonlinearity,
     Gate,
     IrrepsNorm,
+    NormNonlinearity,
     SteerableConv,
     calc_equivariance_error,
     calc_exact_equivariance_error,
     parse_field_type,
 )
-from atompaint_vae.nn.activations import PointwiseFunction
 from atompaint_vae.nn.conv import EquivarianceWarning
 from atompaint_vae.nn.grids import GRIDS, calc_analysis, calc_synthesis, load_grid
+from atompaint_vae.nn.pointwise import PointwiseFunction
 from atompaint_vae.nn.resample import calc_halved_size, choose_padding
 from atompaint_vae.nn.rotations import calc_representation, make_octahedral_group
 
@@ -172,9 +173,10 @@ def test_nonlinearity(fields, function):
     assert calc_error(module, 3) < EXACT
 
 
-def test_gate_alone_turns_freely():
-    # A gate makes no use of a grid: exact under any rotation, voxels apart.
-    gate = Gate(Irreps("2x0e+2x1e+1x3e"), function="elu")
+@pytest.mark.parametrize("make", [Gate, NormNonlinearity])
+def test_gates_and_norms_alone_turn_freely(make):
+    # They make no use of a grid: exact under any rotation, voxels apart.
+    gate = make(Irreps("2x0e+2x1e+1x3e"), function="elu")
     rotation = torch.linalg.matrix_exp(torch.tensor([[0, -1.0, 0.5], [1, 0, -0.2], [-0.5, 0.2, 0]]))
     image = torch.randn(1, gate.irreps_in.dim, 2, 2, 2)
 
@@ -187,6 +189,26 @@ def test_gate_alone_turns_freely():
 def test_frequency_3_on_the_finest_grid():
     module = FieldNonlinearity("1xfourier3", grid="octahedral_192", function="elu")
     assert calc_error(module, 3) < EXACT
+
+
+def test_norms_by_hand():
+    norm = NormNonlinearity(Irreps("1x0e+1x1e"), function="elu")
+    norm.bias.data.fill_(0.5)
+    # The root mean square of 1, 2 and 2 is √3.
+    image = torch.tensor([-1.0, 1.0, 2.0, 2.0])[None, :, None, None, None]
+    factor = 1 / (1 + np.exp(-(3**0.5) - 0.5))
+    expected = [np.exp(-1) - 1, factor, 2 * factor, 2 * factor]
+    assert np.allclose(norm(image).detach().flatten().numpy(), expected)
+    # Nothing has no direction, and no gradient that is not a number.
+    nothing = torch.zeros(1, 4, 1, 1, 1, requires_grad=True)
+    norm(nothing).sum().backward()
+    assert nothing.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("frequency", "num_points"), [(0, 48), (1, 48), (2, 96), (3, 192)])
+def test_default_grids_hold_their_frequency(frequency, num_points):
+    (part,) = FieldNonlinearity(f"1xfourier{frequency}").parts
+    assert part.synthesis.shape[1] == num_points
 
 
 def test_a_grid_that_is_too_coarse():
@@ -221,16 +243,28 @@ def test_nonlinearity_by_hand():
     assert torch.allclose(got, expected.flatten(-2).movedim(-1, 1))
 
 
+@pytest.mark.parametrize("irreps", ["gate", "norm"])
 @pytest.mark.parametrize("function", ["elu", "relu", "hermite", "learned_hermite"])
-def test_gradients(function, monkeypatch):
+def test_gradients(function, irreps, monkeypatch):
     # Chunks of a few voxels, so that there are several.
-    monkeypatch.setattr("atompaint_vae.nn.activations.CHUNK_VALUES", 60)
-    module = FieldNonlinearity("1xfourier1+1x0e+1x1e", grid="octahedral_48", function=function)
+    monkeypatch.setattr("atompaint_vae.nn.voxelwise.CHUNK_VALUES", 60)
+    module = FieldNonlinearity(
+        "1xfourier1+1x0e+2x1e+1x0e", grid="octahedral_48", function=function, irreps=irreps
+    )
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
     num_channels = module.irreps_in.dim
     image = torch.randn(1, num_channels, 2, 1, 1, requires_grad=True)
     scale = torch.randn(num_channels, requires_grad=True)
     shift = torch.randn(num_channels, requires_grad=True)
-    assert torch.autograd.gradcheck(module, (image, scale, shift))
+    parameters = dict(module.named_parameters())
+
+    def apply(image, scale, shift, *values):
+        return torch.func.functional_call(
+            module, dict(zip(parameters, values, strict=True)), (image, scale, shift)
+        )
+
+    assert torch.autograd.gradcheck(apply, (image, scale, shift, *parameters.values()))
 
 
 def test_unknown_names():
@@ -238,6 +272,8 @@ def test_unknown_names():
         Gate(Irreps("1x0e"), function="swish")
     with pytest.raises(ValueError, match="grid 'cubic' is unknown; expected one of octahedral_48"):
         load_grid("cubic")
+    with pytest.raises(ValueError, match=r"nonlinearity of irreps 'mlp' is unknown; .* gate, norm"):
+        FieldNonlinearity("1x0e", irreps="mlp")
     with pytest.raises(ValueError, match="kernel_size: expected an odd number, got 2"):
         SteerableConv(MIXED, MIXED, kernel_size=2)
 

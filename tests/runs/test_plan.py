@@ -38,8 +38,8 @@ def test_multiply_adds_counted_by_hand(cost):
     # l = 1, and so is its gradient.
     convolution = 2 * BATCH_SIZE * 5**3 * 10 * 6 * 27
     kernel = 2 * (6 * 1 * 4 * 1 * 27 + 6 * 3 * 3 * 3 * 27)
-    # To the 96 points and back, 10 numbers each; once more there and, for the gradient, twice.
-    nonlinearity = 5 * BATCH_SIZE * 5**3 * 10 * 96
+    # To the 48 points and back, 10 numbers each; once more there and, for the gradient, twice.
+    nonlinearity = 5 * BATCH_SIZE * 5**3 * 10 * 48
     assert layers["encoder.blocks.0"].multiply_adds == convolution + kernel + nonlinearity
     # 3³ -> 3³, 12 gated to 10 channels: forward, and gradients of both.
     head = layers["encoder.head"]

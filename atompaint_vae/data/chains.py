@@ -1,0 +1,51 @@
+"""Atoms -> residues and chains: what kind of polymer each is, and its sequence."""
+
+from __future__ import annotations
+
+import gemmi
+import pandas as pd
+
+
+def list_residues(atoms: pd.DataFrame) -> pd.DataFrame:
+    """Residues in the order of their atoms: structure, chain, residue, residue_num,
+    insertion_code, num_atoms, kind ('protein', 'nucleic' or 'other'), code (one letter, X if
+    unknown).
+
+    A residue is told by chain, number, insertion code and name together; atoms of one residue
+    that a file scatters over its chain count as one, at the place of the first.
+    """
+    keys = ["structure", "chain", "residue_num", "insertion_code", "residue"]
+    groups = atoms.groupby(keys, observed=True, sort=False)
+    residues = groups.size().rename("num_atoms").reset_index()
+    known = {name: classify_residue(name) for name in residues.residue.unique()}
+    residues["kind"] = residues.residue.map({name: kind for name, (kind, _) in known.items()})
+    residues["code"] = residues.residue.map({name: code for name, (_, code) in known.items()})
+    residues[["kind", "code"]] = residues[["kind", "code"]].astype(str)
+    return residues
+
+
+def list_chains(atoms: pd.DataFrame) -> pd.DataFrame:
+    """Polymers and what else there is, in order: structure, chain, kind, num_residues, num_atoms,
+    sequence (observed residues, one letter each; '' for 'other').
+
+    A chain that holds protein and ligands is two rows, told by kind.
+    """
+    residues = list_residues(atoms)
+    groups = residues.groupby(["structure", "chain", "kind"], observed=True, sort=False)
+    chains = groups.agg(
+        num_residues=("code", "size"), num_atoms=("num_atoms", "sum"), sequence=("code", "".join)
+    ).reset_index()
+    chains.loc[chains.kind == "other", "sequence"] = ""
+    return chains
+
+
+def classify_residue(name: str) -> tuple[str, str]:
+    """Kind and one-letter code of a residue's name."""
+    info = gemmi.find_tabulated_residue(name)
+    code = info.one_letter_code.upper()
+    code = code if code.isalpha() else "X"
+    if info.is_amino_acid() or name == "UNK":
+        return "protein", code
+    if info.is_nucleic_acid():
+        return "nucleic", code
+    return "other", "X"

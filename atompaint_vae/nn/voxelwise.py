@@ -1,0 +1,98 @@
+"""What the nonlinearities share: they turn each voxel's features by themselves.
+
+Each takes the image and, if a normalisation comes before it, that one's scale and shift (see
+`IrrepsNorm.calc_affine`), so that the normalised image is never stored.  Derivatives are written
+out: what lies between image and result is several times as large as they are, so it is made in
+chunks of voxels that fit the processor's cache, and made again for the backward pass.
+
+Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images.
+"""
+
+import torch
+from e3nn.o3 import Irreps
+from jaxtyping import Float
+from torch import Tensor, nn
+
+CHUNK_VALUES = 2**19
+"""Numbers held at once on a CPU, 2 MB: less and the calls cost more than the work, more and they
+no longer fit the cache."""
+
+
+class VoxelwiseNonlinearity(nn.Module):
+    """A nonlinearity of each voxel's features by themselves.
+
+    num_values: numbers held in between, for each voxel
+    """
+
+    irreps_in: Irreps
+    irreps_out: Irreps
+    num_values: int
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v o"]:
+        """The result; features may be overwritten."""
+        raise NotImplementedError
+
+    def backpropagate(
+        self, features: Float[Tensor, "v i"], grad: Float[Tensor, "v o"]
+    ) -> tuple[Float[Tensor, "v i"], list[Tensor]]:
+        """The gradients of the features and of each parameter, from that of the result; features
+        may be overwritten."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        image: Float[Tensor, "b i x y z"],
+        scale: Float[Tensor, " i"] | None = None,
+        shift: Float[Tensor, " i"] | None = None,
+    ) -> Float[Tensor, "b o x y z"]:
+        """The nonlinearity of scale · image + shift; of the image, if they are not given."""
+        if scale is None or shift is None:
+            scale, shift = image.new_ones(image.shape[1]), image.new_zeros(image.shape[1])
+        voxels_last = image.movedim(1, -1)
+        result = _InChunks.apply(
+            voxels_last.flatten(0, -2), scale, shift, self, *self.parameters()
+        )
+        return result.view(*voxels_last.shape[:-1], -1).movedim(-1, 1)
+
+
+class _InChunks(torch.autograd.Function):
+    """nonlinearity(scale · x + shift), in chunks of voxels; only x is saved for the backward pass.
+
+    x:          [v, i]
+    scale:      [i], as is shift; their precision is that of the work, x's that of the result
+    parameters: the nonlinearity's
+    """
+
+    @staticmethod
+    def forward(ctx, x, scale, shift, nonlinearity, *parameters):
+        ctx.save_for_backward(x, scale, shift, *parameters)
+        ctx.nonlinearity = nonlinearity
+        result = x.new_empty(len(x), nonlinearity.irreps_out.dim)
+        for chunk in _chunk(x, nonlinearity.num_values):
+            features = torch.addcmul(shift, x[chunk].to(scale), scale)
+            result[chunk] = nonlinearity.calc(features)
+        return result
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_result):
+        x, scale, shift, *parameters = ctx.saved_tensors
+        grad_x = torch.empty_like(x)
+        sums = [torch.zeros_like(p) for p in (scale, shift, *parameters)]
+        for chunk in _chunk(x, ctx.nonlinearity.num_values):
+            x_chunk = x[chunk].to(scale)
+            features = torch.addcmul(shift, x_chunk, scale)
+            grad, grads = ctx.nonlinearity.backpropagate(features, grad_result[chunk].to(scale))
+            grads = [torch.linalg.vecdot(grad, x_chunk, dim=0), grad.sum(0), *grads]
+            for total, part in zip(sums, grads, strict=True):
+                total += part
+            grad_x[chunk] = grad.mul_(scale)
+        return grad_x, sums[0], sums[1], None, *sums[2:]
+
+
+def _chunk(x: Tensor, num_values: int):
+    step = max(1, CHUNK_VALUES // num_values) if x.device.type == "cpu" else len(x)
+    return (slice(start, start + step) for start in range(0, len(x), step))

@@ -1,0 +1,1 @@
+"""The same networks in several libraries, each run by a process of its own."""

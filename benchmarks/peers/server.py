@@ -1,0 +1,154 @@
+"""A process that builds one library's networks and times their training steps.
+
+Usage:
+    python -m benchmarks.peers.server <library>
+
+Reads one JSON request a line from the standard input, and answers each with a line of JSON:
+
+    {"do": "build", "case": {...}}  ->  construct_s, num_parameters
+    {"do": "measure_memory"}        ->  saved_MB, peak_MB
+    {"do": "step"}                  ->  time_ms
+
+It is run by the environments of other libraries too, so it imports torch and no more.  Cases are
+those of `cases.py`, dumped.
+"""
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import torch
+
+from .cases import load_case
+
+MEMORY_STATUS = Path("/proc/self/status")
+"""Where Linux tells the memory of a process; peak memory is not measured elsewhere."""
+
+
+class Trainer:
+    """One case at a time: its network, its input and its optimizer."""
+
+    def __init__(self, library: str):
+        self.library = importlib.import_module(f"benchmarks.peers.{library}")
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = None
+
+    def build(self, case: dict) -> dict:
+        self.network = self.optimizer = self.inputs = self.cotangent = None
+        self._trim()
+        self.memory_before_MB = self._read_memory_MB("VmRSS")
+        self.case = load_case(case)
+        torch.manual_seed(0)
+        start_s = time.perf_counter()
+        network = self.library.build(self.case)
+        construct_s = time.perf_counter() - start_s
+        self.network = network.to(self.device).train()
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+        self.inputs = [x.to(self.device) for x in network.make_inputs()]
+        return {
+            "construct_s": construct_s,
+            "num_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        }
+
+    def step(self) -> dict:
+        self._synchronize()
+        start_s = time.perf_counter()
+        self._step()
+        self._synchronize()
+        return {"time_ms": 1e3 * (time.perf_counter() - start_s)}
+
+    def measure_memory(self) -> dict:
+        """saved_MB: what the forward pass keeps for the backward pass, parameters left out
+        peak_MB:  the most that training held, beyond the process before the network was built"""
+        self._trim()
+        self._reset_peak()
+        saved: dict[int, torch.Tensor] = {}
+
+        def pack(tensor):
+            # Tensors are kept, so that no two of one step can have the same address.
+            saved[tensor.untyped_storage().data_ptr()] = tensor
+            return tensor
+
+        self._step()
+        peak_MB = self._read_peak_MB()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            self._forward()
+        for tensor in [*self.network.parameters(), *self.network.buffers()]:
+            saved.pop(tensor.untyped_storage().data_ptr(), None)
+        saved_bytes = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+        return {"saved_MB": saved_bytes / 1e6, "peak_MB": peak_MB}
+
+    def _forward(self) -> torch.Tensor:
+        is_reduced = self.case.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_reduced):
+            return self.network(*self.inputs)
+
+    def _step(self):
+        self.optimizer.zero_grad(set_to_none=True)
+        for x in self.inputs:
+            x.grad = None
+        output = self._forward()
+        if self.cotangent is None:
+            self.cotangent = torch.ones_like(output)
+        output.backward(self.cotangent)
+        self.optimizer.step()
+
+    def _synchronize(self):
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def _trim(self):
+        """Give freed memory back to the system, so that it doesn't count as in use."""
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif MEMORY_STATUS.exists():
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+            if trim is not None:
+                trim(0)
+
+    def _reset_peak(self):
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        elif MEMORY_STATUS.exists():
+            # See proc(5): "5" resets the peak to the present resident size.
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def _read_peak_MB(self) -> float | None:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated() / 1e6
+        if not MEMORY_STATUS.exists():
+            return None
+        return self._read_memory_MB("VmHWM") - self.memory_before_MB
+
+    def _read_memory_MB(self, key: str) -> float:
+        if not MEMORY_STATUS.exists():
+            return 0.0
+        lines = dict(line.split(":", 1) for line in MEMORY_STATUS.read_text().splitlines())
+        return int(lines[key].split()[0]) * 1024 / 1e6
+
+
+def main():
+    # Answers go where the standard output went; whatever a library prints goes to the errors.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    trainer = Trainer(sys.argv[1])
+    print(json.dumps({"torch": torch.__version__}), file=answers, flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(trainer, request.pop("do"))(**request)
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The benchmarks measure what they say: like networks, by interleaved steps."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+import torch
+
+from atompaint_vae.models.encoder import calc_sizes
+from atompaint_vae.nn import parse_field_type
+from atompaint_vae.nn.resample import choose_padding
+from benchmarks import __main__ as command_line
+from benchmarks._machine import PROCESSOR_TIMES, OthersWatch
+from benchmarks.peers import ours, unconstrained
+from benchmarks.peers.cases import BlockCase, VAECase, dump_case, load_case
+from benchmarks.peers.client import Measurement, PeerError, Servers, list_libraries, make_rows
+
+ROW_KEYS = ["name", "ours", "reference", "reference_name", "ratio", "unit", "n"]
+
+
+def make_vae_case(frequency=1, layers=(1, 2), size_voxels=11, **options):
+    sizes = calc_sizes(size_voxels, len(layers))
+    return VAECase(
+        frequency=frequency,
+        grid_points=48,
+        precision="float32",
+        batch_size=2,
+        size_voxels=size_voxels,
+        layers=layers,
+        paddings=tuple(choose_padding(size) for size in sizes[:-1]),
+        latent=1,
+        **options,
+    )
+
+
+def make_block_case(**options):
+    return BlockCase(
+        **{
+            "frequency": 1,
+            "grid_points": 48,
+            "precision": "float32",
+            "batch_size": 2,
+            "size_voxels": 9,
+            "part": "block",
+            "fields_in": 2,
+            "fields_out": 3,
+        }
+        | options
+    )
+
+
+@pytest.mark.parametrize("frequency", range(4))
+def test_fields_have_as_many_channels_as_ours(frequency):
+    case = make_vae_case(frequency=frequency)
+    assert case.field_size == parse_field_type(f"1xfourier{frequency}").size
+
+
+@pytest.mark.parametrize("layers", [(1, 2), (1, 2, 2)])
+def test_vaes_have_the_same_shapes(layers):
+    case = make_vae_case(layers=layers, size_voxels=19)
+    step = ours.build(case)
+    plain = unconstrained.build(case)
+    assert case.latent_shape[1:] == step.vae.latent_shape
+    assert case.copy_of_channel == step.vae.posterior.copy_of_channel.tolist()
+
+    def list_shapes(network):
+        shapes = []
+
+        def record(module, inputs, output):
+            is_conv = isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d)
+            if is_conv or type(module).__name__ == "SteerableConv":
+                shapes.append((tuple(inputs[0].shape), tuple(output.shape)))
+
+        for module in network.modules():
+            module.register_forward_hook(record)
+        network(*network.make_inputs())
+        return shapes
+
+    assert len(list_shapes(plain)) == 2 * len(layers) + 2
+    assert list_shapes(plain) == list_shapes(step)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stride": 2},
+        {"stride": 2, "transposed": True, "padding": 0},
+        {"fields_in": 0},
+        {"part": "conv"},
+        {"part": "nonlinearity"},
+    ],
+)
+def test_blocks_have_the_same_shapes(options):
+    case = make_block_case(**options)
+    for library in (ours, unconstrained):
+        network = library.build(case)
+        (image,) = network.make_inputs()
+        assert image.requires_grad == (case.fields_in > 0 or case.part == "nonlinearity")
+        output = network(image)
+        size = case.fields_out * case.field_size
+        assert output.shape == (2, size, *[case.size_out_voxels] * 3)
+
+
+@pytest.mark.parametrize("case", [make_vae_case(), make_block_case()])
+def test_cases_survive_json(case):
+    assert load_case(json.loads(json.dumps(dump_case(case)))) == case
+
+
+def test_rows_say_how_many_times_better_ours_is():
+    rows = make_rows(
+        "step",
+        {
+            "ours": Measurement(1.0, 2.0, None, [10.0, 30.0, 20.0]),
+            "with_escnn": Measurement(1.0, 8.0, 5.0, [40.0, 50.0, 60.0]),
+        },
+    )
+    assert [list(row) for row in rows] == [ROW_KEYS] * 2
+    assert [list(row.values()) for row in rows] == [
+        ["step", 20.0, 50.0, "escnn", 2.5, "ms", 3],
+        ["step: saved for backward", 2.0, 8.0, "escnn", 4.0, "MB", 1],
+    ]
+
+
+@pytest.mark.slow
+def test_servers_measure_and_report_what_fails():
+    with Servers(["ours", "unconstrained"]) as servers:
+        measurements = servers.measure(make_block_case(), num_repeats=2)
+        for measurement in measurements.values():
+            assert len(measurement.times_ms) == 2
+            assert min(measurement.times_ms) > 0
+        # ELU works in place, so torch keeps the input, the convolution's result and the end's; and
+        # a few numbers for each channel.  The kernel is a parameter.
+        num_bytes = 4 * 2 * 9**3 * (20 + 30 + 30)
+        saved_MB = measurements["unconstrained"].saved_MB
+        assert saved_MB == pytest.approx(num_bytes / 1e6, abs=0.002)
+
+        with pytest.raises(PeerError, match="octahedral_7"):
+            servers.measure(make_block_case(grid_points=7), num_repeats=1)
+
+
+def test_a_missing_peer_is_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("benchmarks.peers.client.PEERS_PYTHON", tmp_path / "python")
+    assert list_libraries() == ["ours", "unconstrained"]
+    assert "make bench-peers" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not PROCESSOR_TIMES.exists(), reason="the system doesn't tell")
+def test_our_own_work_is_not_that_of_others():
+    watch = OthersWatch()
+    start_s = time.process_time()
+    while time.process_time() - start_s < 1:
+        pass
+    own_share = 1 / (os.cpu_count() * (time.monotonic() - watch.start[0]))
+    busy_share = (watch._read_times_s()[1] - watch.start[1]) * own_share
+    assert watch.measure_share() == pytest.approx(busy_share - own_share, abs=0.1)
+
+
+def test_an_unknown_benchmark_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "layer"])
+    assert command_line.main() == 2
+    message = "no benchmark 'layer'; expected one of layers, "
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_the_table_lines_up_and_json_holds_the_rows(monkeypatch, tmp_path, capsys):
+    rows = [
+        dict(zip(ROW_KEYS, ["fast", 1.0, 1234.5, "escnn", 1234.5, "ms", 3], strict=True)),
+        dict(zip(ROW_KEYS, ["alone", 20.0, None, None, None, "s", 50], strict=True)),
+    ]
+    monkeypatch.setattr("benchmarks.layers.run", lambda quick: rows)
+    path = tmp_path / "rows.json"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "layers", "--json", str(path)])
+    assert command_line.main() == 0
+    assert json.loads(path.read_text()) == rows
+    assert capsys.readouterr().out.splitlines() == [
+        "       ours  reference         ratio  unit   n",
+        "fast      1       1234  escnn   1234  ms     3",
+        "alone    20                           s     50",
+    ]
