@@ -121,6 +121,29 @@ def load_metrics(path: Path) -> "pd.DataFrame":
     return pd.read_csv(StringIO("\n".join(lines)))
 
 
+def load_columns(path: Path) -> dict[str, list[int | float | str | None]]:
+    """
+    Return the finished rows of a table as columns, without pandas; empty cells are None.
+
+    raises: FileNotFoundError before the first row, MetricsError if the table is damaged
+    """
+    header, *rows = _read_rows(path) or [["step"]]
+    columns = zip(*rows, strict=True) if rows else [[] for _ in header]
+    return {
+        name: [_parse_cell(cell) for cell in cells]
+        for name, cells in zip(header, columns, strict=True)
+    }
+
+
+def _parse_cell(text: str) -> int | float | str | None:
+    for parse in (int, float):
+        try:
+            return parse(text)
+        except ValueError:
+            continue
+    return text or None
+
+
 def _read_rows(path: Path) -> list[list[str]]:
     """Return the cells of each finished line, the header first; [] if there is none."""
     lines = Path(path).read_bytes().decode("utf-8", "replace").split("\n")[:-1]

@@ -1,0 +1,144 @@
+"""
+What differs between runs, and what speaks against comparing them.
+
+Runs are given as fields. `static/runs.js` says the same in the pages, by the same RULES;
+`tests/runs/compare.nt` holds both to the same cases.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+
+from .fields import HPARAMS, Value
+from .where import format_value
+
+Fields = Mapping[str, Value]
+
+DATA = [key for key in HPARAMS if key.startswith("data.") and key != "data.source"]
+
+RULES: list[tuple[list[str], str, str]] = [
+    (["loss.reduction"], "loss", "their losses are on different scales"),
+    (["loss.beta"], ".loss", "their total losses are weighted differently"),
+    (["data.source", "data_hash"], "", "they saw different structures, or another split of them"),
+    (DATA, "", "their crops are different"),
+    (["train.num_val_crops"], "val.", "their validation crops are different"),
+    (["train.num_test_crops"], "test.", "their test crops are different"),
+]
+"""Fields in which comparable runs agree; part of the names of the metrics that they concern; why."""
+
+SEED = "seed"
+
+
+def find_varied(runs: Sequence[Fields]) -> list[str]:
+    """The hyperparameters that are not the same in all runs, in the order of the schema."""
+    return [key for key in HPARAMS if len({run.get(key) for run in runs}) > 1]
+
+
+def find_incomparable(runs: Sequence[Fields], metrics: Iterable[str]) -> list[str]:
+    """Sentences about what makes the metrics of some runs incomparable with those of others."""
+    metrics, sentences = list(metrics), []
+    for keys, part, why in RULES:
+        differing = [key for key in keys if len({run.get(key) for run in runs}) > 1]
+        if differing and any(part in metric for metric in metrics):
+            values = "; ".join(f"{key} is {count_values(runs, key)}" for key in differing)
+            sentences.append(f"not comparable: {why}: {values}")
+    return sentences
+
+
+def count_values(runs: Sequence[Fields], key: str) -> str:
+    """How many runs have each value of a field, such as `mean (1 run) or sum (4 runs)`."""
+    counts = {}
+    for run in runs:
+        text = shorten(key, run.get(key))
+        counts[text] = counts.get(text, 0) + 1
+    return " or ".join(f"{text} ({n} run{'s' * (n > 1)})" for text, n in counts.items())
+
+
+def shorten(key: str, value: Value) -> str:
+    """A field as text, with hashes cut to what tells them apart."""
+    text = format_value(value)
+    if key in ("commit", "data_hash") and value is not None:
+        return text[:8] + "+" * text.endswith("+")
+    return text
+
+
+def find_confounded(runs: Sequence[Fields]) -> list[str]:
+    """
+    Sentences about hyperparameters that vary only together, seeds apart.
+
+    Two such are confounded if no two runs differ in the one and agree in the other. A number that
+    is different in each run is confounded with another only if it rises or falls with it: else
+    any two that are drawn at random would be.
+    """
+    keys = [key for key in find_varied(runs) if key != SEED]
+    pairs = {pair for pair in combinations(keys, 2) if _are_confounded(runs, *pair)}
+    groups = []
+    for pair in combinations(keys, 2):
+        if pair not in pairs or any(set(pair) <= set(group) for group in groups):
+            continue
+        group = list(pair)
+        for key in keys:
+            others = [tuple(sorted((key, x), key=keys.index)) for x in group]
+            if key not in group and pairs.issuperset(others):
+                group.append(key)
+        groups.append(sorted(group, key=keys.index))
+    return [
+        f"confounded: {', '.join(group[:-1])} and {group[-1]} vary only together: "
+        "their effects can't be told apart"
+        for group in groups
+    ]
+
+
+def _are_confounded(runs: Sequence[Fields], a: str, b: str) -> bool:
+    values = [(run.get(a), run.get(b)) for run in runs]
+    numeric = [all(isinstance(pair[i], int | float) for pair in values) for i in (0, 1)]
+    if numeric == [False, True]:
+        values, numeric = [(y, x) for x, y in values], [True, False]
+    xs, ys = zip(*values, strict=True)
+    x_decides = len(set(values)) == len(set(xs))
+    y_decides = len(set(values)) == len(set(ys))
+    if numeric == [False, False]:
+        return x_decides or y_decides
+    in_order = [y for _, y in sorted(set(values), key=lambda pair: pair[0])]
+    if numeric == [True, True]:
+        return x_decides and y_decides and in_order in (sorted(in_order), sorted(in_order)[::-1])
+    num_changes = sum(y != z for y, z in zip(in_order, in_order[1:], strict=False))
+    return y_decides or (x_decides and num_changes == len(set(ys)) - 1)
+
+
+def group_seeds(runs: Sequence[Fields]) -> list[list[int]]:
+    """The indices of runs that differ in nothing but their seed, together."""
+    groups = {}
+    for i, run in enumerate(runs):
+        key = (run.get("data_hash"), *(run.get(key) for key in HPARAMS if key != SEED))
+        groups.setdefault(key, []).append(i)
+    return list(groups.values())
+
+
+def name_group(names: Sequence[str]) -> str:
+    """What a group of runs is called: the run's name, or what the names begin with, and how many.
+
+    names: `experiment/run` of each
+    """
+    if len(names) == 1:
+        return names[0]
+    prefix = names[0]
+    while not all(name.startswith(prefix) for name in names):
+        prefix = prefix[:-1]
+    stem = prefix.removesuffix("seed").rstrip("-_.=/") or names[0]
+    return f"{stem} ({len(names)} seeds)"
+
+
+def describe_code(runs: Sequence[Fields]) -> list[str]:
+    """Which commits the runs were trained by, and the command that shows what lies between."""
+    commits = list(dict.fromkeys(x for run in runs if (x := run.get("commit"))))
+    lines = [f"code: {count_values(runs, 'commit')}"]
+    if any(x.endswith("+") for x in commits):
+        lines.append("+ the files differed from the commit")
+    clean = list(dict.fromkeys(x.rstrip("+")[:8] for x in commits))
+    lines += [f"git diff {clean[0]} {other} -- atompaint_vae" for other in clean[1:]]
+    return lines
+
+
+def describe_data(runs: Sequence[Fields]) -> list[str]:
+    """Which structures the runs were trained with."""
+    return [f"data: {count_values(runs, 'data.source')}, {count_values(runs, 'data_hash')}"]
