@@ -6,7 +6,7 @@ Runs are given as fields. `static/runs.js` says the same in the pages, by the sa
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from .fields import HPARAMS, Value
 from .where import format_value
@@ -101,7 +101,7 @@ def _are_confounded(runs: Sequence[Fields], a: str, b: str) -> bool:
     in_order = [y for _, y in sorted(set(values), key=lambda pair: pair[0])]
     if numeric == [True, True]:
         return x_decides and y_decides and in_order in (sorted(in_order), sorted(in_order)[::-1])
-    num_changes = sum(y != z for y, z in zip(in_order, in_order[1:], strict=False))
+    num_changes = sum(y != z for y, z in pairwise(in_order))
     return y_decides or (x_decides and num_changes == len(set(ys)) - 1)
 
 
