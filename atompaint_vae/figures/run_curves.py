@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..runs.compare import group_seeds, name_group
-from ..runs.fields import CURVES, FieldError, Run, list_metrics
+from ..runs.compare import check_curve, group_seeds, name_group, name_runs
+from ..runs.fields import Run
 from .style import RUN_COLOURS, make_figure
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed_s": "elapsed time [min]"}
@@ -36,6 +36,7 @@ def plot_run_curves(
     check_curve(runs, metric)
     table = metric.partition(".")[0]
     groups = group_seeds([run.fields for run in runs]) if seeds else [[i] for i in range(len(runs))]
+    names = name_runs([run.id for run in runs])
     figure, axes = make_figure(figsize=(8, 4.2))
     for i, group in enumerate(groups):
         members = [runs[j] for j in group if runs[j].tables.get(table, {}).get("step")]
@@ -43,7 +44,7 @@ def plot_run_curves(
             continue
         colour, style = RUN_COLOURS[i % len(RUN_COLOURS)], ("-", "--", ":")[i // 7 % 3]
         curves = [read_curve(run, metric, x, smooth) for run in members]
-        label = name_group([runs[j].id for j in group])
+        label = name_group([names[j] for j in group])
         if len(curves) > 1:
             xs, mean, deviation = average_curves(curves)
             axes.plot(xs, mean, style, color=colour, lw=1.6, label=label)
@@ -73,17 +74,6 @@ def _label_axes(axes: Axes, metric: str, *, x, logx, logy, smooth, seeds) -> Non
     if seeds:
         notes.append("Bands: mean ± standard deviation (n − 1) over seeds.")
     axes.set_title(" ".join(notes), fontsize="small", loc="left")
-
-
-def check_curve(runs: Sequence[Run], metric: str) -> None:
-    """
-    Nothing, if some of the runs have a curve of a metric.
-
-    raises: FieldError, with the curves that there are
-    """
-    known = [x for x in list_metrics(runs) if x.partition(".")[0] in CURVES]
-    if metric not in known:
-        raise FieldError(f"no curve of {metric!r}; known: {', '.join(known) or 'none'}")
 
 
 def read_curve(

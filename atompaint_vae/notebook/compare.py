@@ -11,12 +11,13 @@ from pathlib import Path
 
 from docutils import nodes
 
+from ..runs.compare import choose_columns
 from ..runs.fields import Run, list_fields
 from ..runs.record import write_atomic
 from .curves import load_node_runs
 from .datatable import datatable, make_table_node
 from .run_data import RunsDirective, add_run_scripts, dump_json, write_runs
-from .runs import DEFAULT_METRICS, choose_columns, make_run_table, report
+from .runs import DEFAULT_METRICS, make_run_table, report
 
 
 class run_compare(nodes.General, nodes.Element):
@@ -36,7 +37,7 @@ class CompareDirective(RunsDirective):
     def run(self) -> list[nodes.Node]:
         try:
             runs = self.load_runs(" ".join(self.arguments).split() or ["all"])
-            columns = choose_columns(runs, DEFAULT_METRICS.split(), "")
+            columns = choose_columns(runs, DEFAULT_METRICS, [])
         except ValueError as error:
             return [report(error, "compare", self.get_location())]
         table = datatable("", make_table_node(make_run_table(runs, columns)), file="runs.csv")

@@ -13,13 +13,13 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from ..runs.compare import find_incomparable
+from ..runs.compare import check_curve, choose_columns, find_incomparable
 from ..runs.fields import Run, load_runs
 from ..runs.find import find_runs
 from ..runs.record import write_atomic
 from .datatable import make_table_node
 from .run_data import RunsDirective, add_run_scripts, write_runs
-from .runs import choose_columns, make_run_table, report
+from .runs import make_run_table, report
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed": "elapsed_s"}
 
@@ -68,7 +68,8 @@ class CurvesDirective(RunsDirective):
         try:
             names = " ".join(self.arguments).split()
             runs = self.load_runs(names, self.options.get("where", ""))
-            columns = choose_columns(runs, [metric], None)
+            columns = choose_columns(runs, [metric])
+            check_curve(runs, metric)
         except ValueError as error:
             return [report(error, "curves", self.get_location())]
         logs = self.options.get("log", [])

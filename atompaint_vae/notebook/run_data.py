@@ -46,7 +46,8 @@ class RunsDirective(SphinxDirective):
         chosen = [runs[i] for i in filter_runs(where, [run.fields for run in runs])]
         if not chosen:
             some = " or ".join(names) or "any experiment"
-            raise UnknownRunError(f"{some}: no run has a record" + " that :where: chooses" * bool(runs))
+            which = f":where: chooses none of {len(runs)} runs" if runs else "no run has a record"
+            raise UnknownRunError(f"{some}: {which}")
         return chosen
 
 

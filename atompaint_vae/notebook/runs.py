@@ -10,17 +10,8 @@ from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-from ..runs.compare import find_incomparable, find_varied
-from ..runs.fields import (
-    FieldError,
-    Run,
-    get_value,
-    list_fields,
-    list_metrics,
-    list_reduced,
-    load_runs,
-    say_unknown_field,
-)
+from ..runs.compare import choose_columns, find_incomparable, name_column, write_cells
+from ..runs.fields import FieldError, Run, get_value, load_runs
 from ..runs.where import format_value
 from .datatable import datatable, make_table_node
 from .run_data import RunsDirective, note_runs
@@ -28,7 +19,7 @@ from .tables import Table
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_METRICS = "val.r2 test.r2"
+DEFAULT_METRICS = ("val.r2", "test.r2")
 
 METRIC_USAGE = "expected 'experiment/run field format', such as '20241217/wide test.r2 .3f'"
 
@@ -53,11 +44,12 @@ class RunsTableDirective(RunsDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        metrics = self.options.get("metrics", DEFAULT_METRICS).split()
+        metrics = self.options.get("metrics", "").split() or DEFAULT_METRICS
+        hparams = self.options["hparams"].split() if "hparams" in self.options else None
         try:
             names = " ".join(self.arguments).split()
             runs = self.load_runs(names, self.options.get("where", ""))
-            columns = choose_columns(runs, metrics, self.options.get("hparams"))
+            columns = choose_columns(runs, metrics, hparams)
         except ValueError as error:
             return [report(error, "runs", self.get_location())]
         table_node = make_table_node(make_run_table(runs, columns))
@@ -80,51 +72,9 @@ def report(error: ValueError, kind: str, location) -> nodes.Node:
     return nodes.paragraph("", f"Not shown: {error}", classes=["datatable-error"])
 
 
-def choose_columns(runs: Sequence[Run], metrics: Sequence[str], hparams: str | None) -> list[str]:
-    """
-    The fields that a table of runs shows.
-
-    hparams: names of hyperparameters, None for those that differ
-    raises:  FieldError if there is no such hyperparameter or metric
-    """
-    fields = [run.fields for run in runs]
-    known = list_fields(runs)
-    chosen = find_varied(fields) if hparams is None else hparams.split()
-    reduced = []
-    for metric in metrics:
-        check_metric(metric, runs)
-        reduced += list_reduced(metric, known)
-    for name in chosen:
-        if name not in known:
-            raise FieldError(say_unknown_field(name, known))
-    several = len({run.fields["experiment"] for run in runs}) > 1
-    return [*["experiment"] * several, "run", *chosen, "state", "duration_s", *reduced]
-
-
-def check_metric(metric: str, runs: Sequence[Run]) -> None:
-    """
-    Nothing, if a metric is there, or its table isn't there yet.
-
-    raises: FieldError, with the metrics that are there
-    """
-    known = list_metrics(runs)
-    table = metric.partition(".")[0]
-    is_early = table in ("train", "val", "test") and not any(table in x.tables for x in runs)
-    if metric not in known and not is_early:
-        raise FieldError(f"unknown metric {metric!r}; known: {', '.join(known)}")
-
-
 def make_run_table(runs: Sequence[Run], columns: Sequence[str]) -> Table:
-    """The fields of runs as a table of text; durations are in minutes."""
-
-    def write(run: Run, column: str) -> str:
-        value = run.fields.get(column)
-        if value is None:
-            return ""
-        return f"{value / 60:.1f}" if column == "duration_s" else format_value(value)
-
-    header = ["duration [min]" if x == "duration_s" else x for x in columns]
-    return Table(header, [[write(run, column) for column in columns] for run in runs])
+    """The fields of runs as a table of text."""
+    return Table([name_column(x) for x in columns], [write_cells(run, columns) for run in runs])
 
 
 def link_records(table_node: nodes.table, runs: Sequence[Run]) -> None:

@@ -8,7 +8,17 @@ Runs are given as fields. `static/runs.js` says the same in the pages, by the sa
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
-from .fields import HPARAMS, Value
+from .fields import (
+    CURVES,
+    HPARAMS,
+    FieldError,
+    Run,
+    Value,
+    list_fields,
+    list_metrics,
+    list_reduced,
+    say_unknown_field,
+)
 from .where import format_value
 
 Fields = Mapping[str, Value]
@@ -16,16 +26,82 @@ Fields = Mapping[str, Value]
 DATA = [key for key in HPARAMS if key.startswith("data.") and key != "data.source"]
 
 RULES: list[tuple[list[str], str, str]] = [
-    (["loss.reduction"], "loss", "their losses are on different scales"),
+    (["loss.reduction"], "", "their losses are on different scales"),
     (["loss.beta"], ".loss", "their total losses are weighted differently"),
     (["data.source", "data_hash"], "", "they saw different structures, or another split of them"),
     (DATA, "", "their crops are different"),
     (["train.num_val_crops"], "val.", "their validation crops are different"),
     (["train.num_test_crops"], "test.", "their test crops are different"),
 ]
-"""Fields in which comparable runs agree; part of the names of the metrics that they concern; why."""
+"""Fields in which comparable runs agree; what is in the names of the metrics concerned; why."""
 
 SEED = "seed"
+
+
+MINUTES = {"duration_s": "duration [min]"}
+
+
+def choose_columns(
+    runs: Sequence[Run], metrics: Sequence[str], hparams: Sequence[str] | None = None
+) -> list[str]:
+    """
+    The fields that a table of runs shows: names, metrics, hyperparameters, state.
+
+    hparams: names of hyperparameters, None for those that differ
+    raises:  FieldError if there is no such hyperparameter or metric
+    """
+    known, reduced = list_fields(runs), []
+    for metric in metrics:
+        check_metric(metric, runs)
+        reduced += list_reduced(metric, known)
+    if hparams is None:
+        hparams = find_varied([run.fields for run in runs])
+    for name in hparams:
+        if name not in known:
+            raise FieldError(say_unknown_field(name, known))
+    several = len({run.fields["experiment"] for run in runs}) > 1
+    names = ["experiment"] * several + ["run"]
+    return [*names, *reduced, *hparams, "state", "duration_s"]
+
+
+def check_metric(metric: str, runs: Sequence[Run]) -> None:
+    """
+    Nothing, if a metric is there, or its table isn't there yet.
+
+    raises: FieldError, with the metrics that are there
+    """
+    known, table = list_metrics(runs), metric.partition(".")[0]
+    is_early = table in ("train", "val", "test") and not any(table in x.tables for x in runs)
+    if metric not in known and not is_early:
+        raise FieldError(f"unknown metric {metric!r}; known: {', '.join(known)}")
+
+
+def check_curve(runs: Sequence[Run], metric: str) -> None:
+    """
+    Nothing, if some of the runs have a curve of a metric.
+
+    raises: FieldError, with the curves that there are
+    """
+    known = [x for x in list_metrics(runs) if x.partition(".")[0] in CURVES]
+    if metric not in known:
+        raise FieldError(f"no curve of {metric!r}; known: {', '.join(known) or 'none'}")
+
+
+def name_column(field: str) -> str:
+    """The head of a field's column."""
+    return MINUTES.get(field, field)
+
+
+def write_cells(run: Run, columns: Sequence[str]) -> list[str]:
+    """Fields of a run as text, durations in minutes; missing values are blank."""
+    cells = []
+    for column in columns:
+        value = run.fields.get(column)
+        if value is not None and column in MINUTES:
+            cells.append(f"{value / 60:.1f}")
+        else:
+            cells.append("" if value is None else shorten(column, value))
+    return cells
 
 
 def find_varied(runs: Sequence[Fields]) -> list[str]:
@@ -114,10 +190,16 @@ def group_seeds(runs: Sequence[Fields]) -> list[list[int]]:
     return list(groups.values())
 
 
+def name_runs(ids: Sequence[str]) -> list[str]:
+    """What runs are called: `experiment/run`, or just `run` if all are of one experiment."""
+    several = len({x.rpartition("/")[0] for x in ids}) > 1
+    return [x if several else x.rpartition("/")[2] for x in ids]
+
+
 def name_group(names: Sequence[str]) -> str:
     """What a group of runs is called: the run's name, or what the names begin with, and how many.
 
-    names: `experiment/run` of each
+    names: what the runs are called
     """
     if len(names) == 1:
         return names[0]
