@@ -13,7 +13,7 @@ from typing import Any
 
 from sphinx.util.docutils import SphinxDirective
 
-from ..runs.compare import RULES
+from ..runs.compare import EFFECTLESS, RULES
 from ..runs.fields import HPARAMS, Run, list_files, load_run, load_runs, make_signature
 from ..runs.find import UnknownRunError, find_experiments, find_runs
 from ..runs.record import RunPaths, write_atomic
@@ -131,7 +131,7 @@ def write_schema(app) -> None:
     """Write what the scripts must know of hyperparameters."""
     if app.builder.format != "html":
         return
-    schema = {"hparams": HPARAMS, "rules": RULES}
+    schema = {"hparams": HPARAMS, "rules": RULES, "effectless": EFFECTLESS}
     path = Path(app.outdir) / "_static" / "run_schema.js"
     text = f"window.atompaintSchema={dump_json(schema)};\n"
     if not path.is_file() or path.read_text("utf-8") != text:

@@ -5,6 +5,7 @@ Runs are given as fields. `static/runs.js` says the same in the pages, by the sa
 `tests/runs/compare.nt` holds both to the same cases.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
@@ -37,6 +38,11 @@ RULES: list[tuple[list[str], str, str]] = [
 
 SEED = "seed"
 
+EFFECTLESS = (SEED, "train.num_val_crops", "train.num_test_crops")
+"""Hyperparameters whose effects nobody compares runs for."""
+
+
+SEED_SUFFIX = re.compile(r"[-_.=/,]*(seed[-_.=]*\d*)?[-_.=/,]*$")
 
 MINUTES = {"duration_s": "duration [min]"}
 
@@ -139,13 +145,13 @@ def shorten(key: str, value: Value) -> str:
 
 def find_confounded(runs: Sequence[Fields]) -> list[str]:
     """
-    Sentences about hyperparameters that vary only together, seeds apart.
+    Sentences about hyperparameters that vary only together.
 
     Two such are confounded if no two runs differ in the one and agree in the other. A number that
     is different in each run is confounded with another only if it rises or falls with it: else
     any two that are drawn at random would be.
     """
-    keys = [key for key in find_varied(runs) if key != SEED]
+    keys = [key for key in find_varied(runs) if key not in EFFECTLESS]
     pairs = {pair for pair in combinations(keys, 2) if _are_confounded(runs, *pair)}
     groups = []
     for pair in combinations(keys, 2):
@@ -206,7 +212,7 @@ def name_group(names: Sequence[str]) -> str:
     prefix = names[0]
     while not all(name.startswith(prefix) for name in names):
         prefix = prefix[:-1]
-    stem = prefix.removesuffix("seed").rstrip("-_.=/") or names[0]
+    stem = SEED_SUFFIX.sub("", prefix) or names[0]
     return f"{stem} ({len(names)} seeds)"
 
 

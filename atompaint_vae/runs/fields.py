@@ -153,7 +153,7 @@ def list_reduced(metric: str, fields: Iterable[str]) -> list[str]:
     return [x for x in (metric, f"last({metric})", f"best({metric})") if x in fields]
 
 
-AT = re.compile(r"(?P<table>train|val)\.(?P<column>\w+)@(?P<axis>step|epoch)=(?P<x>[\d.]+)")
+AT = re.compile(r"(?P<table>train|val)\.(?P<column>\w+)@(?P<axis>step|epoch)=(?P<x>\d+(\.\d+)?)")
 
 
 def get_value(run: Run, name: str) -> Value:
@@ -163,20 +163,25 @@ def get_value(run: Run, name: str) -> Value:
     raises: FieldError, with what there is, if it isn't there
     """
     if match := AT.fullmatch(name):
-        columns = run.tables.get(match["table"], {})
-        if match["column"] in columns:
-            places = columns[match["axis"]]
-            for x, value in zip(places, columns[match["column"]], strict=True):
-                if math.isclose(x, float(match["x"]), rel_tol=1e-6):
-                    return value
-            rows = f"{places[0]:g} to {places[-1]:g}" if places else "none"
-            raise FieldError(
-                f"{run.id}: {match['table']}.csv has no row of {match['axis']} {match['x']}; "
-                f"there: {rows}"
-            )
+        return _get_value_at(run, **match.groupdict())
     if run.fields.get(name) is not None:
         return run.fields[name]
-    raise FieldError(f"{run.id}: {say_unknown_field(name.split('@')[0], list_fields([run]))}")
+    if name in run.fields:
+        raise FieldError(f"{run.id}: the field {name!r} is blank")
+    raise FieldError(f"{run.id}: {say_unknown_field(name, list_fields([run]))}")
+
+
+def _get_value_at(run: Run, table: str, column: str, axis: str, x: str) -> Value:
+    columns = run.tables.get(table, {})
+    if column not in columns:
+        known = [name for name in list_metrics([run]) if name.partition(".")[0] in CURVES]
+        raise FieldError(f"{run.id}: {say_unknown_field(f'{table}.{column}', known)}")
+    places = columns[axis]
+    for place, value in zip(places, columns[column], strict=True):
+        if math.isclose(place, float(x), rel_tol=1e-6):
+            return value
+    there = f"{places[0]:g} to {places[-1]:g}" if places else "none"
+    raise FieldError(f"{run.id}: {table}.csv has no row of {axis} {x}; there: {there}")
 
 
 def say_unknown_field(name: str, fields: Sequence[str]) -> str:

@@ -86,7 +86,8 @@
       } catch (problem) {
         error.textContent = problem.message;
         input.setAttribute("aria-invalid", "true");
-        return;
+        if (chosen.length) return; // the last that could be read stays
+        chosen = all;
       }
       show();
     }
@@ -123,8 +124,7 @@
 
     function writeTable() {
       const varied = findVaried(chosen.map((run) => run.fields));
-      const names = ["experiment", "run", ...varied, "state", "duration_s", "compression_ratio",
-        ...listMetricFields()];
+      const names = ["experiment", "run", ...listMetricFields(), ...varied, "state", "duration_s"];
       const isNumber = names.map((name) => chosen.every((run) =>
         [undefined, null].includes(run.fields[name]) || typeof run.fields[name] === "number"));
       const cell = (tag, i, text, more = {}) =>

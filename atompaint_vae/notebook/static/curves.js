@@ -3,7 +3,7 @@
 (() => {
   "use strict";
 
-  const { formatValue, findVaried, groupSeeds, nameGroup, loadRuns } = window.AtomPaint;
+  const { formatValue, findVaried, groupSeeds, nameRuns, nameGroup, loadRuns } = window.AtomPaint;
   const AXES = { epoch: "epoch", step: "step", elapsed_s: "elapsed time [min]" };
   const KEYS = Object.keys(AXES);
   const NUM_COLOURS = 7;
@@ -23,6 +23,7 @@
     return element;
   }
 
+  const write = (value) => formatValue(value, "", 4);
   const isNumber = (x) => typeof x === "number" && Number.isFinite(x);
   const style = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
   const colourOf = (i) => style(`--run-colour-${i % NUM_COLOURS}`);
@@ -93,6 +94,7 @@
       this.runs = runs;
       this.fields = runs.map((run) => run.fields);
       this.groups = groupSeeds(this.fields);
+      this.names = nameRuns(runs.map((run) => run.id));
       this.metrics = [...new Set(runs.flatMap((run) =>
         ["val", "train"].flatMap((table) =>
           Object.keys(run.tables[table] ?? {}).filter((x) => ![...KEYS, "step"].includes(x))
@@ -142,7 +144,7 @@
         const runs = group.map((i) => this.runs[i]);
         const curves = runs.map((run) => readCurve(run, metric, x, weight)).filter(Boolean);
         if (!curves.length) return [];
-        const name = nameGroup(runs.map((run) => run.id));
+        const name = nameGroup(group.map((i) => this.names[i]));
         const curve = curves.length > 1 ? averageCurves(curves) : curves[0];
         return [{ name, runs, colour, curve, hidden: this.hidden.has(name) }];
       });
@@ -235,10 +237,10 @@
         entry.atCursor = make("td");
         const best = runs.length === 1 ? runs[0].fields[`best(${metric})`] : undefined;
         return make("tr", {}, make("td", {}, shown), make("th", { scope: "row" }, button),
-          entry.atCursor, make("td", {}, formatValue(curve.y.findLast(isNumber))),
-          make("td", {}, formatValue(best)));
+          entry.atCursor, make("td", {}, write(curve.y.findLast(isNumber))),
+          make("td", {}, write(best)));
       });
-      const heads = ["", "run", "at cursor", "last", "best"];
+      const heads = ["shown", "run", "at cursor", "last", "best"];
       this.legend.replaceChildren(make("table", {},
         make("thead", {}, make("tr", {}, ...heads.map((x) => make("th", { scope: "col" }, x)))),
         make("tbody", {}, ...rows)));
@@ -255,7 +257,7 @@
       const index = this.plot?.cursor.idx;
       for (const entry of this.entries) {
         const value = index === null || index === undefined ? undefined : this.readAt(entry, index);
-        entry.atCursor.textContent = formatValue(value);
+        entry.atCursor.textContent = write(value);
       }
     }
 

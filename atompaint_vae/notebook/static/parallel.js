@@ -3,7 +3,7 @@
   "use strict";
 
   const { formatValue, colourOf } = window.AtomPaint;
-  const [TOP, BOTTOM, HEIGHT, SPACING, MARGIN] = [44, 16, 300, 150, 70];
+  const [TOP, BOTTOM, HEIGHT, MIN_SPACING, MARGIN] = [44, 16, 300, 120, 60];
   const MAX_LABELS = 8;
   const MAX_LETTERS = 20;
   const LOG_RATIO = 50;
@@ -39,11 +39,13 @@
   }
 
   function drawParallel(box, runs, names) {
-    const width = 2 * MARGIN + SPACING * (names.length - 1);
+    const numGaps = Math.max(1, names.length - 1);
+    const spacing = Math.max(MIN_SPACING, (box.clientWidth - 2 * MARGIN) / numGaps);
+    const width = 2 * MARGIN + spacing * numGaps;
     const svg = makeSvg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT,
       role: "img", "aria-label": `Parallel coordinates of ${names.join(", ")}` });
     const axes = names.map((name) => makeAxis(runs.map((run) => run.fields[name] ?? null)));
-    const xOf = (i) => MARGIN + i * SPACING;
+    const xOf = (i) => MARGIN + i * spacing;
 
     const lines = makeSvg("g", { class: "parallel-lines" });
     runs.forEach((run, colour) => {

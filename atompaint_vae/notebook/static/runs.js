@@ -157,9 +157,9 @@ window.AtomPaint = (() => {
 
   // What differs
 
-  function formatValue(value, key = "") {
+  function formatValue(value, key = "", digits = 6) {
     if (value === null || value === undefined) return "–";
-    const text = typeof value === "number" ? String(Number(value.toPrecision(6))) : value;
+    const text = typeof value === "number" ? String(Number(value.toPrecision(digits))) : value;
     if (!["commit", "data_hash"].includes(key)) return text;
     return text.slice(0, 8) + (text.endsWith("+") ? "+" : "");
   }
@@ -208,7 +208,7 @@ window.AtomPaint = (() => {
   }
 
   function findConfounded(allFields) {
-    const keys = findVaried(allFields).filter((key) => key !== "seed");
+    const keys = findVaried(allFields).filter((key) => !schema.effectless.includes(key));
     const known = new Map();
     const areLinked = (a, b) => {
       const [i, j] = [keys.indexOf(a), keys.indexOf(b)].sort((x, y) => x - y);
@@ -241,16 +241,22 @@ window.AtomPaint = (() => {
     return Array.from(groups.values());
   }
 
+  // Just the run's name where all are of one experiment.
+  function nameRuns(ids) {
+    const several = new Set(ids.map((id) => id.replace(/[^/]*$/, ""))).size > 1;
+    return several ? ids : ids.map((id) => id.replace(/.*\//, ""));
+  }
+
   function nameGroup(names) {
     if (names.length === 1) return names[0];
     let prefix = names[0];
     while (!names.every((name) => name.startsWith(prefix))) prefix = prefix.slice(0, -1);
-    const stem = prefix.replace(/seed$/, "").replace(/[-_.=/]+$/, "") || names[0];
+    const stem = prefix.replace(/[-_.=/,]*(seed[-_.=]*\d*)?[-_.=/,]*$/, "") || names[0];
     return `${stem} (${names.length} seeds)`;
   }
 
   return {
     loadScript, loadRuns, filterRuns, formatValue, countValues, findVaried, findIncomparable,
-    findConfounded, groupSeeds, nameGroup,
+    findConfounded, groupSeeds, nameRuns, nameGroup,
   };
 })();
