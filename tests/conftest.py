@@ -47,7 +47,7 @@ def write_run():
             "command": "train.py", "device": "cpu", "versions": {}, "steps_start": 0,
             "started": "2025-01-01T00:00:00Z", "ended": "2025-01-01T00:20:00Z",
             "git_commit": record.pop("commit", "a" * 40), "exit": "finished",
-            "steps_end": 10 * epochs,
+            "steps_end": 10 * epochs, "error": record.pop("error", None),
         }  # fmt: skip
         record = {"state": "finished", "compression_ratio": 10.5, "data_hash": "d" * 64, **record}
         names = {"run": name, "experiment": expt_dir.name}

@@ -16,7 +16,7 @@ from ..runs.fields import Run, list_fields
 from ..runs.record import write_atomic
 from .curves import load_node_runs
 from .datatable import datatable, make_table_node
-from .run_data import RunsDirective, add_run_scripts, dump_json, write_runs
+from .run_data import RunsDirective, add_run_scripts, dump_json, note_runs, write_runs
 from .runs import DEFAULT_METRICS, make_run_table, report
 
 
@@ -35,8 +35,11 @@ class CompareDirective(RunsDirective):
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
+        names = " ".join(self.arguments).split()
         try:
-            runs = self.load_runs(" ".join(self.arguments).split() or ["all"])
+            if not names and not note_runs(self.env, []):
+                return [nodes.paragraph("", "No run has a record yet.")]
+            runs = self.load_runs(names or ["all"])
             columns = choose_columns(runs, DEFAULT_METRICS, [])
         except ValueError as error:
             return [report(error, "compare", self.get_location())]

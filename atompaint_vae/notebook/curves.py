@@ -104,9 +104,9 @@ def load_node_runs(srcdir: Path, node: run_curves) -> list[Run]:
     return load_runs(find_runs(srcdir / "expts", node["runs"]))
 
 
-def draw(app, node: run_curves, folder: Path, suffix: str) -> Path:
+def draw(srcdir: Path, node: run_curves, folder: Path, suffix: str) -> Path:
     """The file of a picture, drawn unless one of the same data is there."""
-    runs = load_node_runs(Path(app.srcdir), node)
+    runs = load_node_runs(Path(srcdir), node)
     data = json.dumps([node["options"], [(run.id, run.fields, run.tables) for run in runs]])
     digest = hashlib.sha256(data.encode()).hexdigest()[:16]
     path = folder / f"curves-{digest}.{suffix}"
@@ -127,16 +127,15 @@ class DrawCurves(SphinxPostTransform):
 
     def run(self, **kwargs):
         for node in list(self.document.findall(run_curves)):
-            pdf = draw(self.app, node, Path(self.env.doctreedir) / "pdf", "pdf")
+            pdf = draw(self.env.srcdir, node, Path(self.env.doctreedir) / "pdf", "pdf")
             image = nodes.image(uri=str(pdf), candidates={"*": str(pdf)})
             self.env.images.add_file(self.env.docname, str(pdf))
             node.replace_self(image)
 
 
 def visit_curves_html(self, node):
-    app = self.builder.app
-    folder = Path(app.outdir) / self.builder.imagedir
-    picture = draw(app, node, folder, "svg").name
+    folder = Path(self.builder.outdir) / self.builder.imagedir
+    picture = draw(self.builder.srcdir, node, folder, "svg").name
     alt = f"{node['options']['metric']} of {', '.join(node['runs'])}"
     image = self.starttag(node, "img", "", src=f"{self.builder.imgpath}/{picture}", alt=alt)
     if self.builder.name == "epub":

@@ -8,7 +8,7 @@ import pytest
 from atompaint_vae.notebook import run_data
 from atompaint_vae.runs.metrics import append_metrics
 
-INDEX = "Index\n=====\n\n.. toctree::\n   :glob:\n\n   *\n   expts/**\n\n"
+INDEX = "Index\n=====\n\n.. toctree::\n   :glob:\n\n   *\n\n"
 OTHER = "Other\n=====\n\nNo runs here.\n"
 
 
@@ -24,7 +24,8 @@ def runs_notebook(notebook, write_run):
 
 
 def write_page(notebook, text, name="page.rst"):
-    notebook.write(name, f"Page\n====\n\n{text}\n")
+    orphan = ":orphan:\n\n" * name.startswith("expts")
+    notebook.write(name, f"{orphan}Page\n====\n\n{text}\n")
 
 
 def build(notebook, builder="html"):
@@ -41,7 +42,8 @@ def read_table(html):
 
 def list_rebuilt(notebook):
     """The pages that the last build read."""
-    return set(re.findall(r"reading sources\.\.\. \[[ \d]+%\] ([\w/]+)", notebook.status))
+    status = re.sub(r"\x1b\[[\d;]*m", "", notebook.status)  # colours
+    return set(re.findall(r"reading sources\.\.\. \[[ \d]+%\] ([\w/]+)", status))
 
 
 def test_table_of_runs(runs_notebook):
@@ -128,7 +130,7 @@ def test_negative_numbers_have_a_minus(runs_notebook, write_run):
         (".. runs:: all\n   :hparams: sed", "runs: unknown field 'sed'; did you mean seed"),
         (".. curves:: all\n   :metric: test.r2", "curves: no curve of 'test.r2'; known: val.loss"),
         (".. curves:: all\n   :smooth: 2", "expected a weight from 0 to below 1, got '2'"),
-        (".. curves:: all\n   :log: z", '"z" unknown; choose from "x" or "y"'),
+        (".. curves:: all\n   :log: z", '"z" unknown; choose from "x", or "y"'),
         (".. curves:: all\n   :x: time", '"time" unknown; choose from "epoch", "step", or "elapse'),
         (".. compare:: 20250109", "compare: unknown experiment '20250109'; did you mean"),
     ],
@@ -146,12 +148,12 @@ def test_a_damaged_record_is_named_with_its_line(runs_notebook):
     record.write_text(record.read_text("utf-8").replace("finished", "done", 1), "utf-8")
     write_page(runs_notebook, ".. runs:: 20250101")
     warnings, _ = runs_notebook.build()
-    assert re.search(r"page\.rst:4: WARNING: runs: .*record\.nt:3:8: state: expected one of", warnings)
+    assert re.search(r"page\.rst:4: WARNING: runs: .*record\.nt:3:\d: state: expected", warnings)
 
 
 def test_curves_and_their_data(runs_notebook):
-    text = ".. curves:: 20250101\n   :metric: train.loss\n   :log: y\n   :smooth: 0.6\n\n   Caption."
-    write_page(runs_notebook, text)
+    options = ":metric: train.loss\n   :log: y\n   :smooth: 0.6"
+    write_page(runs_notebook, f".. curves:: 20250101\n   {options}\n\n   Caption.")
     out = build(runs_notebook)
     html = (out / "page.html").read_text("utf-8")
     options = json.loads(
@@ -270,3 +272,12 @@ def test_pages_are_read_and_written_in_parallel_without_torch(runs_notebook):
     )
     build(runs_notebook)
     assert list_rebuilt(runs_notebook) == {f"page{i}" for i in range(8)}
+
+
+def test_a_notebook_without_runs_has_nothing_to_compare(notebook, write_run):
+    notebook.write("index.rst", "Index\n=====\n\n.. compare::\n")
+    assert "No run has a record yet." in (build(notebook) / "index.html").read_text("utf-8")
+    write_run(notebook.source / "expts/20250101_x", "a")
+    assert [row[0] for row in read_table((build(notebook) / "index.html").read_text("utf-8"))] == [
+        "run", "a"
+    ]  # fmt: skip

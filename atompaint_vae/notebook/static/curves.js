@@ -240,9 +240,11 @@
           entry.atCursor, make("td", {}, write(curve.y.findLast(isNumber))),
           make("td", {}, write(best)));
       });
-      const heads = ["shown", "run", "at cursor", "last", "best"];
+      const [shown, run, atCursor, last, best] = ["shown", "run", "at cursor", "last", "best"]
+        .map((text) => make("th", { scope: "col" }, text));
+      this.cursorHead = atCursor;
       this.legend.replaceChildren(make("table", {},
-        make("thead", {}, make("tr", {}, ...heads.map((x) => make("th", { scope: "col" }, x)))),
+        make("thead", {}, make("tr", {}, shown, run, atCursor, last, best)),
         make("tbody", {}, ...rows)));
     }
 
@@ -255,6 +257,9 @@
 
     writeAtCursor() {
       const index = this.plot?.cursor.idx;
+      const place = this.data[0]?.[index];
+      this.cursorHead.textContent = isNumber(place)
+        ? `at ${AXES[this.options.x]} ${write(place)}` : "at cursor";
       for (const entry of this.entries) {
         const value = index === null || index === undefined ? undefined : this.readAt(entry, index);
         entry.atCursor.textContent = write(value);
