@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
         check_curve(runs, metric)
         write_atomic(out, render_figure(plot_run_curves(runs, metric)))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    rows = [[name_column(x) for x in columns], *(write_cells(run, columns) for run in runs)]
+    rows = [[name_column(x) for x in columns], *(write_cells(x.fields, columns) for x in runs)]
     print("\n".join(format_table(rows, width, num_fixed=columns.index("run") + 1)))
     fields = [run.fields for run in runs]
     notes = [*find_incomparable(fields, [metric]), *find_confounded(fields)]

@@ -6,18 +6,26 @@ table of all runs.
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from docutils import nodes
 
-from ..runs.compare import choose_columns
-from ..runs.fields import Run, list_fields
-from ..runs.record import write_atomic
-from .curves import load_node_runs
+from ..runs.compare import name_column, write_cells
+from ..runs.fields import Value, list_reduced, load_run, make_signature
+from ..runs.record import RunPaths, write_atomic
 from .datatable import datatable, make_table_node
-from .run_data import RunsDirective, add_run_scripts, dump_json, note_runs, write_runs
-from .runs import DEFAULT_METRICS, make_run_table, report
+from .run_data import (
+    RunsDirective,
+    add_run_scripts,
+    dump_json,
+    get_paths,
+    note_runs,
+    write_runs,
+)
+from .runs import DEFAULT_METRICS, report
+from .tables import Table
 
 
 class run_compare(nodes.General, nodes.Element):
@@ -35,36 +43,64 @@ class CompareDirective(RunsDirective):
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        names = " ".join(self.arguments).split()
         try:
-            if not names and not note_runs(self.env, []):
-                return [nodes.paragraph("", "No run has a record yet.")]
-            runs = self.load_runs(names or ["all"])
-            columns = choose_columns(runs, DEFAULT_METRICS, [])
+            found = note_runs(self.env, " ".join(self.arguments).split())
+            runs = load_fields(Path(self.env.doctreedir), found)
         except ValueError as error:
             return [report(error, "compare", self.get_location())]
-        table = datatable("", make_table_node(make_run_table(runs, columns)), file="runs.csv")
-        node = run_compare("", table, runs=[run.id for run in runs])
+        if not runs:
+            return [nodes.paragraph("", "No run has a record yet.")]
+        table = datatable("", make_table_node(make_plain_table(runs)), file="runs.csv")
+        node = run_compare("", table, runs=list(found))
         self.set_source_info(node)
         return [node]
 
 
-def name_data(node: run_compare) -> str:
-    """The name of the script that holds the fields of the runs."""
-    digest = hashlib.sha256("\n".join(node["runs"]).encode()).hexdigest()[:16]
+def name_data(ids: Iterable[str]) -> str:
+    """The name of the files that hold the fields of some runs."""
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
     return f"compare-{digest}"
 
 
-def pack_fields(runs: Sequence[Run]) -> dict:
+def load_fields(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Mapping[str, Value]]:
+    """
+    The fields of runs; those of runs that haven't changed since the last build, from a file of its.
+
+    raises: HparamsError, RecordError or MetricsError if a record is damaged
+    """
+    path = doctreedir / f"{name_data(found)}.json"
+    before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    now = {}
+    for id, paths in found.items():
+        signature = make_signature(paths)
+        if before.get(id, [None])[0] != signature:
+            now[id] = [signature, load_run(id, paths).fields]
+        else:
+            now[id] = before[id]
+    if now != before:
+        write_atomic(path, json.dumps(now))
+    return [fields for _, fields in now.values()]
+
+
+def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> Table:
+    """What there is without JavaScript: the names of all runs and what came of them."""
+    known = dict.fromkeys(name for fields in runs for name in fields)
+    reduced = [name for metric in DEFAULT_METRICS for name in list_reduced(metric, known)]
+    columns = ["experiment", "run", *reduced, "state", "duration_s"]
+    return Table([name_column(x) for x in columns], [write_cells(run, columns) for run in runs])
+
+
+def pack_fields(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> dict:
     """The fields of runs, column by column, those that are the same in all only once."""
-    columns = {name: [run.fields.get(name) for run in runs] for name in list_fields(runs)}
+    names = dict.fromkeys(name for fields in runs for name in fields)
+    columns = {name: [fields.get(name) for fields in runs] for name in names}
     same = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}
     varied = {name: values for name, values in columns.items() if name not in same}
-    return {"ids": [run.id for run in runs], "same": same, "fields": varied}
+    return {"ids": list(ids), "same": same, "fields": varied}
 
 
 def visit_compare_html(self, node):
-    attributes = {} if self.builder.name == "epub" else {"data-source": name_data(node)}
+    attributes = {} if self.builder.name == "epub" else {"data-source": name_data(node["runs"])}
     self.body.append(self.starttag(node, "div", CLASS="run-compare", **attributes))
 
 
@@ -85,8 +121,9 @@ def add_scripts(app, pagename, templatename, context, doctree):
     app.add_js_file("parallel.js", loading_method="defer", priority=630)
     app.add_js_file("compare.js", loading_method="defer", priority=631)
     for node in found:
-        name = name_data(node)
-        data = dump_json(pack_fields(load_node_runs(Path(app.srcdir), node)))
+        name = name_data(node["runs"])
+        runs = load_fields(Path(app.doctreedir), get_paths(app.srcdir, node["runs"]))
+        data = dump_json(pack_fields(node["runs"], runs))
         text = f'(window.atompaintCompare??={{}})["{name}"]={data};\n'
         path = Path(app.outdir) / "_static" / "runs" / f"{name}.js"
         path.parent.mkdir(parents=True, exist_ok=True)

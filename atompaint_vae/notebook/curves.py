@@ -14,11 +14,10 @@ from docutils.parsers.rst import directives
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from ..runs.compare import check_curve, choose_columns, find_incomparable
-from ..runs.fields import Run, load_runs
-from ..runs.find import find_runs
+from ..runs.fields import load_runs
 from ..runs.record import write_atomic
 from .datatable import make_table_node
-from .run_data import RunsDirective, add_run_scripts, write_runs
+from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
 from .runs import make_run_table, report
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed": "elapsed_s"}
@@ -100,13 +99,9 @@ class CurvesDirective(RunsDirective):
         return [figure]
 
 
-def load_node_runs(srcdir: Path, node: run_curves) -> list[Run]:
-    return load_runs(find_runs(srcdir / "expts", node["runs"]))
-
-
 def draw(srcdir: Path, node: run_curves, folder: Path, suffix: str) -> Path:
     """The file of a picture, drawn unless one of the same data is there."""
-    runs = load_node_runs(Path(srcdir), node)
+    runs = load_runs(get_paths(srcdir, node["runs"]))
     data = json.dumps([node["options"], [(run.id, run.fields, run.tables) for run in runs]])
     digest = hashlib.sha256(data.encode()).hexdigest()[:16]
     path = folder / f"curves-{digest}.{suffix}"

@@ -34,9 +34,8 @@ class RunsDirective(SphinxDirective):
 
         raises: ValueError, of one of the classes in `runs`, for whatever is wrong with them
         """
-        expts_dir = Path(self.env.srcdir) / "expts"
         if not names:
-            own = find_own_experiment(self.env.docname, find_experiments(expts_dir))
+            own = find_own_experiment(self.env.docname, self.env.atompaint_experiments)
             if own is None:
                 raise UnknownRunError("no experiment is named, and the page isn't in one's folder")
             names = [own]
@@ -65,7 +64,7 @@ def note_runs(env, names: Sequence[str]) -> dict[str, RunPaths]:
     """
     shown = env.metadata[env.docname].setdefault(SHOWN, {})
     shown["\n".join(names)] = None  # a page whose names are wrong is read again when runs come
-    found = find_runs(Path(env.srcdir) / "expts", names)
+    found = find_runs(Path(env.srcdir) / "expts", names, env.atompaint_experiments)
     files = _list_all_files(env, found)
     shown["\n".join(names)] = files
     for file in files:
@@ -80,6 +79,9 @@ def _list_all_files(env, found: Mapping[str, RunPaths]) -> list[str]:
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
     """The pages for which runs, or files of runs, have come or gone."""
+    expts_dir = Path(env.srcdir) / "expts"
+    # Looked for once in a build, before Sphinx begins to read, and maybe divides itself.
+    env.atompaint_experiments = find_experiments(expts_dir)
     now: dict[str, list[str] | None] = {}
     outdated = []
     for doc, metadata in env.metadata.items():
@@ -87,7 +89,8 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
             if key not in now:
                 try:
                     names = key.split("\n") if key else []
-                    now[key] = _list_all_files(env, find_runs(Path(env.srcdir) / "expts", names))
+                    found = find_runs(expts_dir, names, env.atompaint_experiments)
+                    now[key] = _list_all_files(env, found)
                 except UnknownRunError:
                     now[key] = None
             if now[key] != before:
@@ -95,14 +98,15 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
     return outdated
 
 
-def write_run(app, run: Run, paths: RunPaths) -> None:
+def write_run(app, id: str, paths: RunPaths) -> None:
     """Write the script that holds a run's fields and curves, if it isn't up to date."""
-    path = Path(app.outdir) / "_static" / "runs" / f"{run.id}.js"
+    path = Path(app.outdir) / "_static" / "runs" / f"{id}.js"
     first_line = f"// {make_signature(paths)}\n"
     if path.is_file():
         with path.open(encoding="utf-8") as file:
             if file.readline() == first_line:
                 return
+    run = load_run(id, paths)
     every = max(1, *(math.ceil(len(x["step"]) / MAX_ROWS) for x in run.tables.values()), 1)
     tables = {
         name: {column: _thin(values, every) for column, values in columns.items()}
@@ -118,13 +122,17 @@ def _thin(values: Sequence[Any], every: int) -> Sequence[Any]:
     return values if every == 1 or not values else [*values[:-1:every], values[-1]]
 
 
+def get_paths(srcdir: Path, ids: Iterable[str]) -> dict[str, RunPaths]:
+    """The paths of runs by their ids, `experiment/run`."""
+    parts = [id.rpartition("/") for id in ids]
+    root = Path(srcdir) / "expts"
+    return {f"{expt}/{run}": RunPaths(root / expt / "runs" / run) for expt, _, run in parts}
+
+
 def write_runs(app, ids: Iterable[str]) -> None:
     """Write the scripts of some runs."""
-    root = Path(app.srcdir) / "expts"
-    for id in ids:
-        experiment, _, name = id.rpartition("/")
-        paths = RunPaths(root / experiment / "runs" / name)
-        write_run(app, load_run(id, paths), paths)
+    for id, paths in get_paths(app.srcdir, ids).items():
+        write_run(app, id, paths)
 
 
 def write_schema(app) -> None:

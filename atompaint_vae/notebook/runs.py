@@ -74,7 +74,7 @@ def report(error: ValueError, kind: str, location) -> nodes.Node:
 
 def make_run_table(runs: Sequence[Run], columns: Sequence[str]) -> Table:
     """The fields of runs as a table of text."""
-    return Table([name_column(x) for x in columns], [write_cells(run, columns) for run in runs])
+    return Table([name_column(x) for x in columns], [write_cells(x.fields, columns) for x in runs])
 
 
 def link_records(table_node: nodes.table, runs: Sequence[Run]) -> None:

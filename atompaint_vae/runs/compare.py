@@ -98,11 +98,11 @@ def name_column(field: str) -> str:
     return MINUTES.get(field, field)
 
 
-def write_cells(run: Run, columns: Sequence[str]) -> list[str]:
+def write_cells(run: Fields, columns: Sequence[str]) -> list[str]:
     """Fields of a run as text, durations in minutes; missing values are blank."""
     cells = []
     for column in columns:
-        value = run.fields.get(column)
+        value = run.get(column)
         if value is not None and column in MINUTES:
             cells.append(f"{value / 60:.1f}")
         else:

@@ -42,14 +42,18 @@ def find_experiments(expts_dir: Path) -> list[str]:
     return sorted(names)
 
 
-def find_runs(expts_dir: Path, names: Sequence[str] = ()) -> dict[str, RunPaths]:
+def find_runs(
+    expts_dir: Path, names: Sequence[str] = (), known: Sequence[str] | None = None
+) -> dict[str, RunPaths]:
     """
     Paths of the runs that have a record, by `experiment/run`.
 
     names:  experiments or runs; all experiments if there are none
+    known:  all experiments, if `find_experiments` has found them already
     raises: UnknownRunError if a name means nothing, or several experiments
     """
-    known = find_experiments(expts_dir)
+    if known is None:
+        known = find_experiments(expts_dir)
     found = {}
     for name in names or known:
         if name in known:

@@ -7,7 +7,7 @@ hold no commas, quotes or newlines, so a line is a row and `,` is always a separ
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,9 +130,18 @@ def load_columns(path: Path) -> dict[str, list[int | float | str | None]]:
     header, *rows = _read_rows(path) or [["step"]]
     columns = zip(*rows, strict=True) if rows else [[] for _ in header]
     return {
-        name: [_parse_cell(cell) for cell in cells]
+        name: _parse_column(cells)
         for name, cells in zip(header, columns, strict=True)
     }
+
+
+def _parse_column(cells: Sequence[str]) -> list[int | float | str | None]:
+    for parse in (int, float):
+        try:
+            return list(map(parse, cells))
+        except ValueError:
+            continue
+    return [_parse_cell(cell) for cell in cells]
 
 
 def _parse_cell(text: str) -> int | float | str | None:

@@ -75,7 +75,7 @@ def test_columns_are_what_differs_and_metrics_with_their_reducer(runs):
         "loss.beta", "state", "duration_s",
     ]  # fmt: skip
     assert choose_columns(runs, [], ["seed"]) == ["run", "seed", "state", "duration_s"]
-    cells = write_cells(runs[1], ["run", "loss.beta", "duration_s", "test.r2", "commit"])
+    cells = write_cells(runs[1].fields, ["run", "loss.beta", "duration_s", "test.r2", "commit"])
     assert cells == ["b", "2", "20.0", "", "cccccccc"]
 
 
