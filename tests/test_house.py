@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "figures": {"data", "runs"},
     "commands": {"data", "runs", "figures"},
     "notebook": {  # those of the others that need no torch
-        "runs.compare", "runs.fields", "runs.find", "runs.record", "runs.where",
+        "runs.compare", "runs.properties", "runs.find", "runs.record", "runs.where",
         "figures.run_curves", "figures.style",
     },
 }  # fmt: skip

@@ -15,7 +15,7 @@ comparable, which hyperparameters vary only together, and by which code and data
 
 Options:
     --metric METRIC    A column of the runs' val.csv, train.csv or test.csv. [default: val.r2]
-    --where EXPR       Only the runs for which this holds. Fields are columns of the table, any
+    --where EXPR       Only the runs for which this holds. Properties are columns of the table, any
                        hyperparameter, and any metric, such as last(val.loss), best(val.r2) or
                        test.r2; they are compared by == != < <= > >= ~ (contains); comparisons are
                        joined by and, or, not and parentheses.
@@ -45,8 +45,8 @@ from ..runs.compare import (
     name_column,
     write_cells,
 )
-from ..runs.fields import Run, load_runs
 from ..runs.find import find_expts_dir, find_runs
+from ..runs.properties import Run, load_runs
 from ..runs.record import write_atomic
 from ..runs.where import WhereError, filter_runs
 
@@ -68,11 +68,11 @@ def main(argv: list[str]) -> int:
         check_curve(runs, metric)
         write_atomic(out, render_figure(plot_run_curves(runs, metric)))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    rows = [[name_column(x) for x in columns], *(write_cells(x.fields, columns) for x in runs)]
+    rows = [[name_column(x) for x in columns], *(write_cells(x.properties, columns) for x in runs)]
     print("\n".join(format_table(rows, width, num_fixed=columns.index("run") + 1)))
-    fields = [run.fields for run in runs]
-    notes = [*find_incomparable(fields, [metric]), *find_confounded(fields)]
-    print("\n".join(["", *notes, *describe_code(fields), *describe_data(fields)]))
+    properties = [run.properties for run in runs]
+    notes = [*find_incomparable(properties, [metric]), *find_confounded(properties)]
+    print("\n".join(["", *notes, *describe_code(properties), *describe_data(properties)]))
     return 0
 
 
@@ -87,7 +87,7 @@ def choose_runs(names: Sequence[str], where: str) -> list[Run]:
     if not runs:
         raise ValueError(f"{' '.join(names)}: no run has a record; ./train.py first")
     try:
-        chosen = filter_runs(where, [run.fields for run in runs])
+        chosen = filter_runs(where, [run.properties for run in runs])
     except WhereError as error:
         raise ValueError(f"--where: {error}") from None
     if not chosen:
@@ -104,12 +104,12 @@ def _strip_path(name: str, expts_dir: Path) -> str:
 
 
 def format_csv(runs: Sequence[Run], columns: Sequence[str]) -> str:
-    """Fields of runs as CSV, as they are in the records."""
+    """Properties of runs as CSV, as they are in the records."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     for run in runs:
-        writer.writerow([run.fields.get(x) for x in columns])
+        writer.writerow([run.properties.get(x) for x in columns])
     return file.getvalue()
 
 

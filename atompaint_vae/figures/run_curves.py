@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..runs.compare import check_curve, group_seeds, name_group, name_runs
-from ..runs.fields import Run
+from ..runs.properties import Run
 from .style import RUN_COLOURS, make_figure
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed_s": "elapsed time [min]"}
@@ -31,11 +31,13 @@ def plot_run_curves(
     x:      one of AXES
     smooth: weight of the moving average, from 0, as recorded, to below 1
     seeds:  whether runs that differ only in their seed are drawn as mean ± standard deviation
-    raises: FieldError if no run has such a curve
+    raises: PropertyError if no run has such a curve
     """
     check_curve(runs, metric)
     table = metric.partition(".")[0]
-    groups = group_seeds([run.fields for run in runs]) if seeds else [[i] for i in range(len(runs))]
+    groups = [[i] for i in range(len(runs))]
+    if seeds:
+        groups = group_seeds([run.properties for run in runs])
     names = name_runs([run.id for run in runs])
     figure, axes = make_figure(figsize=(8, 4.2))
     for i, group in enumerate(groups):

@@ -1,8 +1,8 @@
 """
 The directive ``.. compare::``, where runs of any dates are chosen by filter expressions.
 
-A page's script shows what a filter leaves; without JavaScript, in LaTeX and in text there is the
-table of all runs.
+A page's script shows what a filter leaves; without JavaScript, in LaTeX and in text there is a
+table of the newest runs.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from docutils import nodes
 
 from ..runs.compare import name_column, write_cells
-from ..runs.fields import Value, list_reduced, load_run, make_signature
+from ..runs.properties import Value, list_reduced, load_run, make_signature
 from ..runs.record import RunPaths, write_atomic
 from .datatable import datatable, make_table_node
 from .run_data import (
@@ -26,6 +26,8 @@ from .run_data import (
 )
 from .runs import DEFAULT_METRICS, report
 from .tables import Table
+
+MAX_PLAIN = 200
 
 
 class run_compare(nodes.General, nodes.Element):
@@ -45,26 +47,29 @@ class CompareDirective(RunsDirective):
     def run(self) -> list[nodes.Node]:
         try:
             found = note_runs(self.env, " ".join(self.arguments).split())
-            runs = load_fields(Path(self.env.doctreedir), found)
+            runs = load_properties(Path(self.env.doctreedir), found)
         except ValueError as error:
             return [report(error, "compare", self.get_location())]
         if not runs:
             return [nodes.paragraph("", "No run has a record yet.")]
         table = datatable("", make_table_node(make_plain_table(runs)), file="runs.csv")
+        if len(runs) > MAX_PLAIN:
+            text = f"The newest {MAX_PLAIN} of {len(runs)} runs."
+            table += nodes.paragraph("", text, classes=["datatable-legend"])
         node = run_compare("", table, runs=list(found))
         self.set_source_info(node)
         return [node]
 
 
 def name_data(ids: Iterable[str]) -> str:
-    """The name of the files that hold the fields of some runs."""
+    """The name of the files that hold the properties of some runs."""
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
     return f"compare-{digest}"
 
 
-def load_fields(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Mapping[str, Value]]:
+def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Mapping[str, Value]]:
     """
-    The fields of runs; those of runs that haven't changed since the last build, from a file of its.
+    The properties of runs; of those that haven't changed, as the last build has noted them.
 
     raises: HparamsError, RecordError or MetricsError if a record is damaged
     """
@@ -74,29 +79,30 @@ def load_fields(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Mapping
     for id, paths in found.items():
         signature = make_signature(paths)
         if before.get(id, [None])[0] != signature:
-            now[id] = [signature, load_run(id, paths).fields]
+            now[id] = [signature, load_run(id, paths).properties]
         else:
             now[id] = before[id]
     if now != before:
         write_atomic(path, json.dumps(now))
-    return [fields for _, fields in now.values()]
+    return [properties for _, properties in now.values()]
 
 
 def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> Table:
-    """What there is without JavaScript: the names of all runs and what came of them."""
-    known = dict.fromkeys(name for fields in runs for name in fields)
+    """What there is without JavaScript: the names of the newest runs and what came of them."""
+    runs = runs[-MAX_PLAIN:]
+    known = dict.fromkeys(name for properties in runs for name in properties)
     reduced = [name for metric in DEFAULT_METRICS for name in list_reduced(metric, known)]
     columns = ["experiment", "run", *reduced, "state", "duration_s"]
     return Table([name_column(x) for x in columns], [write_cells(run, columns) for run in runs])
 
 
-def pack_fields(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> dict:
-    """The fields of runs, column by column, those that are the same in all only once."""
-    names = dict.fromkeys(name for fields in runs for name in fields)
-    columns = {name: [fields.get(name) for fields in runs] for name in names}
+def pack_properties(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> dict:
+    """The properties of runs, column by column, those that are the same in all only once."""
+    names = dict.fromkeys(name for properties in runs for name in properties)
+    columns = {name: [properties.get(name) for properties in runs] for name in names}
     same = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}
     varied = {name: values for name, values in columns.items() if name not in same}
-    return {"ids": list(ids), "same": same, "fields": varied}
+    return {"ids": list(ids), "same": same, "properties": varied}
 
 
 def visit_compare_html(self, node):
@@ -122,8 +128,8 @@ def add_scripts(app, pagename, templatename, context, doctree):
     app.add_js_file("compare.js", loading_method="defer", priority=631)
     for node in found:
         name = name_data(node["runs"])
-        runs = load_fields(Path(app.doctreedir), get_paths(app.srcdir, node["runs"]))
-        data = dump_json(pack_fields(node["runs"], runs))
+        runs = load_properties(Path(app.doctreedir), get_paths(app.srcdir, node["runs"]))
+        data = dump_json(pack_properties(node["runs"], runs))
         text = f'(window.atompaintCompare??={{}})["{name}"]={data};\n'
         path = Path(app.outdir) / "_static" / "runs" / f"{name}.js"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from docutils.parsers.rst import directives
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from ..runs.compare import check_curve, choose_columns, find_incomparable
-from ..runs.fields import load_runs
+from ..runs.properties import load_runs
 from ..runs.record import write_atomic
 from .datatable import make_table_node
 from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
@@ -84,7 +84,7 @@ class CurvesDirective(RunsDirective):
             "", make_table_node(make_run_table(runs, columns)),
             runs=[run.id for run in runs], options=options,
         ), classes=["run-figure"])  # fmt: skip
-        warnings = find_incomparable([run.fields for run in runs], [metric])
+        warnings = find_incomparable([run.properties for run in runs], [metric])
         self.add_name(figure)
         if self.content:
             caption, *rest = self.parse_content_to_nodes()
@@ -102,7 +102,7 @@ class CurvesDirective(RunsDirective):
 def draw(srcdir: Path, node: run_curves, folder: Path, suffix: str) -> Path:
     """The file of a picture, drawn unless one of the same data is there."""
     runs = load_runs(get_paths(srcdir, node["runs"]))
-    data = json.dumps([node["options"], [(run.id, run.fields, run.tables) for run in runs]])
+    data = json.dumps([node["options"], [(run.id, run.properties, run.tables) for run in runs]])
     digest = hashlib.sha256(data.encode()).hexdigest()[:16]
     path = folder / f"curves-{digest}.{suffix}"
     if not path.is_file():

@@ -14,8 +14,8 @@ from typing import Any
 from sphinx.util.docutils import SphinxDirective
 
 from ..runs.compare import EFFECTLESS, RULES
-from ..runs.fields import HPARAMS, Run, list_files, load_run, load_runs, make_signature
 from ..runs.find import UnknownRunError, find_experiments, find_runs
+from ..runs.properties import HPARAMS, Run, list_files, load_run, load_runs, make_signature
 from ..runs.record import RunPaths, write_atomic
 from ..runs.where import filter_runs
 
@@ -42,7 +42,7 @@ class RunsDirective(SphinxDirective):
         names = [] if list(names) == ["all"] else list(names)
         found = note_runs(self.env, names)
         runs = load_runs(found)
-        chosen = [runs[i] for i in filter_runs(where, [run.fields for run in runs])]
+        chosen = [runs[i] for i in filter_runs(where, [run.properties for run in runs])]
         if not chosen:
             some = " or ".join(names) or "any experiment"
             which = f":where: chooses none of {len(runs)} runs" if runs else "no run has a record"
@@ -99,7 +99,7 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
 
 
 def write_run(app, id: str, paths: RunPaths) -> None:
-    """Write the script that holds a run's fields and curves, if it isn't up to date."""
+    """Write the script that holds a run's properties and curves, if it isn't up to date."""
     path = Path(app.outdir) / "_static" / "runs" / f"{id}.js"
     first_line = f"// {make_signature(paths)}\n"
     if path.is_file():
@@ -112,7 +112,7 @@ def write_run(app, id: str, paths: RunPaths) -> None:
         name: {column: _thin(values, every) for column, values in columns.items()}
         for name, columns in run.tables.items()
     }
-    payload = {"fields": run.fields, "tables": tables, "every": every}
+    payload = {"properties": run.properties, "tables": tables, "every": every}
     line = f"(window.atompaintRuns??={{}})[{dump_json(run.id)}]={dump_json(payload)};\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, first_line + line)

@@ -11,7 +11,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
 from ..runs.compare import choose_columns, find_incomparable, name_column, write_cells
-from ..runs.fields import FieldError, Run, get_value, load_runs
+from ..runs.properties import PropertyError, Run, get_value, load_runs
 from ..runs.where import format_value
 from .datatable import datatable, make_table_node
 from .run_data import RunsDirective, note_runs
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_METRICS = ("val.r2", "test.r2")
 
-METRIC_USAGE = "expected 'experiment/run field format', such as '20241217/wide test.r2 .3f'"
+METRIC_USAGE = "expected 'experiment/run property format', such as '20241217/wide test.r2 .3f'"
 
 
 class RunsTableDirective(RunsDirective):
@@ -58,7 +58,7 @@ class RunsTableDirective(RunsDirective):
         if self.content:
             caption, *_ = self.parse_content_to_nodes()
             table_node.insert(0, nodes.title(caption.rawsource, "", *caption.children))
-        warnings = find_incomparable([run.fields for run in runs], metrics)
+        warnings = find_incomparable([run.properties for run in runs], metrics)
         legend = [nodes.paragraph("", "", nodes.Text(x), classes=["run-warning"]) for x in warnings]
         wrapper = datatable("", table_node, *legend, file="runs.csv")
         self.set_source_info(wrapper)
@@ -73,8 +73,9 @@ def report(error: ValueError, kind: str, location) -> nodes.Node:
 
 
 def make_run_table(runs: Sequence[Run], columns: Sequence[str]) -> Table:
-    """The fields of runs as a table of text."""
-    return Table([name_column(x) for x in columns], [write_cells(x.fields, columns) for x in runs])
+    """The properties of runs as a table of text."""
+    rows = [write_cells(run.properties, columns) for run in runs]
+    return Table([name_column(x) for x in columns], rows)
 
 
 def link_records(table_node: nodes.table, runs: Sequence[Run]) -> None:
@@ -84,7 +85,7 @@ def link_records(table_node: nodes.table, runs: Sequence[Run]) -> None:
     column = [x.astext() for x in head[0]].index("run")
     for row, run in zip(body, runs, strict=True):
         entry = row[column]
-        target = f"/expts/{run.fields['experiment']}/runs/{run.fields['run']}/record.nt"
+        target = f"/expts/{run.properties['experiment']}/runs/{run.properties['run']}/record.nt"
         entry[:] = [addnodes.download_reference("", "", *entry.children, reftarget=target)]
 
 
@@ -107,22 +108,23 @@ class MetricRole(SphinxRole):
         """
         The number as it is written, and what it is.
 
-        raises: ValueError if the run, the field or the format isn't one
+        raises: ValueError if the run, the property or the format isn't one
         """
         words = self.text.split()
         if len(words) not in (2, 3):
-            raise FieldError(f"{METRIC_USAGE}, got {self.text!r}")
-        run_name, field, form = [*words, ""][:3]
+            raise PropertyError(f"{METRIC_USAGE}, got {self.text!r}")
+        run_name, name, form = [*words, ""][:3]
         runs = load_runs(note_runs(self.env, [run_name]))
         if len(runs) != 1:
             known = ", ".join(run.id for run in runs) or "none has a record"
-            raise FieldError(f"{run_name!r} is not one run; known: {known}")
-        value = get_value(runs[0], field)
+            raise PropertyError(f"{run_name!r} is not one run; known: {known}")
+        value = get_value(runs[0], name)
         try:
             text = format(value, form) if form else format_value(value)
         except ValueError:
-            raise FieldError(f"{field} is {value!r}, which can't be written as {form!r}") from None
-        return text.replace("-", "−", 1) if text.startswith("-") else text, f"{runs[0].id}: {field}"
+            text = f"{name} is {value!r}, which can't be written as {form!r}"
+            raise PropertyError(text) from None
+        return text.replace("-", "−", 1) if text.startswith("-") else text, f"{runs[0].id}: {name}"
 
 
 def visit_metric_html(self, node):

@@ -1,7 +1,7 @@
 """
 What differs between runs, and what speaks against comparing them.
 
-Runs are given as fields. `static/runs.js` says the same in the pages, by the same RULES;
+Runs are given as properties. `static/runs.js` says the same in the pages, by the same RULES;
 `tests/runs/compare.nt` holds both to the same cases.
 """
 
@@ -9,20 +9,20 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
-from .fields import (
+from .properties import (
     CURVES,
     HPARAMS,
-    FieldError,
+    PropertyError,
     Run,
     Value,
-    list_fields,
     list_metrics,
+    list_properties,
     list_reduced,
-    say_unknown_field,
+    say_unknown_property,
 )
 from .where import format_value
 
-Fields = Mapping[str, Value]
+Properties = Mapping[str, Value]
 
 DATA = [key for key in HPARAMS if key.startswith("data.") and key != "data.source"]
 
@@ -34,7 +34,7 @@ RULES: list[tuple[list[str], str, str]] = [
     (["train.num_val_crops"], "val.", "their validation crops are different"),
     (["train.num_test_crops"], "test.", "their test crops are different"),
 ]
-"""Fields in which comparable runs agree; what is in the names of the metrics concerned; why."""
+"""Properties in which comparable runs agree; what is in the names of the metrics concerned; why."""
 
 SEED = "seed"
 
@@ -51,21 +51,21 @@ def choose_columns(
     runs: Sequence[Run], metrics: Sequence[str], hparams: Sequence[str] | None = None
 ) -> list[str]:
     """
-    The fields that a table of runs shows: names, metrics, hyperparameters, state.
+    The properties that a table of runs shows: names, metrics, hyperparameters, state.
 
     hparams: names of hyperparameters, None for those that differ
-    raises:  FieldError if there is no such hyperparameter or metric
+    raises:  PropertyError if there is no such hyperparameter or metric
     """
-    known, reduced = list_fields(runs), []
+    known, reduced = list_properties(runs), []
     for metric in metrics:
         check_metric(metric, runs)
         reduced += list_reduced(metric, known)
     if hparams is None:
-        hparams = find_varied([run.fields for run in runs])
+        hparams = find_varied([run.properties for run in runs])
     for name in hparams:
         if name not in known:
-            raise FieldError(say_unknown_field(name, known))
-    several = len({run.fields["experiment"] for run in runs}) > 1
+            raise PropertyError(say_unknown_property(name, known))
+    several = len({run.properties["experiment"] for run in runs}) > 1
     names = ["experiment"] * several + ["run"]
     return [*names, *reduced, *hparams, "state", "duration_s"]
 
@@ -74,32 +74,32 @@ def check_metric(metric: str, runs: Sequence[Run]) -> None:
     """
     Nothing, if a metric is there, or its table isn't there yet.
 
-    raises: FieldError, with the metrics that are there
+    raises: PropertyError, with the metrics that are there
     """
     known, table = list_metrics(runs), metric.partition(".")[0]
     is_early = table in ("train", "val", "test") and not any(table in x.tables for x in runs)
     if metric not in known and not is_early:
-        raise FieldError(f"unknown metric {metric!r}; known: {', '.join(known)}")
+        raise PropertyError(f"unknown metric {metric!r}; known: {', '.join(known)}")
 
 
 def check_curve(runs: Sequence[Run], metric: str) -> None:
     """
     Nothing, if some of the runs have a curve of a metric.
 
-    raises: FieldError, with the curves that there are
+    raises: PropertyError, with the curves that there are
     """
     known = [x for x in list_metrics(runs) if x.partition(".")[0] in CURVES]
     if metric not in known:
-        raise FieldError(f"no curve of {metric!r}; known: {', '.join(known) or 'none'}")
+        raise PropertyError(f"no curve of {metric!r}; known: {', '.join(known) or 'none'}")
 
 
-def name_column(field: str) -> str:
-    """The head of a field's column."""
-    return MINUTES.get(field, field)
+def name_column(name: str) -> str:
+    """The head of a property's column."""
+    return MINUTES.get(name, name)
 
 
-def write_cells(run: Fields, columns: Sequence[str]) -> list[str]:
-    """Fields of a run as text, durations in minutes; missing values are blank."""
+def write_cells(run: Properties, columns: Sequence[str]) -> list[str]:
+    """Properties of a run as text, durations in minutes; missing values are blank."""
     cells = []
     for column in columns:
         value = run.get(column)
@@ -110,12 +110,12 @@ def write_cells(run: Fields, columns: Sequence[str]) -> list[str]:
     return cells
 
 
-def find_varied(runs: Sequence[Fields]) -> list[str]:
+def find_varied(runs: Sequence[Properties]) -> list[str]:
     """The hyperparameters that are not the same in all runs, in the order of the schema."""
     return [key for key in HPARAMS if len({run.get(key) for run in runs}) > 1]
 
 
-def find_incomparable(runs: Sequence[Fields], metrics: Iterable[str]) -> list[str]:
+def find_incomparable(runs: Sequence[Properties], metrics: Iterable[str]) -> list[str]:
     """Sentences about what makes the metrics of some runs incomparable with those of others."""
     metrics, sentences = list(metrics), []
     for keys, part, why in RULES:
@@ -126,8 +126,8 @@ def find_incomparable(runs: Sequence[Fields], metrics: Iterable[str]) -> list[st
     return sentences
 
 
-def count_values(runs: Sequence[Fields], key: str) -> str:
-    """How many runs have each value of a field, such as `mean (1 run) or sum (4 runs)`."""
+def count_values(runs: Sequence[Properties], key: str) -> str:
+    """How many runs have each value of a property, such as `mean (1 run) or sum (4 runs)`."""
     counts = {}
     for run in runs:
         text = shorten(key, run.get(key))
@@ -136,14 +136,14 @@ def count_values(runs: Sequence[Fields], key: str) -> str:
 
 
 def shorten(key: str, value: Value) -> str:
-    """A field as text, with hashes cut to what tells them apart."""
+    """A property as text, with hashes cut to what tells them apart."""
     text = format_value(value)
     if key in ("commit", "data_hash") and value is not None:
         return text[:8] + "+" * text.endswith("+")
     return text
 
 
-def find_confounded(runs: Sequence[Fields]) -> list[str]:
+def find_confounded(runs: Sequence[Properties]) -> list[str]:
     """
     Sentences about hyperparameters that vary only together.
 
@@ -170,7 +170,7 @@ def find_confounded(runs: Sequence[Fields]) -> list[str]:
     ]
 
 
-def _are_confounded(runs: Sequence[Fields], a: str, b: str) -> bool:
+def _are_confounded(runs: Sequence[Properties], a: str, b: str) -> bool:
     values = [(run.get(a), run.get(b)) for run in runs]
     numeric = [all(isinstance(pair[i], int | float) for pair in values) for i in (0, 1)]
     if numeric == [False, True]:
@@ -187,7 +187,7 @@ def _are_confounded(runs: Sequence[Fields], a: str, b: str) -> bool:
     return y_decides or (x_decides and num_changes == len(set(ys)) - 1)
 
 
-def group_seeds(runs: Sequence[Fields]) -> list[list[int]]:
+def group_seeds(runs: Sequence[Properties]) -> list[list[int]]:
     """The indices of runs that differ in nothing but their seed, together."""
     groups = {}
     for i, run in enumerate(runs):
@@ -216,7 +216,7 @@ def name_group(names: Sequence[str]) -> str:
     return f"{stem} ({len(names)} seeds)"
 
 
-def describe_code(runs: Sequence[Fields]) -> list[str]:
+def describe_code(runs: Sequence[Properties]) -> list[str]:
     """Which commits the runs were trained by, and the command that shows what lies between."""
     commits = list(dict.fromkeys(x for run in runs if (x := run.get("commit"))))
     lines = [f"code: {count_values(runs, 'commit')}"]
@@ -227,6 +227,6 @@ def describe_code(runs: Sequence[Fields]) -> list[str]:
     return lines
 
 
-def describe_data(runs: Sequence[Fields]) -> list[str]:
+def describe_data(runs: Sequence[Properties]) -> list[str]:
     """Which structures the runs were trained with."""
     return [f"data: {count_values(runs, 'data.source')}, {count_values(runs, 'data_hash')}"]

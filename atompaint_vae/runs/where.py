@@ -1,12 +1,12 @@
 """
-Filter expressions, which choose runs by their fields.
+Filter expressions, which choose runs by their properties.
 
     loss.reduction == sum and model.latent != 1xfourier2 and best(val.r2) > 0.5
 
-A comparison is a field, one of == != < <= > >= ~ (contains), and a value, in quotes if it has
+A comparison is a property, one of == != < <= > >= ~ (contains), and a value, in quotes if it has
 spaces or is a word of the grammar; comparisons are joined by `and`, `or`, `not` and parentheses.
 Numbers are compared as numbers; < <= > >= are for numbers alone, ~ for text alone. A run that lacks
-a field fails each comparison with it.
+a property fails each comparison with it.
 
 `static/runs.js` reads the same grammar; `tests/runs/where.nt` holds both to the same cases.
 """
@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from .fields import Value, say_unknown_field
+from .properties import Value, say_unknown_property
 
 TOKEN = re.compile(
     r"""\s*(?:
@@ -39,8 +39,8 @@ SIGNS: dict[str, Callable] = {
     "~": lambda value, text: text in value,
 }
 
-Fields = Mapping[str, Value]
-Condition = Callable[[Fields], bool]
+Properties = Mapping[str, Value]
+Condition = Callable[[Properties], bool]
 
 
 class WhereError(ValueError):
@@ -56,17 +56,17 @@ class Token(NamedTuple):
     column: int
 
 
-def filter_runs(text: str, runs: Sequence[Fields]) -> list[int]:
+def filter_runs(text: str, runs: Sequence[Properties]) -> list[int]:
     """
     The indices of the runs that an expression chooses; all, if it is blank.
 
-    runs:   the fields of each run
+    runs:   the properties of each run
     raises: WhereError, with the column of the mistake
     """
     if not text.strip():
         return list(range(len(runs)))
     condition = _Parser(text, runs).parse()
-    return [i for i, fields in enumerate(runs) if condition(fields)]
+    return [i for i, properties in enumerate(runs) if condition(properties)]
 
 
 def _split_tokens(text: str) -> list[Token]:
@@ -85,10 +85,10 @@ def _split_tokens(text: str) -> list[Token]:
 class _Parser:
     """Recursive descent: or, and, not, comparison."""
 
-    def __init__(self, text: str, runs: Sequence[Fields]):
+    def __init__(self, text: str, runs: Sequence[Properties]):
         self.tokens = _split_tokens(text)
         self.runs = runs
-        self.fields = list(dict.fromkeys(name for fields in runs for name in fields))
+        self.properties = list(dict.fromkeys(name for properties in runs for name in properties))
 
     def parse(self) -> Condition:
         condition = self._parse_or()
@@ -100,18 +100,18 @@ class _Parser:
         parts = [self._parse_and()]
         while self._accept("or"):
             parts.append(self._parse_and())
-        return lambda fields: any(part(fields) for part in parts)
+        return lambda properties: any(part(properties) for part in parts)
 
     def _parse_and(self) -> Condition:
         parts = [self._parse_not()]
         while self._accept("and"):
             parts.append(self._parse_not())
-        return lambda fields: all(part(fields) for part in parts)
+        return lambda properties: all(part(properties) for part in parts)
 
     def _parse_not(self) -> Condition:
         if self._accept("not"):
             part = self._parse_not()
-            return lambda fields: not part(fields)
+            return lambda properties: not part(properties)
         if self._accept("("):
             part = self._parse_or()
             if not self._accept(")"):
@@ -120,12 +120,12 @@ class _Parser:
         return self._parse_comparison()
 
     def _parse_comparison(self) -> Condition:
-        field = self.tokens[0]
-        if field.kind != "word" or field.text in KEYWORDS:
-            raise self._expect("a field")
+        name = self.tokens[0]
+        if name.kind != "word" or name.text in KEYWORDS:
+            raise self._expect("a property")
         self.tokens.pop(0)
-        if self.runs and field.text not in self.fields:
-            raise WhereError(field.column, say_unknown_field(field.text, self.fields))
+        if self.runs and name.text not in self.properties:
+            raise WhereError(name.column, say_unknown_property(name.text, self.properties))
         if self.tokens[0].kind != "sign":
             raise self._expect(f"one of {' '.join(SIGNS)}")
         sign = self.tokens.pop(0)
@@ -133,22 +133,22 @@ class _Parser:
         if token.kind not in ("word", "quoted") or token.text in KEYWORDS:
             raise self._expect("a value")
         self.tokens.pop(0)
-        return self._compare(field.text, sign, token)
+        return self._compare(name.text, sign, token)
 
-    def _compare(self, field: str, sign: Token, token: Token) -> Condition:
+    def _compare(self, name: str, sign: Token, token: Token) -> Condition:
         text = token.text[1:-1] if token.kind == "quoted" else token.text
-        present = [x for run in self.runs if (x := run.get(field)) is not None]
+        present = [x for run in self.runs if (x := run.get(name)) is not None]
         is_number = bool(present) and not any(isinstance(x, str) for x in present)
         if is_number and sign.text == "~":
-            raise WhereError(sign.column, f"{field} is a number, which ~ can't search")
+            raise WhereError(sign.column, f"{name} is a number, which ~ can't search")
         if is_number and not NUMBER.fullmatch(text):
-            raise WhereError(token.column, f"{field} is a number, got {text!r}")
+            raise WhereError(token.column, f"{name} is a number, got {text!r}")
         if present and not is_number and sign.text in ("<", "<=", ">", ">="):
-            raise WhereError(sign.column, f"{field} is text, which {sign.text} can't compare")
+            raise WhereError(sign.column, f"{name} is text, which {sign.text} can't compare")
         compare, wanted = SIGNS[sign.text], float(text) if is_number else text
 
-        def condition(fields: Fields) -> bool:
-            value = fields.get(field)
+        def condition(properties: Properties) -> bool:
+            value = properties.get(name)
             return value is not None and compare(value, wanted)
 
         return condition
@@ -166,7 +166,7 @@ class _Parser:
 
 
 def format_value(value: Value) -> str:
-    """A field as tables show it: numbers with six digits, a missing value as a dash."""
+    """A property as tables show it: numbers with six digits, a missing value as a dash."""
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

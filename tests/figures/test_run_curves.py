@@ -8,8 +8,8 @@ from atompaint_vae.figures.run_curves import (
     read_curve,
     smooth_values,
 )
-from atompaint_vae.runs.fields import FieldError, load_runs
 from atompaint_vae.runs.find import find_runs
+from atompaint_vae.runs.properties import PropertyError, load_runs
 
 
 @pytest.fixture
@@ -68,5 +68,5 @@ def test_axes_legend_and_notes_of_the_picture(runs):
 
 
 def test_a_picture_of_what_isnt_there(runs):
-    with pytest.raises(FieldError, match=r"no curve of 'test\.r2'; known: val\.loss, val\.r2, tr"):
+    with pytest.raises(PropertyError, match=r"no curve of 'test\.r2'; known: val\.loss, val\.r2"):
         plot_run_curves(runs, "test.r2")

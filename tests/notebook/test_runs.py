@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from atompaint_vae.notebook import run_data
+from atompaint_vae.notebook import compare, run_data
 from atompaint_vae.runs.metrics import append_metrics
 
 INDEX = "Index\n=====\n\n.. toctree::\n   :glob:\n\n   *\n\n"
@@ -115,11 +115,11 @@ def test_negative_numbers_have_a_minus(runs_notebook, write_run):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (":metric:`20250101/wide`", "metric: expected 'experiment/run field format', such as "),
+        (":metric:`20250101/wide`", "metric: expected 'experiment/run property format', such as "),
         (":metric:`20250101 test.r2`", "metric: '20250101' is not one run; known: 20250101_x/na"),
         (":metric:`20250109/a test.r2`", "metric: unknown experiment '20250109'; did you mean "),
         (":metric:`20250101/wid test.r2`", "unknown run 'wid' of 20250101_x; did you mean 'wide'?"),
-        (":metric:`20250101/wide test.r3`", "20250101_x/wide: unknown field 'test.r3'; did you m"),
+        (":metric:`20250101/wide test.r3`", "20250101_x/wide: unknown property 'test.r3'; did you"),
         (":metric:`20250101/wide test.r2 .3q`", "which can't be written as '.3q'"),
         (":metric:`20250101/wide val.r2@step=7`", "val.csv has no row of step 7; there: 10 to 200"),
         (".. runs:: 20250109", "runs: unknown experiment '20250109'; did you mean '20250101_x'?"),
@@ -127,7 +127,7 @@ def test_negative_numbers_have_a_minus(runs_notebook, write_run):
         (".. runs:: all\n   :where: seed >", "runs: column 7: expected a value, got the end"),
         (".. runs:: all\n   :where: seed > 7", "any experiment: :where: chooses none of 3 runs"),
         (".. runs:: all\n   :metrics: val.r3", "runs: unknown metric 'val.r3'; known: test.r2, va"),
-        (".. runs:: all\n   :hparams: sed", "runs: unknown field 'sed'; did you mean seed"),
+        (".. runs:: all\n   :hparams: sed", "runs: unknown property 'sed'; did you mean seed"),
         (".. curves:: all\n   :metric: test.r2", "curves: no curve of 'test.r2'; known: val.loss"),
         (".. curves:: all\n   :smooth: 2", "expected a weight from 0 to below 1, got '2'"),
         (".. curves:: all\n   :log: z", '"z" unknown; choose from "x", or "y"'),
@@ -171,7 +171,7 @@ def test_curves_and_their_data(runs_notebook):
     assert "uplot.js" not in (out / "other.html").read_text("utf-8")
     data = (out / "_static/runs/20250101_x/narrow.js").read_text("utf-8")
     run = json.loads(data.splitlines()[1].partition("]=")[2].rstrip(";"))
-    assert run["fields"]["model.latent"] == "2x0e"
+    assert run["properties"]["model.latent"] == "2x0e"
     assert run["tables"]["val"]["epoch"] == [float(x) for x in range(1, 21)]
     assert not (out / "_static/runs/20250202_y").exists()
 
@@ -272,6 +272,14 @@ def test_pages_are_read_and_written_in_parallel_without_torch(runs_notebook):
     )
     build(runs_notebook)
     assert list_rebuilt(runs_notebook) == {f"page{i}" for i in range(8)}
+
+
+def test_the_plain_table_to_compare_has_the_newest_runs(runs_notebook, monkeypatch):
+    monkeypatch.setattr(compare, "MAX_PLAIN", 2)
+    write_page(runs_notebook, ".. compare::")
+    html = (build(runs_notebook) / "page.html").read_text("utf-8")
+    assert [row[1] for row in read_table(html)] == ["run", "wide", "mean"]
+    assert "The newest 2 of 3 runs." in html
 
 
 def test_a_notebook_without_runs_has_nothing_to_compare(notebook, write_run):

@@ -15,8 +15,8 @@ from atompaint_vae.runs.compare import (
     name_runs,
     write_cells,
 )
-from atompaint_vae.runs.fields import FieldError, load_runs
 from atompaint_vae.runs.find import find_runs
+from atompaint_vae.runs.properties import PropertyError, load_runs
 
 CASES = nt.load(Path(__file__).with_name("compare.nt"), top=list)
 
@@ -75,19 +75,19 @@ def test_columns_are_what_differs_and_metrics_with_their_reducer(runs):
         "loss.beta", "state", "duration_s",
     ]  # fmt: skip
     assert choose_columns(runs, [], ["seed"]) == ["run", "seed", "state", "duration_s"]
-    cells = write_cells(runs[1].fields, ["run", "loss.beta", "duration_s", "test.r2", "commit"])
+    cells = write_cells(runs[1].properties, ["run", "loss.beta", "duration_s", "test.r2", "commit"])
     assert cells == ["b", "2", "20.0", "", "cccccccc"]
 
 
 def test_unknown_columns_are_told(runs):
-    with pytest.raises(FieldError, match=r"unknown metric 'val\.r3'; known: test\.r2, val\.loss"):
+    with pytest.raises(PropertyError, match=r"unknown metric 'val\.r3'; known: test\.r2, val"):
         choose_columns(runs, ["val.r3"])
-    with pytest.raises(FieldError, match=r"unknown field 'loss\.bata'; did you mean loss\.beta"):
+    with pytest.raises(PropertyError, match=r"unknown property 'loss\.bata'; did you mean loss"):
         choose_columns(runs, [], ["loss.bata"])
 
 
 def test_code_between_runs_is_a_command(runs):
-    assert describe_code([run.fields for run in runs]) == [
+    assert describe_code([run.properties for run in runs]) == [
         "code: bbbbbbbb (1 run) or cccccccc (1 run)",
         "git diff bbbbbbbb cccccccc -- atompaint_vae",
     ]

@@ -13,17 +13,17 @@
   const TYPES = { smooth: Number, logx: (x) => x === "1", logy: (x) => x === "1",
     seeds: (x) => x === "1" };
 
-  // The build writes a field that is the same in all runs only once.
-  function unpack({ ids, same, fields }) {
+  // The build writes a property that is the same in all runs only once.
+  function unpack({ ids, same, properties }) {
     return ids.map((id, i) => {
-      const own = Object.entries(fields).map(([name, values]) => [name, values[i]]);
-      return { id, fields: { ...same, ...Object.fromEntries(own) } };
+      const own = Object.entries(properties).map(([name, values]) => [name, values[i]]);
+      return { id, properties: { ...same, ...Object.fromEntries(own) } };
     });
   }
 
   function start(box, data) {
     const all = unpack(data);
-    const allFields = all.map((run) => run.fields);
+    const allProperties = all.map((run) => run.properties);
     const defaults = { where: "", metric: "val.r2", x: "epoch", logx: false, logy: false,
       smooth: 0, seeds: false };
     let state = { ...defaults };
@@ -42,10 +42,10 @@
       "aria-label": "Parallel coordinates" });
     const code = make("div", { class: "run-code" });
 
-    function listFields() {
-      const names = [...new Set(allFields.flatMap(Object.keys))];
+    function listProperties() {
+      const names = [...new Set(allProperties.flatMap(Object.keys))];
       const rows = names.map((name) => {
-        const example = allFields.map((x) => x[name] ?? null).find((x) => x !== null);
+        const example = allProperties.map((x) => x[name] ?? null).find((x) => x !== null);
         const insert = () => {
           input.value = `${input.value.trim()}${input.value.trim() ? " and " : ""}${name} `;
           input.focus();
@@ -54,8 +54,8 @@
           make("th", { scope: "row" }, make("button", { type: "button", onclick: insert }, name)),
           make("td", {}, formatValue(example, name)));
       });
-      return make("details", { class: "run-fields" },
-        make("summary", {}, "Fields, each with the value of some run"),
+      return make("details", { class: "run-properties" },
+        make("summary", {}, "Properties, each with the value of some run"),
         make("table", {}, make("tbody", {}, ...rows)));
     }
 
@@ -80,7 +80,7 @@
 
     function applyFilter() {
       try {
-        chosen = filterRuns(state.where, allFields).map((i) => all[i]);
+        chosen = filterRuns(state.where, allProperties).map((i) => all[i]);
         error.textContent = "";
         input.removeAttribute("aria-invalid");
       } catch (problem) {
@@ -111,26 +111,26 @@
       curves.setRuns(loaded);
     }
 
-    function listMetricFields() {
-      const known = new Set(chosen.flatMap((run) => Object.keys(run.fields)));
+    function listMetricProperties() {
+      const known = new Set(chosen.flatMap((run) => Object.keys(run.properties)));
       const test = `test.${state.metric.split(".")[1]}`;
       return [`last(${state.metric})`, `best(${state.metric})`, test].filter((x) => known.has(x));
     }
 
     function drawAxes() {
-      const varied = findVaried(chosen.map((run) => run.fields));
-      drawParallel(parallel, chosen, [...varied, ...listMetricFields().slice(-2)]);
+      const varied = findVaried(chosen.map((run) => run.properties));
+      drawParallel(parallel, chosen, [...varied, ...listMetricProperties().slice(-2)]);
     }
 
     function writeTable() {
-      const varied = findVaried(chosen.map((run) => run.fields));
-      const names = ["experiment", "run", ...listMetricFields(), ...varied, "state", "duration_s"];
+      const varied = findVaried(chosen.map((run) => run.properties));
+      const names = ["experiment", "run", ...listMetricProperties(), ...varied, "state", "duration_s"];
       const isNumber = names.map((name) => chosen.every((run) =>
-        [undefined, null].includes(run.fields[name]) || typeof run.fields[name] === "number"));
+        [undefined, null].includes(run.properties[name]) || typeof run.properties[name] === "number"));
       const cell = (tag, i, text, more = {}) =>
         make(tag, { ...more, class: isNumber[i] ? "datatable-number" : null }, text);
       const write = (run, name, i) => {
-        const value = run.fields[name] ?? null;
+        const value = run.properties[name] ?? null;
         const text = name === "duration_s" && value !== null ? (value / 60).toFixed(1)
           : formatValue(value);
         const order = isNumber[i] ? { "data-order": value ?? -Infinity } : {};
@@ -152,24 +152,24 @@
     }
 
     function writeWarnings() {
-      const fields = chosen.map((run) => run.fields);
-      const metrics = [state.metric, ...listMetricFields()];
-      const texts = [...findIncomparable(fields, metrics), ...findConfounded(fields)];
+      const properties = chosen.map((run) => run.properties);
+      const metrics = [state.metric, ...listMetricProperties()];
+      const texts = [...findIncomparable(properties, metrics), ...findConfounded(properties)];
       warnings.replaceChildren(...texts.map((text) => make("p", { class: "run-warning" }, text)));
     }
 
     function writeCode() {
-      const fields = chosen.map((run) => run.fields);
-      const commits = [...new Set(fields.map((x) => x.commit).filter(Boolean))];
+      const properties = chosen.map((run) => run.properties);
+      const commits = [...new Set(properties.map((x) => x.commit).filter(Boolean))];
       const clean = [...new Set(commits.map((x) => x.replace("+", "").slice(0, 8)))];
       const isDirty = commits.some((x) => x.endsWith("+"));
       const commands = clean.slice(1).map((x) => `git diff ${clean[0]} ${x} -- atompaint_vae`);
       code.replaceChildren(...(chosen.length ? [
-        make("p", {}, `Code: ${countValues(fields, "commit")}.`,
+        make("p", {}, `Code: ${countValues(properties, "commit")}.`,
           isDirty ? " +: the files differed from the commit." : ""),
         ...(commands.length ? [make("pre", {}, commands.join("\n"))] : []),
-        make("p", {}, `Data: ${countValues(fields, "data.source")}, ` +
-          `hash ${countValues(fields, "data_hash")}.`),
+        make("p", {}, `Data: ${countValues(properties, "data.source")}, ` +
+          `hash ${countValues(properties, "data_hash")}.`),
       ] : []));
     }
 
@@ -205,7 +205,7 @@
     const heading = (text) => make("p", { class: "rubric", role: "heading", "aria-level": 2 }, text);
     box.replaceChildren(
       make("label", { class: "run-filter", for: "run-where" }, "Runs where ", input),
-      error, count, listFields(), warnings, table,
+      error, count, listProperties(), warnings, table,
       heading("Curves"), curvesBox, heading("What varies"), parallel, heading("Code and data"), code,
     );
     open();

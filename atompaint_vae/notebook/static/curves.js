@@ -92,8 +92,8 @@
 
     setRuns(runs) {
       this.runs = runs;
-      this.fields = runs.map((run) => run.fields);
-      this.groups = groupSeeds(this.fields);
+      this.properties = runs.map((run) => run.properties);
+      this.groups = groupSeeds(this.properties);
       this.names = nameRuns(runs.map((run) => run.id));
       this.metrics = [...new Set(runs.flatMap((run) =>
         ["val", "train"].flatMap((table) =>
@@ -199,7 +199,7 @@
         ],
         hooks: { setCursor: [() => this.writeAtCursor()] },
       }, this.data, this.plotBox);
-      this.plot.over.addEventListener("click", () => this.chooseNearest());
+      this.plot.over.addEventListener("click", (event) => this.chooseNearest(event));
       this.plotBox.setAttribute("aria-label",
         `${metric} against ${AXES[axis]}; the arrow keys move the cursor, the legend has the values`);
       const parts = [];
@@ -235,7 +235,7 @@
         const button = make("button", { type: "button", "aria-pressed": String(chosen),
           onclick: () => this.choose(chosen ? null : runs[0].id) }, swatch, name);
         entry.atCursor = make("td");
-        const best = runs.length === 1 ? runs[0].fields[`best(${metric})`] : undefined;
+        const best = runs.length === 1 ? runs[0].properties[`best(${metric})`] : undefined;
         return make("tr", {}, make("td", {}, shown), make("th", { scope: "row" }, button),
           entry.atCursor, make("td", {}, write(curve.y.findLast(isNumber))),
           make("td", {}, write(best)));
@@ -266,11 +266,11 @@
       }
     }
 
-    chooseNearest() {
-      const { top, idx } = this.plot.cursor;
+    chooseNearest({ offsetX, offsetY }) {
+      const idx = this.plot.posToIdx(offsetX);
       const far = (entry) => {
         const value = this.readAt(entry, idx);
-        return value === undefined ? Infinity : Math.abs(this.plot.valToPos(value, "y") - top);
+        return value === undefined ? Infinity : Math.abs(this.plot.valToPos(value, "y") - offsetY);
       };
       const [nearest] = this.entries.filter((entry) => !entry.hidden)
         .sort((a, b) => far(a) - far(b));
@@ -285,10 +285,10 @@
     writeDetails() {
       const run = this.runs.find((run) => run.id === this.chosen);
       const hparams = window.atompaintSchema.hparams;
-      const varied = findVaried(this.fields);
+      const varied = findVaried(this.properties);
       const others = hparams.filter((key) => !varied.includes(key));
       const list = (keys) => make("dl", {}, ...keys.flatMap((key) =>
-        [make("dt", {}, key), make("dd", {}, formatValue(run.fields[key]))]));
+        [make("dt", {}, key), make("dd", {}, formatValue(run.properties[key]))]));
       this.details.replaceChildren(...(run ? [
         make("p", { class: "run-details-name" }, run.id),
         ...(varied.length ? [list(varied)] : []),

@@ -1,4 +1,4 @@
-// Parallel coordinates: one axis for each field that varies, one line for each run.
+// Parallel coordinates: one axis for each property that varies, one line for each run.
 (() => {
   "use strict";
 
@@ -44,13 +44,13 @@
     const width = 2 * MARGIN + spacing * numGaps;
     const svg = makeSvg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT,
       role: "img", "aria-label": `Parallel coordinates of ${names.join(", ")}` });
-    const axes = names.map((name) => makeAxis(runs.map((run) => run.fields[name] ?? null)));
+    const axes = names.map((name) => makeAxis(runs.map((run) => run.properties[name] ?? null)));
     const xOf = (i) => MARGIN + i * spacing;
 
     const lines = makeSvg("g", { class: "parallel-lines" });
     runs.forEach((run, colour) => {
       const points = names.flatMap((name, i) => {
-        const value = run.fields[name] ?? null;
+        const value = run.properties[name] ?? null;
         return value === null ? [] : [`${xOf(i)},${axes[i].place(value).toFixed(1)}`];
       });
       const line = makeSvg("polyline", { points: points.join(" "), stroke: colourOf(colour) });

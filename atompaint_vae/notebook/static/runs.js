@@ -72,20 +72,20 @@ window.AtomPaint = (() => {
     return [...tokens, { kind: "end", text: "", column: text.length + 1 }];
   }
 
-  function sayUnknown(name, fields) {
+  function sayUnknown(name, properties) {
     const word = name.split(/[.(]/).at(-1).replace(")", "").toLowerCase();
-    const inside = fields.filter((x) => x.includes(`(${name})`));
-    const near = inside.length ? inside : fields.filter((x) => x.toLowerCase().includes(word));
+    const inside = properties.filter((x) => x.includes(`(${name})`));
+    const near = inside.length ? inside : properties.filter((x) => x.toLowerCase().includes(word));
     const hint = near.length ? `did you mean ${near.slice(0, 3).join(" or ")}?`
-      : "the fields are listed below";
-    return `unknown field '${name}'; ${hint}`;
+      : "the properties are listed below";
+    return `unknown property '${name}'; ${hint}`;
   }
 
   // Indices of the runs that an expression chooses; throws an Error that names the column.
-  function filterRuns(text, allFields) {
-    if (!text.trim()) return allFields.map((_, i) => i);
+  function filterRuns(text, allProperties) {
+    if (!text.trim()) return allProperties.map((_, i) => i);
     const tokens = splitTokens(text);
-    const known = [...new Set(allFields.flatMap(Object.keys))];
+    const known = [...new Set(allProperties.flatMap(Object.keys))];
 
     const accept = (wanted) =>
       ["word", "bracket"].includes(tokens[0].kind) && tokens[0].text === wanted &&
@@ -98,17 +98,17 @@ window.AtomPaint = (() => {
     function parseOr() {
       const parts = [parseAnd()];
       while (accept("or")) parts.push(parseAnd());
-      return (fields) => parts.some((part) => part(fields));
+      return (properties) => parts.some((part) => part(properties));
     }
     function parseAnd() {
       const parts = [parseNot()];
       while (accept("and")) parts.push(parseNot());
-      return (fields) => parts.every((part) => part(fields));
+      return (properties) => parts.every((part) => part(properties));
     }
     function parseNot() {
       if (accept("not")) {
         const part = parseNot();
-        return (fields) => !part(fields);
+        return (properties) => !part(properties);
       }
       if (accept("(")) {
         const part = parseOr();
@@ -118,11 +118,11 @@ window.AtomPaint = (() => {
       return parseComparison();
     }
     function parseComparison() {
-      const field = tokens[0];
-      if (field.kind !== "word" || KEYWORDS.includes(field.text)) throw expect("a field");
+      const property = tokens[0];
+      if (property.kind !== "word" || KEYWORDS.includes(property.text)) throw expect("a property");
       tokens.shift();
-      if (known.length && !known.includes(field.text)) {
-        throw fail(field.column, sayUnknown(field.text, known));
+      if (known.length && !known.includes(property.text)) {
+        throw fail(property.column, sayUnknown(property.text, known));
       }
       if (tokens[0].kind !== "sign") throw expect(`one of ${Object.keys(SIGNS).join(" ")}`);
       const sign = tokens.shift();
@@ -132,27 +132,27 @@ window.AtomPaint = (() => {
       }
       tokens.shift();
       const value = token.kind === "quoted" ? token.text.slice(1, -1) : token.text;
-      const present = allFields.map((x) => x[field.text] ?? null).filter((x) => x !== null);
+      const present = allProperties.map((x) => x[property.text] ?? null).filter((x) => x !== null);
       const isNumber = present.length > 0 && present.every((x) => typeof x === "number");
       if (isNumber && sign.text === "~") {
-        throw fail(sign.column, `${field.text} is a number, which ~ can't search`);
+        throw fail(sign.column, `${property.text} is a number, which ~ can't search`);
       }
       if (isNumber && !NUMBER.test(value)) {
-        throw fail(token.column, `${field.text} is a number, got '${value}'`);
+        throw fail(token.column, `${property.text} is a number, got '${value}'`);
       }
       if (present.length && !isNumber && ["<", "<=", ">", ">="].includes(sign.text)) {
-        throw fail(sign.column, `${field.text} is text, which ${sign.text} can't compare`);
+        throw fail(sign.column, `${property.text} is text, which ${sign.text} can't compare`);
       }
       const wanted = isNumber ? Number(value) : value;
-      return (fields) => {
-        const found = fields[field.text] ?? null;
+      return (properties) => {
+        const found = properties[property.text] ?? null;
         return found !== null && SIGNS[sign.text](found, wanted);
       };
     }
 
     const condition = parseOr();
     if (tokens[0].kind !== "end") throw expect("'and' or 'or'");
-    return allFields.flatMap((fields, i) => (condition(fields) ? [i] : []));
+    return allProperties.flatMap((properties, i) => (condition(properties) ? [i] : []));
   }
 
   // What differs
@@ -164,30 +164,30 @@ window.AtomPaint = (() => {
     return text.slice(0, 8) + (text.endsWith("+") ? "+" : "");
   }
 
-  const get = (fields, key) => fields[key] ?? null;
-  const varies = (key, allFields) => new Set(allFields.map((x) => get(x, key))).size > 1;
-  const findVaried = (allFields) => schema.hparams.filter((key) => varies(key, allFields));
+  const get = (properties, key) => properties[key] ?? null;
+  const varies = (key, allProperties) => new Set(allProperties.map((x) => get(x, key))).size > 1;
+  const findVaried = (allProperties) => schema.hparams.filter((key) => varies(key, allProperties));
 
-  function countValues(allFields, key) {
+  function countValues(allProperties, key) {
     const counts = new Map();
-    for (const fields of allFields) {
-      const text = formatValue(fields[key], key);
+    for (const properties of allProperties) {
+      const text = formatValue(properties[key], key);
       counts.set(text, (counts.get(text) ?? 0) + 1);
     }
     return Array.from(counts, ([text, n]) => `${text} (${n} run${n > 1 ? "s" : ""})`).join(" or ");
   }
 
-  function findIncomparable(allFields, metrics) {
+  function findIncomparable(allProperties, metrics) {
     return schema.rules.flatMap(([keys, part, why]) => {
-      const differing = keys.filter((key) => varies(key, allFields));
+      const differing = keys.filter((key) => varies(key, allProperties));
       if (!differing.length || !metrics.some((x) => x.includes(part))) return [];
-      const values = differing.map((key) => `${key} is ${countValues(allFields, key)}`);
+      const values = differing.map((key) => `${key} is ${countValues(allProperties, key)}`);
       return [`not comparable: ${why}: ${values.join("; ")}`];
     });
   }
 
-  function areConfounded(allFields, a, b) {
-    let pairs = allFields.map((x) => [get(x, a), get(x, b)]);
+  function areConfounded(allProperties, a, b) {
+    let pairs = allProperties.map((x) => [get(x, a), get(x, b)]);
     let numeric = [0, 1].map((i) => pairs.every((pair) => typeof pair[i] === "number"));
     if (!numeric[0] && numeric[1]) {
       pairs = pairs.map(([x, y]) => [y, x]);
@@ -207,13 +207,13 @@ window.AtomPaint = (() => {
     return yDecides || (xDecides && numChanges === num[1] - 1);
   }
 
-  function findConfounded(allFields) {
-    const keys = findVaried(allFields).filter((key) => !schema.effectless.includes(key));
+  function findConfounded(allProperties) {
+    const keys = findVaried(allProperties).filter((key) => !schema.effectless.includes(key));
     const known = new Map();
     const areLinked = (a, b) => {
       const [i, j] = [keys.indexOf(a), keys.indexOf(b)].sort((x, y) => x - y);
       const name = `${i},${j}`;
-      if (!known.has(name)) known.set(name, areConfounded(allFields, keys[i], keys[j]));
+      if (!known.has(name)) known.set(name, areConfounded(allProperties, keys[i], keys[j]));
       return known.get(name);
     };
     const groups = [];
@@ -231,11 +231,11 @@ window.AtomPaint = (() => {
   }
 
   // Runs that differ in nothing but their seed, together.
-  function groupSeeds(allFields) {
+  function groupSeeds(allProperties) {
     const groups = new Map();
-    allFields.forEach((fields, i) => {
+    allProperties.forEach((properties, i) => {
       const keys = ["data_hash", ...schema.hparams.filter((key) => key !== "seed")];
-      const key = JSON.stringify(keys.map((x) => get(fields, x)));
+      const key = JSON.stringify(keys.map((x) => get(properties, x)));
       groups.set(key, [...(groups.get(key) ?? []), i]);
     });
     return Array.from(groups.values());

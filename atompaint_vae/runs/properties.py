@@ -1,7 +1,7 @@
 """
-A run as flat fields, with which runs are shown, filtered and compared, and as curves.
+A run as flat properties, with which runs are shown, filtered and compared, and as curves.
 
-Fields are what identifies the run (`experiment`, `run`, `date`), its hyperparameters
+Properties are what identifies the run (`experiment`, `run`, `date`), its hyperparameters
 (`loss.beta`), what its record says (`state`, `compression_ratio`), and its metrics, with the
 reducer named where a table has many rows: `last(val.r2)`, `best(val.r2)`, but `test.r2`.
 """
@@ -31,8 +31,8 @@ BETTER = {"loss": min, "error": min, "r2": max}
 """What is best, by a word of a metric's name; other metrics have no best value."""
 
 
-class FieldError(ValueError):
-    """A run has no such field or metric."""
+class PropertyError(ValueError):
+    """A run has no such property or metric."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Run:
     What a run recorded.
 
     id:     `experiment/run`
-    fields: name to value; a value that isn't there yet is None
+    properties: name to value; a value that isn't there yet is None
     tables: `train`, `val` and `test`, those that there are, as columns
     """
 
     id: str
-    fields: Mapping[str, Value]
+    properties: Mapping[str, Value]
     tables: Mapping[str, Mapping[str, Sequence[Value]]]
 
 
@@ -60,7 +60,7 @@ def load_runs(found: Mapping[str, RunPaths]) -> list[Run]:
 
 
 def list_files(paths: RunPaths) -> list[Path]:
-    """The committed files of a run that fields and curves come from, those that there are."""
+    """The committed files of a run that properties and curves come from, those that there are."""
     files = [paths.hparams, paths.record]
     files += [paths.train_metrics, paths.val_metrics, paths.test_metrics]
     return [path for path in files if path.exists()]
@@ -86,23 +86,23 @@ def _load_run(id: str, paths: RunPaths, signature: str) -> Run:
     }
     experiment, _, name = id.rpartition("/")
     date = get_date(experiment)
-    fields = {
+    properties = {
         "experiment": experiment,
         "run": name,
         "date": int(date) if date else None,
         **{key: _simplify(x) for key, x in flatten(load_resolved(paths.hparams)).items()},
-        **_make_record_fields(load_record(paths.record)),
+        **_make_record_properties(load_record(paths.record)),
     }
     for table, columns in tables.items():
         for column, values in columns.items():
             if table == "test":
-                fields[f"test.{column}"] = _clean(values[-1]) if values else None
+                properties[f"test.{column}"] = _clean(values[-1]) if values else None
             elif column not in ("step", "epoch", "elapsed_s"):
-                fields |= _reduce(f"{table}.{column}", values)
-    return Run(id, fields, tables)
+                properties |= _reduce(f"{table}.{column}", values)
+    return Run(id, properties, tables)
 
 
-def _make_record_fields(record: RunRecord) -> dict[str, Value]:
+def _make_record_properties(record: RunRecord) -> dict[str, Value]:
     sessions = record.sessions
     times = [(x.ended - x.started).total_seconds() for x in sessions if x.ended]
     last = sessions[-1] if sessions else None
@@ -130,9 +130,9 @@ def _reduce(name: str, values: Sequence[Value]) -> dict[str, Value]:
     return reduced
 
 
-def list_fields(runs: Iterable[Run]) -> list[str]:
-    """The names of all fields that some of the runs have, in their order."""
-    return list(dict.fromkeys(name for run in runs for name in run.fields))
+def list_properties(runs: Iterable[Run]) -> list[str]:
+    """The names of all properties that some of the runs have, in their order."""
+    return list(dict.fromkeys(name for run in runs for name in run.properties))
 
 
 def list_metrics(runs: Iterable[Run]) -> list[str]:
@@ -147,10 +147,10 @@ def list_metrics(runs: Iterable[Run]) -> list[str]:
     return sorted(names, key=lambda name: ("test", "val", "train").index(name.split(".")[0]))
 
 
-def list_reduced(metric: str, fields: Iterable[str]) -> list[str]:
-    """The fields that reduce a metric to a number: its last and its best value, or itself."""
-    fields = set(fields)
-    return [x for x in (metric, f"last({metric})", f"best({metric})") if x in fields]
+def list_reduced(metric: str, properties: Iterable[str]) -> list[str]:
+    """The properties that reduce a metric to a number: its last and its best value, or itself."""
+    properties = set(properties)
+    return [x for x in (metric, f"last({metric})", f"best({metric})") if x in properties]
 
 
 AT = re.compile(r"(?P<table>train|val)\.(?P<column>\w+)@(?P<axis>step|epoch)=(?P<x>\d+(\.\d+)?)")
@@ -158,39 +158,39 @@ AT = re.compile(r"(?P<table>train|val)\.(?P<column>\w+)@(?P<axis>step|epoch)=(?P
 
 def get_value(run: Run, name: str) -> Value:
     """
-    A field of a run, or a metric at a step or epoch, such as `val.prior_loss@epoch=1`.
+    A property of a run, or a metric at a step or epoch, such as `val.prior_loss@epoch=1`.
 
-    raises: FieldError, with what there is, if it isn't there
+    raises: PropertyError, with what there is, if it isn't there
     """
     if match := AT.fullmatch(name):
         return _get_value_at(run, **match.groupdict())
-    if run.fields.get(name) is not None:
-        return run.fields[name]
-    if name in run.fields:
-        raise FieldError(f"{run.id}: the field {name!r} is blank")
-    raise FieldError(f"{run.id}: {say_unknown_field(name, list_fields([run]))}")
+    if run.properties.get(name) is not None:
+        return run.properties[name]
+    if name in run.properties:
+        raise PropertyError(f"{run.id}: the property {name!r} is blank")
+    raise PropertyError(f"{run.id}: {say_unknown_property(name, list_properties([run]))}")
 
 
 def _get_value_at(run: Run, table: str, column: str, axis: str, x: str) -> Value:
     columns = run.tables.get(table, {})
     if column not in columns:
         known = [name for name in list_metrics([run]) if name.partition(".")[0] in CURVES]
-        raise FieldError(f"{run.id}: {say_unknown_field(f'{table}.{column}', known)}")
+        raise PropertyError(f"{run.id}: {say_unknown_property(f'{table}.{column}', known)}")
     places = columns[axis]
     for place, value in zip(places, columns[column], strict=True):
         if math.isclose(place, float(x), rel_tol=1e-6):
             return value
     there = f"{places[0]:g} to {places[-1]:g}" if places else "none"
-    raise FieldError(f"{run.id}: {table}.csv has no row of {axis} {x}; there: {there}")
+    raise PropertyError(f"{run.id}: {table}.csv has no row of {axis} {x}; there: {there}")
 
 
-def say_unknown_field(name: str, fields: Sequence[str]) -> str:
-    """The sentence about a field that no run has."""
-    inside = [x for x in fields if f"({name})" in x]
-    near = inside or get_close_matches(name, fields, n=3, cutoff=0.7)
+def say_unknown_property(name: str, properties: Sequence[str]) -> str:
+    """The sentence about a property that no run has."""
+    inside = [x for x in properties if f"({name})" in x]
+    near = inside or get_close_matches(name, properties, n=3, cutoff=0.7)
     if near:
-        return f"unknown field {name!r}; did you mean {' or '.join(near)}?"
-    return f"unknown field {name!r}; known: {', '.join(fields)}"
+        return f"unknown property {name!r}; did you mean {' or '.join(near)}?"
+    return f"unknown property {name!r}; known: {', '.join(properties)}"
 
 
 def _simplify(value: object) -> Value:

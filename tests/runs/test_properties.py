@@ -6,9 +6,15 @@ import sys
 import pandas as pd
 import pytest
 
-from atompaint_vae.runs.fields import FieldError, get_value, list_metrics, load_run, load_runs
 from atompaint_vae.runs.find import find_runs
 from atompaint_vae.runs.metrics import append_metrics, load_columns
+from atompaint_vae.runs.properties import (
+    PropertyError,
+    get_value,
+    list_metrics,
+    load_run,
+    load_runs,
+)
 
 
 @pytest.fixture
@@ -18,18 +24,18 @@ def run(write_run, tmp_path):
     return load_runs(find_runs(tmp_path))[0]
 
 
-def test_fields_are_what_was_recorded(run):
+def test_properties_are_what_was_recorded(run):
     expected = {
         "experiment": "20250101_x", "run": "a", "date": 20250101, "loss.beta": 0.5,
         "model.layers": "1x0e, 2x0e", "state": "finished", "compression_ratio": 10.5,
         "latent_shape": "2×9×9×9", "duration_s": 1200, "steps": 200, "commit": "a" * 40,
     }  # fmt: skip
-    assert {key: run.fields[key] for key in expected} == expected
+    assert {key: run.properties[key] for key in expected} == expected
     # The curves are exponentials: 20 epochs, a step is a tenth of one.
     r2 = 1 - math.exp(-20 / 4)
     for name in ("last(val.r2)", "best(val.r2)", "test.r2"):
-        assert run.fields[name] == pytest.approx(r2, rel=1e-8)
-    assert run.fields["best(val.loss)"] == pytest.approx(100 * math.exp(-5), rel=1e-8)
+        assert run.properties[name] == pytest.approx(r2, rel=1e-8)
+    assert run.properties["best(val.loss)"] == pytest.approx(100 * math.exp(-5), rel=1e-8)
 
 
 def test_the_best_isnt_the_last(run, write_run, tmp_path):
@@ -37,10 +43,10 @@ def test_the_best_isnt_the_last(run, write_run, tmp_path):
     for step, loss in ((210, 500.0), (220, math.nan)):
         row = {"step": step, "epoch": step / 10, "elapsed_s": 1.0, "loss": loss, "r2": -loss}
         append_metrics(paths.val_metrics, row)
-    fields = load_run("20250102_x/a", paths).fields
-    assert fields["best(val.loss)"] == pytest.approx(100 * math.exp(-20 / 5), rel=1e-8)
-    assert fields["best(val.r2)"] == pytest.approx(1 - math.exp(-20 / 5), rel=1e-8)
-    assert fields["last(val.loss)"] is None  # not a number
+    properties = load_run("20250102_x/a", paths).properties
+    assert properties["best(val.loss)"] == pytest.approx(100 * math.exp(-20 / 5), rel=1e-8)
+    assert properties["best(val.r2)"] == pytest.approx(1 - math.exp(-20 / 5), rel=1e-8)
+    assert properties["last(val.loss)"] is None  # not a number
 
 
 def test_a_run_is_read_again_when_it_has_changed(write_run, tmp_path):
@@ -49,7 +55,7 @@ def test_a_run_is_read_again_when_it_has_changed(write_run, tmp_path):
     assert load_run("20250101_x/a", paths) is before
     row = {"step": 210, "epoch": 21.0, "elapsed_s": 1.0, "loss": 7.0, "r2": 0.5}
     append_metrics(paths.val_metrics, row)
-    assert load_run("20250101_x/a", paths).fields["last(val.r2)"] == 0.5
+    assert load_run("20250101_x/a", paths).properties["last(val.r2)"] == 0.5
 
 
 def test_values_at_a_step_and_an_epoch(run):
@@ -62,15 +68,15 @@ def test_values_at_a_step_and_an_epoch(run):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("val.r2", r"20250101_x/a: unknown field 'val.r2'; did you mean last(val.r2) or best(val"),
+        ("val.r2", r"20250101_x/a: unknown property 'val.r2'; did you mean last(val.r2) or best"),
         ("val.loss@step=7", "20250101_x/a: val.csv has no row of step 7; there: 10 to 200"),
-        ("val.lost@step=10", "20250101_x/a: unknown field 'val.lost'; did you mean"),
-        ("qqqq", "20250101_x/a: unknown field 'qqqq'; known: experiment, run, date, seed, "),
-        ("error", "20250101_x/a: the field 'error' is blank"),
+        ("val.lost@step=10", "20250101_x/a: unknown property 'val.lost'; did you mean"),
+        ("qqqq", "20250101_x/a: unknown property 'qqqq'; known: experiment, run, date, seed, "),
+        ("error", "20250101_x/a: the property 'error' is blank"),
     ],
 )
 def test_values_that_arent_there(run, name, message):
-    with pytest.raises(FieldError) as info:
+    with pytest.raises(PropertyError) as info:
         get_value(run, name)
     assert str(info.value).startswith(message)
 
