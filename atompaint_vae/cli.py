@@ -19,6 +19,7 @@ EXIT_PIPE = 141
 
 # Name, module, what it does.
 COMMANDS = {
+    "compare": ("atompaint_vae.commands.compare", "what differs between runs, of any dates"),
     "data": ("atompaint_vae.commands.data", "fetch structures, make sets of them, look at sets"),
     "plan": ("atompaint_vae.commands.plan", "what the runs of an experiment would train"),
 }

@@ -1,5 +1,6 @@
 """How figures look, and how they are saved."""
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -46,12 +47,17 @@ def make_figure(*args, **kwargs):
         return plt.subplots(*args, **kwargs)
 
 
+def render_figure(figure: Figure, kind: str = "svg") -> bytes:
+    """A figure as an SVG or PDF, the same each time; closes the figure."""
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    file = io.BytesIO()
+    with plt.rc_context(STYLE):
+        figure.savefig(file, format=kind, metadata=dates[kind])
+    plt.close(figure)
+    return file.getvalue()
+
+
 def save_figure(figure: Figure, path: Path):
     """Write an SVG, whole or not at all, and say so."""
-    temporary = path.with_name(f".{path.name}")
-    with plt.rc_context(STYLE):
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    write_atomic(path, temporary.read_bytes())
-    temporary.unlink()
+    write_atomic(path, render_figure(figure))
     print(path.name)

@@ -7,7 +7,7 @@ hold no commas, quotes or newlines, so a line is a row and `,` is always a separ
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +119,38 @@ def load_metrics(path: Path) -> "pd.DataFrame":
 
     lines = [",".join(row) for row in _read_rows(path)] or ["step"]
     return pd.read_csv(StringIO("\n".join(lines)))
+
+
+def load_columns(path: Path) -> dict[str, list[int | float | str | None]]:
+    """
+    Return the finished rows of a table as columns, without pandas; empty cells are None.
+
+    raises: FileNotFoundError before the first row, MetricsError if the table is damaged
+    """
+    header, *rows = _read_rows(path) or [["step"]]
+    columns = zip(*rows, strict=True) if rows else [[] for _ in header]
+    return {
+        name: _parse_column(cells)
+        for name, cells in zip(header, columns, strict=True)
+    }
+
+
+def _parse_column(cells: Sequence[str]) -> list[int | float | str | None]:
+    for parse in (int, float):
+        try:
+            return list(map(parse, cells))
+        except ValueError:
+            continue
+    return [_parse_cell(cell) for cell in cells]
+
+
+def _parse_cell(text: str) -> int | float | str | None:
+    for parse in (int, float):
+        try:
+            return parse(text)
+        except ValueError:
+            continue
+    return text or None
 
 
 def _read_rows(path: Path) -> list[list[str]]:

@@ -67,6 +67,7 @@ FILES = {
     # stubs of what the index lists: the real pages lead to experiments that aren't here
     "guide/index.rst": "Guide\n=====\n",
     "glossary.rst": "Glossary\n========\n",
+    "compare.rst": "Compare\n=======\n",
     "api/index.rst": "Reference\n=========\n",
 }
 

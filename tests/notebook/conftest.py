@@ -66,6 +66,7 @@ def real_notebook(tmp_path):
     """The repository's own configuration and index, with stubs of the pages that it lists."""
     notebook = Notebook(tmp_path / "notebook")
     notebook.write("docs/index.rst", (ROOT / "docs/index.rst").read_text("utf-8"))
+    notebook.write("docs/compare.rst", (ROOT / "docs/compare.rst").read_text("utf-8"))
     notebook.write("docs/guide/index.rst", "Guide\n=====\n")
     notebook.write("docs/glossary.rst", "Glossary\n========\n")
     notebook.write("docs/api/index.rst", "Reference\n=========\n")

@@ -1,0 +1,170 @@
+"""
+The directive ``.. curves::``: interactive curves of runs, and the same as a picture.
+
+A page's script draws the curves with uPlot; without JavaScript, and in LaTeX, there is a picture,
+and in text a table of the last values.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+from ..runs.compare import check_curve, choose_columns, find_incomparable
+from ..runs.properties import load_runs
+from ..runs.record import write_atomic
+from .datatable import make_table_node
+from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
+from .runs import make_run_table, report
+
+AXES = {"epoch": "epoch", "step": "step", "elapsed": "elapsed_s"}
+
+
+class run_curves(nodes.General, nodes.Element):
+    """Curves; ``runs`` are ids, ``options`` what plot_run_curves takes; the child is a table."""
+
+
+def parse_axis(text: str) -> str:
+    return AXES[directives.choice(text, tuple(AXES))]
+
+
+def parse_log(text: str) -> list[str]:
+    return [directives.choice(word, ("x", "y")) for word in text.split()]
+
+
+def parse_weight(text: str) -> float:
+    weight = float(text)
+    if not 0 <= weight < 1:
+        raise ValueError(f"expected a weight from 0 to below 1, got {text!r}")
+    return weight
+
+
+class CurvesDirective(RunsDirective):
+    """
+    One metric of runs, by default `val.r2`, against epochs, steps or elapsed time.
+
+    The arguments name runs as those of ``.. runs::`` do. The content is the caption.
+    """
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+    option_spec = {  # noqa: RUF012  (docutils' way)
+        "where": directives.unchanged_required,
+        "metric": directives.unchanged_required,
+        "x": parse_axis,
+        "log": parse_log,
+        "smooth": parse_weight,
+        "seeds": directives.flag,
+        "name": directives.unchanged,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        metric = self.options.get("metric", "val.r2")
+        try:
+            names = " ".join(self.arguments).split()
+            runs = self.load_runs(names, self.options.get("where", ""))
+            columns = choose_columns(runs, [metric])
+            check_curve(runs, metric)
+        except ValueError as error:
+            return [report(error, "curves", self.get_location())]
+        logs = self.options.get("log", [])
+        options = {
+            "metric": metric,
+            "x": self.options.get("x", "epoch"),
+            "logx": "x" in logs,
+            "logy": "y" in logs,
+            "smooth": self.options.get("smooth", 0.0),
+            "seeds": "seeds" in self.options,
+        }
+        figure = nodes.figure("", run_curves(
+            "", make_table_node(make_run_table(runs, columns)),
+            runs=[run.id for run in runs], options=options,
+        ), classes=["run-figure"])  # fmt: skip
+        warnings = find_incomparable([run.properties for run in runs], [metric])
+        self.add_name(figure)
+        if self.content:
+            caption, *rest = self.parse_content_to_nodes()
+            figure += nodes.caption(caption.rawsource, "", *caption.children)
+            self.set_source_info(figure[-1])
+        else:
+            rest = []
+        rest += [nodes.paragraph("", x, classes=["run-warning"]) for x in warnings]
+        if rest:
+            figure += nodes.legend("", *rest)
+        self.set_source_info(figure)
+        return [figure]
+
+
+def draw(srcdir: Path, node: run_curves, folder: Path, suffix: str) -> Path:
+    """The file of a picture, drawn unless one of the same data is there."""
+    runs = load_runs(get_paths(srcdir, node["runs"]))
+    data = json.dumps([node["options"], [(run.id, run.properties, run.tables) for run in runs]])
+    digest = hashlib.sha256(data.encode()).hexdigest()[:16]
+    path = folder / f"curves-{digest}.{suffix}"
+    if not path.is_file():
+        from ..figures.run_curves import plot_run_curves
+        from ..figures.style import render_figure
+
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, render_figure(plot_run_curves(runs, **node["options"]), suffix))
+    return path
+
+
+class DrawCurves(SphinxPostTransform):
+    """For LaTeX, a picture in the place of the curves."""
+
+    default_priority = 80
+    formats = ("latex",)
+
+    def run(self, **kwargs):
+        for node in list(self.document.findall(run_curves)):
+            pdf = draw(self.env.srcdir, node, Path(self.env.doctreedir) / "pdf", "pdf")
+            image = nodes.image(uri=str(pdf), candidates={"*": str(pdf)})
+            self.env.images.add_file(self.env.docname, str(pdf))
+            node.replace_self(image)
+
+
+def visit_curves_html(self, node):
+    folder = Path(self.builder.outdir) / self.builder.imagedir
+    picture = draw(self.builder.srcdir, node, folder, "svg").name
+    alt = f"{node['options']['metric']} of {', '.join(node['runs'])}"
+    image = self.starttag(node, "img", "", src=f"{self.builder.imgpath}/{picture}", alt=alt)
+    if self.builder.name == "epub":
+        self.body.append(image)
+        raise nodes.SkipNode
+    data = json.dumps({"runs": node["runs"], **node["options"]})
+    box = self.starttag(node, "div", "", CLASS="run-curves", **{"data-options": data})
+    self.body.append(f"{box}<noscript>{image}</noscript></div>\n")
+    raise nodes.SkipNode
+
+
+def pass_over(self, node):
+    """Nothing: the children write themselves."""
+
+
+def add_scripts(app, pagename, templatename, context, doctree):
+    """Nothing; a page with curves gets their scripts and their data."""
+    found = list(doctree.findall(run_curves)) if doctree is not None else []
+    if app.builder.name == "epub" or not found:
+        return
+    add_run_scripts(app)
+    write_runs(app, dict.fromkeys(id for node in found for id in node["runs"]))
+
+
+def setup_component(app):
+    silent = (pass_over, pass_over)
+    app.add_node(
+        run_curves,
+        html=(visit_curves_html, None),
+        latex=silent,
+        text=silent,
+        man=silent,
+        texinfo=silent,
+    )
+    app.add_directive("curves", CurvesDirective)
+    app.add_post_transform(DrawCurves)
+    app.connect("html-page-context", add_scripts)

@@ -1,0 +1,262 @@
+// Runs in the pages: their data, filter expressions, and what differs between them.
+// Says in the browser what runs/where.py and runs/compare.py say; the tests hold both to the same
+// cases. run_schema.js, which the build writes, has the hyperparameters and the rules.
+window.AtomPaint = (() => {
+  "use strict";
+
+  const schema = window.atompaintSchema;
+  const runs = (window.atompaintRuns ??= {});
+  const pending = new Map();
+
+  // Scripts rather than fetch(), which browsers forbid on file://.
+  function loadScript(path) {
+    if (!pending.has(path)) {
+      const script = document.createElement("script");
+      const root = document.documentElement.dataset.content_root ?? "./";
+      script.src = `${root}_static/${path.split("/").map(encodeURIComponent).join("/")}`;
+      pending.set(path, new Promise((resolve, reject) => {
+        script.onload = resolve;
+        script.onerror = () => reject(new Error(`${path} can't be loaded`));
+      }));
+      document.head.append(script);
+    }
+    return pending.get(path);
+  }
+
+  async function loadRuns(ids) {
+    await Promise.all(ids.map((id) => runs[id] ?? loadScript(`runs/${id}.js`)));
+    return ids.map((id) => ({ id, ...runs[id] }));
+  }
+
+  // Filter expressions
+
+  const TOKEN = new RegExp(
+    [
+      String.raw`\s*(?:(?<sign>==|!=|<=|>=|<|>|~)`,
+      String.raw`(?<word>[A-Za-z_]\w*\([\w.]+\)|[^\s()=<>!~"']+)`,
+      String.raw`(?<quoted>"[^"]*"|'[^']*')`,
+      String.raw`(?<bracket>[()]))`,
+    ].join("|"),
+    "y",
+  );
+  const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
+  const KEYWORDS = ["and", "or", "not"];
+  const SIGNS = {
+    "==": (a, b) => a === b,
+    "!=": (a, b) => a !== b,
+    "<": (a, b) => a < b,
+    "<=": (a, b) => a <= b,
+    ">": (a, b) => a > b,
+    ">=": (a, b) => a >= b,
+    "~": (a, b) => a.includes(b),
+  };
+
+  function fail(column, text) {
+    return new Error(`column ${column}: ${text}`);
+  }
+
+  function splitTokens(text) {
+    const tokens = [];
+    text = text.trimEnd();
+    TOKEN.lastIndex = 0;
+    for (let end = 0; end < text.length; end = TOKEN.lastIndex) {
+      TOKEN.lastIndex = end;
+      const match = TOKEN.exec(text);
+      if (!match) {
+        const rest = text.slice(end).trimStart();
+        throw fail(text.length - rest.length + 1, `unexpected '${rest[0]}'`);
+      }
+      const [kind, found] = Object.entries(match.groups).find(([, x]) => x !== undefined);
+      tokens.push({ kind, text: found, column: TOKEN.lastIndex - found.length + 1 });
+    }
+    return [...tokens, { kind: "end", text: "", column: text.length + 1 }];
+  }
+
+  function sayUnknown(name, properties) {
+    const word = name.split(/[.(]/).at(-1).replace(")", "").toLowerCase();
+    const inside = properties.filter((x) => x.includes(`(${name})`));
+    const near = inside.length ? inside : properties.filter((x) => x.toLowerCase().includes(word));
+    const hint = near.length ? `did you mean ${near.slice(0, 3).join(" or ")}?`
+      : "the properties are listed below";
+    return `unknown property '${name}'; ${hint}`;
+  }
+
+  // Indices of the runs that an expression chooses; throws an Error that names the column.
+  function filterRuns(text, allProperties) {
+    if (!text.trim()) return allProperties.map((_, i) => i);
+    const tokens = splitTokens(text);
+    const known = [...new Set(allProperties.flatMap(Object.keys))];
+
+    const accept = (wanted) =>
+      ["word", "bracket"].includes(tokens[0].kind) && tokens[0].text === wanted &&
+      Boolean(tokens.shift());
+    const expect = (what) => {
+      const { kind, text: got, column } = tokens[0];
+      return fail(column, `expected ${what}, got ${kind === "end" ? "the end" : `'${got}'`}`);
+    };
+
+    function parseOr() {
+      const parts = [parseAnd()];
+      while (accept("or")) parts.push(parseAnd());
+      return (properties) => parts.some((part) => part(properties));
+    }
+    function parseAnd() {
+      const parts = [parseNot()];
+      while (accept("and")) parts.push(parseNot());
+      return (properties) => parts.every((part) => part(properties));
+    }
+    function parseNot() {
+      if (accept("not")) {
+        const part = parseNot();
+        return (properties) => !part(properties);
+      }
+      if (accept("(")) {
+        const part = parseOr();
+        if (!accept(")")) throw expect("')'");
+        return part;
+      }
+      return parseComparison();
+    }
+    function parseComparison() {
+      const property = tokens[0];
+      if (property.kind !== "word" || KEYWORDS.includes(property.text)) throw expect("a property");
+      tokens.shift();
+      if (known.length && !known.includes(property.text)) {
+        throw fail(property.column, sayUnknown(property.text, known));
+      }
+      if (tokens[0].kind !== "sign") throw expect(`one of ${Object.keys(SIGNS).join(" ")}`);
+      const sign = tokens.shift();
+      const token = tokens[0];
+      if (!["word", "quoted"].includes(token.kind) || KEYWORDS.includes(token.text)) {
+        throw expect("a value");
+      }
+      tokens.shift();
+      const value = token.kind === "quoted" ? token.text.slice(1, -1) : token.text;
+      const present = allProperties.map((x) => x[property.text] ?? null).filter((x) => x !== null);
+      const isNumber = present.length > 0 && present.every((x) => typeof x === "number");
+      if (isNumber && sign.text === "~") {
+        throw fail(sign.column, `${property.text} is a number, which ~ can't search`);
+      }
+      if (isNumber && !NUMBER.test(value)) {
+        throw fail(token.column, `${property.text} is a number, got '${value}'`);
+      }
+      if (present.length && !isNumber && ["<", "<=", ">", ">="].includes(sign.text)) {
+        throw fail(sign.column, `${property.text} is text, which ${sign.text} can't compare`);
+      }
+      const wanted = isNumber ? Number(value) : value;
+      return (properties) => {
+        const found = properties[property.text] ?? null;
+        return found !== null && SIGNS[sign.text](found, wanted);
+      };
+    }
+
+    const condition = parseOr();
+    if (tokens[0].kind !== "end") throw expect("'and' or 'or'");
+    return allProperties.flatMap((properties, i) => (condition(properties) ? [i] : []));
+  }
+
+  // What differs
+
+  function formatValue(value, key = "", digits = 6) {
+    if (value === null || value === undefined) return "–";
+    const text = typeof value === "number" ? String(Number(value.toPrecision(digits))) : value;
+    if (!["commit", "data_hash"].includes(key)) return text;
+    return text.slice(0, 8) + (text.endsWith("+") ? "+" : "");
+  }
+
+  const get = (properties, key) => properties[key] ?? null;
+  const varies = (key, allProperties) => new Set(allProperties.map((x) => get(x, key))).size > 1;
+  const findVaried = (allProperties) => schema.hparams.filter((key) => varies(key, allProperties));
+
+  function countValues(allProperties, key) {
+    const counts = new Map();
+    for (const properties of allProperties) {
+      const text = formatValue(properties[key], key);
+      counts.set(text, (counts.get(text) ?? 0) + 1);
+    }
+    return Array.from(counts, ([text, n]) => `${text} (${n} run${n > 1 ? "s" : ""})`).join(" or ");
+  }
+
+  function findIncomparable(allProperties, metrics) {
+    return schema.rules.flatMap(([keys, part, why]) => {
+      const differing = keys.filter((key) => varies(key, allProperties));
+      if (!differing.length || !metrics.some((x) => x.includes(part))) return [];
+      const values = differing.map((key) => `${key} is ${countValues(allProperties, key)}`);
+      return [`not comparable: ${why}: ${values.join("; ")}`];
+    });
+  }
+
+  function areConfounded(allProperties, a, b) {
+    let pairs = allProperties.map((x) => [get(x, a), get(x, b)]);
+    let numeric = [0, 1].map((i) => pairs.every((pair) => typeof pair[i] === "number"));
+    if (!numeric[0] && numeric[1]) {
+      pairs = pairs.map(([x, y]) => [y, x]);
+      numeric = [true, false];
+    }
+    pairs = Array.from(new Map(pairs.map((pair) => [JSON.stringify(pair), pair])).values());
+    const num = [0, 1].map((i) => new Set(pairs.map((pair) => pair[i])).size);
+    const [xDecides, yDecides] = num.map((n) => n === pairs.length);
+    if (!numeric[0]) return xDecides || yDecides;
+    pairs.sort(([x], [y]) => x - y);
+    const steps = pairs.slice(1).map(([, y], i) => [pairs[i][1], y]);
+    if (numeric[1]) {
+      const isMonotonic = steps.every(([y, z]) => z > y) || steps.every(([y, z]) => z < y);
+      return xDecides && yDecides && isMonotonic;
+    }
+    const numChanges = steps.filter(([y, z]) => y !== z).length;
+    return yDecides || (xDecides && numChanges === num[1] - 1);
+  }
+
+  function findConfounded(allProperties) {
+    const keys = findVaried(allProperties).filter((key) => !schema.effectless.includes(key));
+    const known = new Map();
+    const areLinked = (a, b) => {
+      const [i, j] = [keys.indexOf(a), keys.indexOf(b)].sort((x, y) => x - y);
+      const name = `${i},${j}`;
+      if (!known.has(name)) known.set(name, areConfounded(allProperties, keys[i], keys[j]));
+      return known.get(name);
+    };
+    const groups = [];
+    keys.forEach((a, i) => keys.slice(i + 1).forEach((b) => {
+      if (!areLinked(a, b) || groups.some((x) => x.includes(a) && x.includes(b))) return;
+      const group = [a, b];
+      for (const key of keys) {
+        if (!group.includes(key) && group.every((x) => areLinked(key, x))) group.push(key);
+      }
+      groups.push(keys.filter((key) => group.includes(key)));
+    }));
+    return groups.map((group) =>
+      `confounded: ${group.slice(0, -1).join(", ")} and ${group.at(-1)} vary only together: ` +
+      "their effects can't be told apart");
+  }
+
+  // Runs that differ in nothing but their seed, together.
+  function groupSeeds(allProperties) {
+    const groups = new Map();
+    allProperties.forEach((properties, i) => {
+      const keys = ["data_hash", ...schema.hparams.filter((key) => key !== "seed")];
+      const key = JSON.stringify(keys.map((x) => get(properties, x)));
+      groups.set(key, [...(groups.get(key) ?? []), i]);
+    });
+    return Array.from(groups.values());
+  }
+
+  // Just the run's name where all are of one experiment.
+  function nameRuns(ids) {
+    const several = new Set(ids.map((id) => id.replace(/[^/]*$/, ""))).size > 1;
+    return several ? ids : ids.map((id) => id.replace(/.*\//, ""));
+  }
+
+  function nameGroup(names) {
+    if (names.length === 1) return names[0];
+    let prefix = names[0];
+    while (!names.every((name) => name.startsWith(prefix))) prefix = prefix.slice(0, -1);
+    const stem = prefix.replace(/[-_.=/,]*(seed[-_.=]*\d*)?[-_.=/,]*$/, "") || names[0];
+    return `${stem} (${names.length} seeds)`;
+  }
+
+  return {
+    loadScript, loadRuns, filterRuns, formatValue, countValues, findVaried, findIncomparable,
+    findConfounded, groupSeeds, nameRuns, nameGroup,
+  };
+})();

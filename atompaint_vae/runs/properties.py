@@ -1,0 +1,205 @@
+"""
+A run as flat properties, with which runs are shown, filtered and compared, and as curves.
+
+Properties are what identifies the run (`experiment`, `run`, `date`), its hyperparameters
+(`loss.beta`), what its record says (`state`, `compression_ratio`), and its metrics, with the
+reducer named where a table has many rows: `last(val.r2)`, `best(val.r2)`, but `test.r2`.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+
+from .find import get_date
+from .hparams import Hparams, flatten, load_resolved
+from .metrics import load_columns
+from .nestedtext_models import iter_keys
+from .record import RunPaths, RunRecord, load_record
+
+Value = int | float | str | None
+
+HPARAMS = tuple(name for name, _ in iter_keys(Hparams))
+
+CURVES = ("train", "val")
+"""Tables with a row for each step that was noted; `test` has one row."""
+
+BETTER = {"loss": min, "error": min, "r2": max}
+"""What is best, by a word of a metric's name; other metrics have no best value."""
+
+
+class PropertyError(ValueError):
+    """A run has no such property or metric."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    What a run recorded.
+
+    id:     `experiment/run`
+    properties: name to value; a value that isn't there yet is None
+    tables: `train`, `val` and `test`, those that there are, as columns
+    """
+
+    id: str
+    properties: Mapping[str, Value]
+    tables: Mapping[str, Mapping[str, Sequence[Value]]]
+
+
+def load_runs(found: Mapping[str, RunPaths]) -> list[Run]:
+    """
+    The runs at some paths, in their order.
+
+    raises: HparamsError, RecordError or MetricsError if a record is damaged
+    """
+    return [load_run(id, paths) for id, paths in found.items()]
+
+
+def list_files(paths: RunPaths) -> list[Path]:
+    """The committed files of a run that properties and curves come from, those that there are."""
+    files = [paths.hparams, paths.record]
+    files += [paths.train_metrics, paths.val_metrics, paths.test_metrics]
+    return [path for path in files if path.exists()]
+
+
+def load_run(id: str, paths: RunPaths) -> Run:
+    """A run, read again if one of its files has changed."""
+    return _load_run(id, paths, make_signature(paths))
+
+
+def make_signature(paths: RunPaths) -> str:
+    """Something that differs whenever a file of the run has changed."""
+    states = [(path.name, path.stat()) for path in list_files(paths)]
+    return " ".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in states)
+
+
+@lru_cache(maxsize=4096)
+def _load_run(id: str, paths: RunPaths, signature: str) -> Run:
+    tables = {
+        path.stem: load_columns(path)
+        for path in (paths.train_metrics, paths.val_metrics, paths.test_metrics)
+        if path.exists()
+    }
+    experiment, _, name = id.rpartition("/")
+    date = get_date(experiment)
+    properties = {
+        "experiment": experiment,
+        "run": name,
+        "date": int(date) if date else None,
+        **{key: _simplify(x) for key, x in flatten(load_resolved(paths.hparams)).items()},
+        **_make_record_properties(load_record(paths.record)),
+    }
+    for table, columns in tables.items():
+        for column, values in columns.items():
+            if table == "test":
+                properties[f"test.{column}"] = _clean(values[-1]) if values else None
+            elif column not in ("step", "epoch", "elapsed_s"):
+                properties |= _reduce(f"{table}.{column}", values)
+    return Run(id, properties, tables)
+
+
+def _make_record_properties(record: RunRecord) -> dict[str, Value]:
+    sessions = record.sessions
+    times = [(x.ended - x.started).total_seconds() for x in sessions if x.ended]
+    last = sessions[-1] if sessions else None
+    return {
+        "state": record.state,
+        "num_parameters": record.num_parameters,
+        "latent_shape": "×".join(map(str, record.latent_shape)) if record.latent_shape else None,
+        "compression_ratio": _clean(record.compression_ratio),
+        "best_step": record.best_step,
+        "duration_s": int(sum(times)) if times else None,
+        "steps": last.steps_end if last else None,
+        "device": last.device if last else None,
+        "commit": last.git_commit + "+" * last.git_dirty if last and last.git_commit else None,
+        "data_hash": record.data_hash,
+        "error": last.error if last else None,
+    }
+
+
+def _reduce(name: str, values: Sequence[Value]) -> dict[str, Value]:
+    numbers = [x for x in map(_clean, values) if isinstance(x, int | float)]
+    reduced = {f"last({name})": _clean(values[-1]) if values else None}
+    better = next((f for word, f in BETTER.items() if word in name.rpartition(".")[2]), None)
+    if better and numbers:
+        reduced[f"best({name})"] = better(numbers)
+    return reduced
+
+
+def list_properties(runs: Iterable[Run]) -> list[str]:
+    """The names of all properties that some of the runs have, in their order."""
+    return list(dict.fromkeys(name for run in runs for name in run.properties))
+
+
+def list_metrics(runs: Iterable[Run]) -> list[str]:
+    """Names such as `val.r2` of all metrics that some of the runs have, `test` first."""
+    names = dict.fromkeys(
+        f"{table}.{column}"
+        for run in runs
+        for table in ("test", "val", "train")
+        for column in run.tables.get(table, ())
+        if column not in ("step", "epoch", "elapsed_s")
+    )
+    return sorted(names, key=lambda name: ("test", "val", "train").index(name.split(".")[0]))
+
+
+def list_reduced(metric: str, properties: Iterable[str]) -> list[str]:
+    """The properties that reduce a metric to a number: its last and its best value, or itself."""
+    properties = set(properties)
+    return [x for x in (metric, f"last({metric})", f"best({metric})") if x in properties]
+
+
+AT = re.compile(r"(?P<table>train|val)\.(?P<column>\w+)@(?P<axis>step|epoch)=(?P<x>\d+(\.\d+)?)")
+
+
+def get_value(run: Run, name: str) -> Value:
+    """
+    A property of a run, or a metric at a step or epoch, such as `val.prior_loss@epoch=1`.
+
+    raises: PropertyError, with what there is, if it isn't there
+    """
+    if match := AT.fullmatch(name):
+        return _get_value_at(run, **match.groupdict())
+    if run.properties.get(name) is not None:
+        return run.properties[name]
+    if name in run.properties:
+        raise PropertyError(f"{run.id}: the property {name!r} is blank")
+    raise PropertyError(f"{run.id}: {say_unknown_property(name, list_properties([run]))}")
+
+
+def _get_value_at(run: Run, table: str, column: str, axis: str, x: str) -> Value:
+    columns = run.tables.get(table, {})
+    if column not in columns:
+        known = [name for name in list_metrics([run]) if name.partition(".")[0] in CURVES]
+        raise PropertyError(f"{run.id}: {say_unknown_property(f'{table}.{column}', known)}")
+    places = columns[axis]
+    for place, value in zip(places, columns[column], strict=True):
+        if math.isclose(place, float(x), rel_tol=1e-6):
+            return value
+    there = f"{places[0]:g} to {places[-1]:g}" if places else "none"
+    raise PropertyError(f"{run.id}: {table}.csv has no row of {axis} {x}; there: {there}")
+
+
+def say_unknown_property(name: str, properties: Sequence[str]) -> str:
+    """The sentence about a property that no run has."""
+    inside = [x for x in properties if f"({name})" in x]
+    near = inside or get_close_matches(name, properties, n=3, cutoff=0.7)
+    if near:
+        return f"unknown property {name!r}; did you mean {' or '.join(near)}?"
+    return f"unknown property {name!r}; known: {', '.join(properties)}"
+
+
+def _simplify(value: object) -> Value:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, int | float | str) else None if value is None else str(value)
+
+
+def _clean(value: Value) -> Value:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,381 @@
+"""Curves of runs, and the page that compares them, as a person uses them."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import nestedtext as nt
+import pytest
+from selenium.webdriver import ActionChains
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+CASES = ROOT / "tests/runs"
+
+CURVES = """
+Curves
+======
+
+.. runs:: 20250101
+
+   The runs.
+
+.. curves:: 20250101
+   :metric: val.r2
+   :smooth: 0.6
+
+   The curves.
+"""
+
+
+@pytest.fixture(scope="module")
+def run_pages(tmp_path_factory, write_run):
+    """A notebook of five runs that nobody trained: two latents, three seeds, two reductions."""
+    source = tmp_path_factory.mktemp("runs") / "note book"
+    expts = source / "expts"
+    for seed, tau in enumerate((2, 4, 8)):
+        write_run(expts / "20250101_x", f"a_seed{seed}", {"seed": seed}, tau=tau)
+    hparams = {"model.latent": "8x0e", "loss.beta": 3}
+    script = "<script>window.hacked = 1</script>"
+    write_run(expts / "20250101_x", "b <i>", hparams, tau=3, error=script)
+    mean = {"loss.reduction": "mean"}
+    write_run(expts / "20250202_y", "mean", mean, tau=40, commit="b" * 40, data_hash="e" * 64)
+    shutil.copy(ROOT / "conf.py", source)
+    index = "Index\n=====\n\n.. toctree::\n\n   compare\n   curves\n"
+    for name, text in {"index": index, "curves": CURVES}.items():
+        path = source / "docs" / f"{name}.rst"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+    shutil.copy(ROOT / "docs/compare.rst", source / "docs")
+    command = [sys.executable, "-m", "sphinx", "-M", "html", ".", "_build", "-q", "-W"]
+    result = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return source / "_build/html/docs"
+
+
+@pytest.fixture
+def go(chromium, run_pages, resize, prefer):
+    """A function that opens a page with a fragment, wide and light."""
+
+    def open_page(page, **state):
+        resize(1400)
+        prefer("light")
+        chromium.get("about:blank")
+        chromium.get_log("browser")
+        chromium.get_log("performance")
+        fragment = "&".join(f"{key}={quote(value)}" for key, value in state.items())
+        chromium.get(f"{(run_pages / page).as_uri()}.html#{fragment}")
+        wait(lambda: chromium.find_elements("css selector", ".run-plot canvas"))
+        return chromium
+
+    return open_page
+
+
+def wait(read, expected=True):
+    for _ in range(100):
+        if read() == expected or (expected is True and read()):
+            return read()
+        time.sleep(0.05)
+    raise AssertionError(f"expected {expected!r}, still {read()!r}")
+
+
+def find(browser, selector):
+    return browser.find_element("css selector", selector)
+
+
+def read_texts(browser, selector):
+    return browser.execute_script(
+        "return Array.from(document.querySelectorAll(arguments[0]), (x) => x.textContent)", selector
+    )
+
+
+def read_table_runs(browser):
+    return read_texts(browser, ".run-compare .datatable tbody td:nth-child(2)")
+
+
+def choose(browser, name, value):
+    browser.execute_script(
+        "const x = document.querySelector(`.run-controls [name=${arguments[0]}]`);"
+        "if (x.type === 'checkbox') x.checked = arguments[1]; else x.value = arguments[1];"
+        "x.dispatchEvent(new Event(x.type === 'range' ? 'input' : 'change', {bubbles: true}))",
+        name,
+        value,
+    )
+
+
+ALL = ["a_seed0", "a_seed1", "a_seed2", "b <i>", "mean"]
+
+
+def test_filter_chooses_runs_of_any_date(go):
+    browser = go("compare")
+    assert read_table_runs(browser) == ALL
+    find(browser, "#run-where").send_keys("loss.reduction == mean or best(val.r2) > 0.999")
+    assert wait(lambda: read_table_runs(browser), ["a_seed0", "mean"])
+    assert find(browser, ".run-count").text == "2 of 5 runs"
+    assert wait(lambda: read_texts(browser, ".run-legend tbody th"),
+                ["20250101_x/a_seed0", "20250202_y/mean"])
+
+
+def test_a_mistake_is_told_with_its_column_and_the_runs_stay(go):
+    browser = go("compare", where="seed == 1")
+    assert read_table_runs(browser) == ["a_seed1"]
+    find(browser, "#run-where").send_keys(" and val.r2 > 0")
+    expected = "column 15: unknown property 'val.r2'; did you mean last(val.r2) or best(val.r2)?"
+    assert wait(lambda: find(browser, ".run-error").text, expected)
+    assert read_table_runs(browser) == ["a_seed1"]
+    assert find(browser, "#run-where").get_attribute("aria-invalid") == "true"
+
+
+def test_a_link_with_a_mistake_shows_all_runs(go):
+    browser = go("compare", where="seed ==")
+    assert find(browser, ".run-error").text == "column 8: expected a value, got the end"
+    assert read_table_runs(browser) == ALL
+
+
+def test_state_in_the_address_survives_a_reload(go):
+    browser = go("compare")
+    find(browser, "#run-where").send_keys('run ~ "seed" and seed != 1')
+    wait(lambda: read_table_runs(browser), ["a_seed0", "a_seed2"])
+    wait(lambda: len(read_texts(browser, ".run-legend tbody th")), 2)
+    for name, value in [("metric", "train.loss"), ("x", "elapsed_s"), ("smooth", "0.5"),
+                        ("logy", True), ("seeds", True)]:  # fmt: skip
+        choose(browser, name, value)
+
+    def read_state():
+        controls = browser.execute_script(
+            "const controls = document.querySelectorAll('.run-controls [name]');"
+            "return Object.fromEntries(Array.from(controls, (x) =>"
+            " [x.name, x.type === 'checkbox' ? x.checked : x.value]))"
+        )
+        return {**controls, "runs": read_table_runs(browser),
+                "legend": read_texts(browser, ".run-legend tbody th")}  # fmt: skip
+
+    before = read_state()
+    assert before == {
+        "metric": "train.loss", "x": "elapsed_s", "smooth": "0.5", "logx": False, "logy": True,
+        "seeds": True, "runs": ["a_seed0", "a_seed2"], "legend": ["a (2 seeds)"],
+    }  # fmt: skip
+    address = browser.current_url
+    browser.refresh()
+    wait(lambda: browser.find_elements("css selector", ".run-plot canvas"))
+    assert read_state() == before
+    browser.get("about:blank")
+    browser.get(address)
+    wait(lambda: browser.find_elements("css selector", ".run-plot canvas"))
+    assert read_state() == before
+
+
+def test_what_speaks_against_comparing_is_told(go):
+    browser = go("compare")
+    assert read_texts(browser, ".run-warnings p") == [
+        "not comparable: their losses are on different scales: "
+        "loss.reduction is sum (4 runs) or mean (1 run)",
+        "not comparable: they saw different structures, or another split of them: "
+        "data_hash is dddddddd (4 runs) or eeeeeeee (1 run)",
+        "confounded: model.latent and loss.beta vary only together: "
+        "their effects can't be told apart",
+    ]
+    assert "git diff aaaaaaaa bbbbbbbb -- atompaint_vae" in find(browser, ".run-code").text
+    assert "hash dddddddd (4 runs) or eeeeeeee (1 run)" in find(browser, ".run-code").text
+
+
+def test_parallel_coordinates_have_an_axis_for_what_varies(go):
+    browser = go("compare")
+    names = read_texts(browser, ".parallel-name")
+    keys = ["seed", "latent", "reduction", "beta", "best(val.r2)", "r2"]
+    assert names[1::2] == keys
+    assert len(read_texts(browser, ".parallel-lines polyline")) == 5
+
+
+def read_pixels(browser):
+    """The plot's colours, those of the lines only by count."""
+    return browser.execute_script(
+        "const canvas = document.querySelector('.run-plot canvas');"
+        "const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;"
+        "const counts = {};"
+        "for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 250) {"
+        " const key = data.slice(i, i + 3).join(' '); counts[key] = (counts[key] ?? 0) + 1; }"
+        "return counts"
+    )
+
+
+BLUE, ORANGE = "0 114 178", "213 94 0"  # of the first two runs (Okabe and Ito)
+
+
+def test_curves_of_an_experiment(go):
+    browser = go("curves")
+    assert read_texts(browser, ".run-legend tbody th") == ALL[:4]
+    pixels = read_pixels(browser)
+    assert pixels[BLUE] > 100 and pixels[ORANGE] > 100
+    assert "exponential moving average, debiased, weight 0.6" in find(browser, ".run-note").text
+    # The last value is smoothed: 1 - exp(-epoch / 2), weights 0.6 ** age, over 20 epochs.
+    weights = [0.6 ** (20 - epoch) for epoch in range(1, 21)]
+    values = [1 - math.exp(-epoch / 2) for epoch in range(1, 21)]
+    mean = sum(w * y for w, y in zip(weights, values, strict=True)) / sum(weights)
+    cells = read_texts(browser, ".run-legend tbody tr:first-child td")
+    assert float(cells[2]) == pytest.approx(mean, abs=1e-4)
+    assert float(cells[3]) == pytest.approx(values[-1], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "x, label, last",
+    [("epoch", "epoch", 20), ("step", "step", 200), ("elapsed_s", "elapsed time [min]", 20)],
+)
+def test_axes(go, x, label, last):
+    browser = go("curves")
+    choose(browser, "x", x)
+    assert label in find(browser, ".run-plot").get_attribute("aria-label")
+    expected = f"{1 - 2.718281828459045**-10:.4g}"
+    choose(browser, "smooth", "0")
+    find(browser, ".run-plot").send_keys("\ue010")  # End
+    assert float(read_texts(browser, ".run-legend tbody tr:first-child td")[1]) == float(expected)
+    assert read_texts(browser, ".run-legend thead th")[2] == f"at {label} {last}"
+
+
+def test_log_axes_draw_otherwise(go):
+    browser = go("curves")
+    linear = read_pixels(browser)
+    choose(browser, "logy", True)
+    logarithmic = read_pixels(browser)
+    assert logarithmic != linear
+    choose(browser, "logx", True)
+    assert read_pixels(browser) != logarithmic
+
+
+def test_mean_and_deviation_over_seeds(go):
+    browser = go("curves")
+    choose(browser, "smooth", "0")
+    choose(browser, "seeds", True)
+    assert read_texts(browser, ".run-legend tbody th") == ["a (3 seeds)", "b <i>"]
+    values = [1 - 2.718281828459045 ** (-20 / tau) for tau in (2, 4, 8)]
+    cells = read_texts(browser, ".run-legend tbody tr:first-child td")
+    assert float(cells[2]) == pytest.approx(sum(values) / 3, abs=1e-4)
+    assert "mean ± standard deviation (n − 1)" in find(browser, ".run-note").text
+
+
+def test_a_click_on_a_curve_or_its_name_shows_its_hparams(go):
+    browser = go("curves")
+    assert read_texts(browser, ".run-details dt") == []
+    buttons = browser.find_elements("css selector", ".run-legend button")
+    buttons[3].click()
+    wait(lambda: read_texts(browser, ".run-details dl:first-of-type dt")[:3],
+         ["seed", "model.latent", "loss.beta"])
+    assert read_texts(browser, ".run-details dd")[:3] == ["0", "8x0e", "3"]
+    assert find(browser, ".run-details-name").text == "20250101_x/b <i>"
+    # The lowest curve, of the greatest tau, in the middle of the plot.
+    choose(browser, "smooth", "0")
+    over = find(browser, ".u-over")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", over)
+    ActionChains(browser).move_to_element_with_offset(
+        over, 0, int(-0.14 * over.size["height"])
+    ).click().perform()
+    assert wait(lambda: find(browser, ".run-details-name").text, "20250101_x/a_seed2")
+
+
+def test_curves_by_keyboard(go):
+    browser = go("curves")
+    choose(browser, "smooth", "0")
+    plot = find(browser, ".run-plot")
+    plot.send_keys("\ue011")  # Home
+    first = read_texts(browser, ".run-legend tbody tr:first-child td")[1]
+    assert float(first) == pytest.approx(1 - 2.718281828459045**-0.5, abs=1e-4)
+    plot.send_keys("\ue014\ue014")  # twice to the right
+    third = read_texts(browser, ".run-legend tbody tr:first-child td")[1]
+    assert float(third) == pytest.approx(1 - 2.718281828459045**-1.5, abs=1e-4)
+
+
+def test_curves_can_be_hidden(go):
+    browser = go("curves")
+    assert read_pixels(browser).get(BLUE, 0) > 100
+    find(browser, ".run-legend input").click()
+    assert read_pixels(browser).get(BLUE, 0) == 0
+
+
+@pytest.mark.parametrize("page", ["curves", "compare"])
+def test_pages_follow_the_theme(go, page):
+    browser = go(page)
+    assert read_pixels(browser)[BLUE] > 100
+    browser.execute_script("document.body.dataset.theme = 'dark'")
+    assert wait(lambda: read_pixels(browser).get("74 163 223", 0) > 100)
+    assert read_pixels(browser).get(BLUE, 0) == 0
+
+
+@pytest.mark.parametrize("width", [1400, 700, 360])
+@pytest.mark.parametrize("page", ["curves", "compare"])
+def test_nothing_is_wider_than_the_window(go, resize, page, width):
+    browser = go(page)
+    resize(width)
+    wait(lambda: find(browser, ".run-plot .uplot").size["width"] <= width)
+    too_wide = browser.execute_script(
+        "const article = document.querySelector('article');"
+        "const right = Math.min(article.getBoundingClientRect().right, window.innerWidth);"
+        "const parts = '.run-controls, .run-plot, .uplot, .run-legend, .run-parallel, .run-filter,"
+        " .run-warnings, .run-code, .dt-container, input, select';"
+        "return Array.from(article.querySelectorAll(parts))"
+        ".filter((x) => x.getBoundingClientRect().right > right + 1).map((x) => x.className)"
+    )
+    assert too_wide == []
+
+
+def test_names_are_inert_and_nothing_is_fetched(go, read_requests):
+    browser = go("compare", where='run ~ "<i>"')
+    assert read_table_runs(browser) == ["b <i>"]
+    assert browser.execute_script("return window.hacked ?? null") is None
+    assert browser.find_elements("css selector", ".run-compare i") == []
+    requests = [x for x in read_requests() if not x.startswith(("data:", "about:"))]
+    assert len(requests) > 5
+    assert [x for x in requests if not x.startswith("file://")] == []
+    assert browser.get_log("browser") == []
+
+
+def test_without_javascript_there_is_a_picture_and_a_table(chromium, run_pages):
+    chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        chromium.get((run_pages / "curves.html").as_uri())
+        picture = find(chromium, ".run-curves img")
+        assert picture.is_displayed() and picture.size["width"] > 300
+        assert "val.r2 of 20250101_x/a_seed0" in picture.get_attribute("alt")
+        chromium.get((run_pages / "compare.html").as_uri())
+        assert "20250202_y" in find(chromium, ".run-compare table").text
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def call(browser, function, *arguments):
+    return browser.execute_script(
+        f"try {{ return AtomPaint.{function}(...arguments) }} catch (e) {{ return e.message }}",
+        *arguments,
+    )
+
+
+def test_filters_mean_what_they_mean_on_the_command_line(go):
+    browser = go("compare")
+    cases = nt.load(CASES / "where.nt")
+    runs = [json.loads(run) for run in cases["runs"]]
+    for case in cases["chosen"]:
+        where, _, expected = case.rpartition(" =>")
+        assert call(browser, "filterRuns", where, runs) == [int(x) for x in expected.split()], where
+    for case in cases["errors"]:
+        where, _, expected = case.rpartition(" =>")
+        assert call(browser, "filterRuns", where, runs).startswith(expected.strip()), where
+
+
+def test_comparisons_say_what_they_say_on_the_command_line(go):
+    browser = go("compare")
+    for case in nt.load(CASES / "compare.nt", top=list):
+        runs = [json.loads(run) for run in case["runs"]]
+        assert call(browser, "findVaried", runs) == case["varied"].split(), case["name"]
+        assert call(browser, "findConfounded", runs) == [
+            f"confounded: {keys} vary only together: their effects can't be told apart"
+            for keys in case["confounded"]
+        ], case["name"]
+        metrics = [case.get("metrics", "val.r2")]
+        assert call(browser, "findIncomparable", runs, metrics) == [
+            f"not comparable: {text}" for text in case.get("incomparable", [])
+        ], case["name"]
