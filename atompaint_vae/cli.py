@@ -18,6 +18,7 @@ EXIT_PIPE = 141
 # Name, module, what it does.
 COMMANDS = {
     "data": ("atompaint_vae.commands.data", "fetch structures, make sets of them, look at sets"),
+    "figures": ("atompaint_vae.commands.figures", "which are stale or missing; draw those again"),
 }
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .hparams import Hparams, load_hparams, load_resolved
-from .record import RunPaths, RunRecord, load_record
+from .record import RunPaths, RunRecord, RunState, find_run_state, load_record
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A mistake of the user's, told in one line."""
 
 
@@ -47,17 +47,20 @@ class Experiment:
     def get_run_paths(self, name: str) -> RunPaths:
         return RunPaths(self.expt_dir / "runs" / name)
 
-    def load_runs(self) -> list[RecordedRun]:
-        """The runs that have recorded something, in the order of hparams.nt.
+    def find_run_states(self) -> dict[str, RunState]:
+        """How far each run is, in the order of hparams.nt."""
+        return {name: find_run_state(self.get_run_paths(name)) for name in self.load_hparams()}
 
-        raises: ValueError if there are none
+    def load_runs(self) -> list[RecordedRun]:
+        """The runs that are finished, in the order of hparams.nt.
+
+        raises: UserError if there are none
         """
-        runs = []
-        for name in self.load_hparams():
-            paths = self.get_run_paths(name)
-            if paths.record.exists() and paths.val_metrics.exists():
-                hparams, record = load_resolved(paths.hparams), load_record(paths.record)
-                runs.append(RecordedRun(paths, hparams, record))
-        if not runs:
-            raise ValueError(f"{self.expt_dir / 'runs'}: no run is validated yet; ./train.py first")
-        return runs
+        states = self.find_run_states()
+        finished = [self.get_run_paths(name) for name in states if states[name] == "finished"]
+        if not finished:
+            raise UserError(f"{self.expt_dir / 'runs'}: no run is finished yet; ./train.py first")
+        return [
+            RecordedRun(paths, load_resolved(paths.hparams), load_record(paths.record))
+            for paths in finished
+        ]

@@ -4,6 +4,7 @@ Everything that a train.py says to the user is here, so that the scripts themsel
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -49,10 +50,10 @@ def parse_arguments(usage: str) -> dict:
     try:
         return docopt.docopt(usage)
     except docopt.DocoptExit as error:
-        if error.left:
-            problem = f"{error.left[0].name or error.left[0].value} is not expected"
-        else:
-            problem = next(iter(str(error).splitlines()), "") or "not understood"
+        problem = next(iter(str(error).splitlines()), "") or "not understood"
+        # docopt tells only in Python's words what it has no place for.
+        if unmatched := re.search(r"\[(?:Option|Argument)\([^']*'([^']*)'", problem):
+            problem = f"{unmatched[1]} is not expected"
         raise UserError(f"{problem}; see {Path(sys.argv[0]).name} --help") from None
 
 
