@@ -27,7 +27,7 @@ import docopt
 
 from ..figures.provenance import describe_reasons
 from ..figures.stale import SOURCES, Stale, check_figures, draw_again
-from ..runs.folders import find_root
+from ..runs.find import find_expts_dir
 
 
 def main(argv: list[str]) -> int:
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"{folder}: no such folder")
-    root = find_root(folders[0] if folders else Path.cwd())
+    root = find_expts_dir(folders[0] if folders else Path.cwd()).parent
     checked = check_figures(folders or [root / name for name in SOURCES])
     if arguments["draw"]:
         return draw_stale(checked.stale)

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from ..runs.experiment import UserError
-from ..runs.folders import find_root
+from ..runs.find import UnknownRunError, find_expts_dir
 from ..runs.record import find_git_state
 from .provenance import (
     FILE_NAME,
@@ -35,7 +34,7 @@ NOT_DRAWING = {
     *(
         f"runs/{name}.py"
         for name in (
-            "experiment", "folders", "hparams", "launch", "located", "nestedtext_models", "record",
+            "experiment", "find", "hparams", "launch", "located", "nestedtext_models", "record",
         )
     ),
 }  # fmt: skip
@@ -123,8 +122,8 @@ def record_drawing(script: Path, unfinished: Iterable[str] = ()) -> Iterator[Non
 
 def _find_root(folder: Path) -> Path:
     try:
-        return find_root(folder)
-    except UserError:
+        return find_expts_dir(folder).parent
+    except UnknownRunError:
         return folder
 
 

@@ -54,7 +54,6 @@ def expt(tmp_path):
     root = tmp_path / "notebook"
     folder = root / "expts/20240101_x"
     shutil.copytree(ROOT / "expts/20241001_quick_start/runs", folder / "runs")
-    (root / "conf.py").write_text("")
     hparams = (ROOT / "expts/20241001_quick_start/hparams.nt").read_text()
     (folder / "hparams.nt").write_text(hparams + "  later:\n    seed: 1\n")
     (folder / "count_steps.py").write_text(SCRIPT)
@@ -258,7 +257,7 @@ def test_mistakes_of_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.run_command(["figures", "check"]) == 2
     assert capsys.readouterr().err == (
-        f"{tmp_path}: not in a notebook: no folder above has conf.py and expts/\n"
+        f"{tmp_path}: no folder 'expts' here or above\n"
     )
 
 

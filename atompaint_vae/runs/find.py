@@ -1,0 +1,121 @@
+"""
+Runs by name: which folders of a notebook an experiment's date or name means.
+
+Experiments are the folders below `expts` that hold `hparams.nt` or `runs/`, at any depth. A run is
+called `experiment/run`; its experiment by the folder's name, by the date that the name begins
+with, or by the folder's path below `expts`.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from .record import RunPaths
+
+
+class UnknownRunError(ValueError):
+    """There is no such run or experiment, or there are several."""
+
+
+def find_expts_dir(start: Path) -> Path:
+    """
+    The folder `expts` of the notebook that a folder lies in.
+
+    raises: UnknownRunError if neither the folder nor one above it holds `expts`
+    """
+    start = Path(start).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "expts").is_dir():
+            return folder / "expts"
+    raise UnknownRunError(f"{start}: no folder 'expts' here or above")
+
+
+def find_experiments(expts_dir: Path) -> list[str]:
+    """The paths of all experiments below `expts`, with slashes, in the order of their dates."""
+    names = []
+    for folder, subfolders, files in os.walk(expts_dir):
+        if "hparams.nt" in files or "runs" in subfolders:
+            names.append(Path(folder).relative_to(expts_dir).as_posix())
+        subfolders[:] = sorted(x for x in subfolders if x != "runs" and x[0] not in "._")
+    return sorted(names)
+
+
+def find_experiment(expts_dir: Path, name: str) -> Path:
+    """
+    The folder of one experiment, as `find_runs` reads its name.
+
+    raises: UnknownRunError if the name means none, or several
+    """
+    known = find_experiments(expts_dir)
+    return expts_dir / _choose(name, _match_experiments(known, name), known)
+
+
+def find_runs(expts_dir: Path, names: Sequence[str] = ()) -> dict[str, RunPaths]:
+    """
+    Paths of the runs that have a record, by `experiment/run`.
+
+    names:  experiments or runs; all experiments if there are none
+    raises: UnknownRunError if a name means nothing, or several experiments
+    """
+    known = find_experiments(expts_dir)
+    found = {}
+    for name in names or known:
+        if name in known:
+            found |= _list_runs(expts_dir, name)
+            continue
+        parent, _, run = name.rpartition("/")
+        matches = _match_experiments(known, name)
+        if matches or not parent:
+            found |= _list_runs(expts_dir, _choose(name, matches, known))
+            continue
+        experiment = _choose(parent, _match_experiments(known, parent), known)
+        runs = _list_runs(expts_dir, experiment)
+        if (run_id := f"{experiment}/{run}") not in runs:
+            names_there = [x.rpartition("/")[2] for x in runs]
+            raise UnknownRunError(_say_unknown("run", run, names_there, f" of {experiment}"))
+        found[run_id] = runs[run_id]
+    return found
+
+
+def get_date(experiment: str) -> str | None:
+    """The date YYYYMMDD with which a folder of an experiment's path begins, the innermost one."""
+    for part in reversed(experiment.split("/")):
+        date = part.partition("_")[0]
+        if len(date) == 8 and date.isascii() and date.isdigit():
+            return date
+    return None
+
+
+def _match_experiments(known: Sequence[str], name: str) -> list[str]:
+    exact = [x for x in known if name in (x, x.rpartition("/")[2])]
+    by_date = [x for x in known if x.rpartition("/")[2].partition("_")[0] == name]
+    return exact or by_date
+
+
+def _choose(name: str, matches: Sequence[str], known: Sequence[str]) -> str:
+    if len(matches) > 1:
+        raise UnknownRunError(f"{name!r} may be {' or '.join(matches)}; give the whole name")
+    if not matches:
+        raise UnknownRunError(_say_unknown("experiment", name, known))
+    return matches[0]
+
+
+def _say_unknown(kind: str, name: str, known: Sequence[str], where: str = "") -> str:
+    near = get_close_matches(name, known, n=1)
+    if near:
+        return f"unknown {kind} {name!r}{where}; did you mean {near[0]!r}?"
+    return f"unknown {kind} {name!r}{where}; known: {', '.join(known) or 'none'}"
+
+
+def _list_runs(expts_dir: Path, experiment: str) -> dict[str, RunPaths]:
+    folders = [x.parent for x in (expts_dir / experiment / "runs").glob("*/record.nt")]
+    folders.sort(key=lambda folder: _split_numbers(folder.name))
+    return {f"{experiment}/{folder.name}": RunPaths(folder) for folder in folders}
+
+
+def _split_numbers(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts run_2 before run_10."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(not x.isdigit(), int(x) if x.isdigit() else 0, x) for x in parts if x]
