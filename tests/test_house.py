@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "runs": {"data", "nn", "models"},
     "figures": {"data", "runs"},
     "commands": {"data", "runs", "figures"},
-    "notebook": set(),
+    "notebook": {"runs", "figures"},
 }
 NO_COMMAND_LINE = {"data", "nn", "models"}
 PROGRAMS = {"data/starter.py", "nn/optimise_grid.py"}
