@@ -23,7 +23,7 @@ notebook: quick-start html
 .PHONY: quick-start
 quick-start: .venv/ready
 	cd $(QUICK) && ./train.py --weights
-	$(MAKE) --no-print-directory -C $(QUICK)
+	$(BIN)/atompaint-vae figures draw $(QUICK)
 
 html: .venv/ready
 	$(BIN)/sphinx-build -M html . _build --quiet --jobs auto --fail-on-warning --keep-going

@@ -47,6 +47,10 @@ class Experiment:
     def get_run_paths(self, name: str) -> RunPaths:
         return RunPaths(self.expt_dir / "runs" / name)
 
+    def get_again_paths(self, name: str) -> RunPaths:
+        """Where a finished run is trained again for its weights: git ignores it."""
+        return RunPaths(self.expt_dir / ".again" / name)
+
     def find_run_states(self) -> dict[str, RunState]:
         """How far each run is, in the order of hparams.nt."""
         return {name: find_run_state(self.get_run_paths(name)) for name in self.load_hparams()}
