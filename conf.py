@@ -11,7 +11,7 @@ release = version = atompaint_vae.__version__
 
 extensions = ["sphinx.ext.autodoc", "atompaint_vae.notebook"]
 root_doc = "docs/index"
-include_patterns = ["docs/**", "expts/**/notes.rst"]
+include_patterns = ["docs/**", "expts/**/notes.rst", "expts/**/sheet.rst"]
 exclude_patterns = ["_build", ".*", "atompaint_vae", "benchmarks", "tests", "**/runs", "**/README*"]
 
 autodoc_inherit_docstrings = False  # those of Lightning are not ours to print
