@@ -46,7 +46,7 @@ figures: .venv/ready
 pdf: .venv/ready
 	@command -v latexmk >/dev/null && command -v xelatex >/dev/null || \
 		{ echo "make pdf needs LaTeX: latexmk and xelatex" >&2; exit 2; }
-	$(BIN)/sphinx-build -M latexpdf . _build --quiet --fail-on-warning --keep-going
+	LATEXMKOPTS=-silent $(BIN)/sphinx-build -M latexpdf . _build --quiet --fail-on-warning --keep-going
 	@echo "The notebook is at $(CURDIR)/_build/latex/atompaint_vae.pdf"
 
 latex text: .venv/ready

@@ -26,6 +26,8 @@ html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"top_of_page_buttons": []}
 
+latex_engine = "xelatex"  # pages are full of ≥, Å and β
+latex_use_xindy = False  # makeindex comes with LaTeX, xindy doesn't
 latex_documents = [(root_doc, "atompaint_vae.tex", project, author, "manual")]
 latex_elements = {"papersize": "a4paper", "extraclassoptions": "openany"}
 

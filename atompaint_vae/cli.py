@@ -18,6 +18,10 @@ EXIT_PIPE = 141
 # Name, module, what it does.
 COMMANDS = {
     "data": ("atompaint_vae.commands.data", "fetch structures, make sets of them, look at sets"),
+    "new": ("atompaint_vae.commands.new", "begin an experiment: folder, scripts, notes"),
+    "list": ("atompaint_vae.commands.list", "all experiments, their runs and best results"),
+    "show": ("atompaint_vae.commands.show", "the runs of an experiment and how they differ"),
+    "open": ("atompaint_vae.commands.open", "an experiment's page in the browser"),
     "figures": ("atompaint_vae.commands.figures", "which are stale or missing; draw those again"),
 }
 
@@ -47,7 +51,9 @@ def run_command(argv: list[str]) -> int:
     try:
         return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
     except DocoptExit as error:  # its own exit code is 1
-        return _say(str(error), EXIT_MISTAKE)
+        from .runs.launch import describe_misuse
+
+        return _say(describe_misuse(error, f"atompaint-vae {argv[0]}"), EXIT_MISTAKE)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE

@@ -8,10 +8,12 @@ import atompaint_vae
 
 def setup(app):
     """Metadata of the extension, after each component has set itself up."""
-    from . import api, assets, datatable, experiments, math, pictures, sheet, sheets, stale
+    from . import api, assets, datatable, experiments, hparams, math, pictures, sheet, sheets, stale
 
     app.setup_extension("sphinx_math_dollar")
-    for component in (assets, math, datatable, experiments, pictures, api, stale, sheets, sheet):
+    for component in (
+        assets, math, datatable, experiments, pictures, api, stale, sheets, sheet, hparams,
+    ):  # fmt: skip
         component.setup_component(app)
     return {
         "version": atompaint_vae.__version__,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .hparams import Hparams, load_hparams, load_resolved
+from .metrics import load_metrics
 from .record import RunPaths, RunRecord, RunState, find_run_state, load_record
 
 
@@ -54,6 +55,11 @@ class Experiment:
     def find_run_states(self) -> dict[str, RunState]:
         """How far each run is, in the order of hparams.nt."""
         return {name: find_run_state(self.get_run_paths(name)) for name in self.load_hparams()}
+
+    def find_test_r2(self, name: str) -> float | None:
+        """A run's R² on the test structures, None before the test."""
+        path = self.get_run_paths(name).test_metrics
+        return float(load_metrics(path)["r2"].iloc[0]) if path.exists() else None
 
     def load_runs(self) -> list[RecordedRun]:
         """The runs that are finished, in the order of hparams.nt.

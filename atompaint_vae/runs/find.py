@@ -46,9 +46,11 @@ def find_experiment(expts_dir: Path, name: str) -> Path:
     """
     The folder of one experiment, as `find_runs` reads its name.
 
+    name:   also a path that a shell completes, such as `expts/20241217_train_vae/`
     raises: UnknownRunError if the name means none, or several
     """
     known = find_experiments(expts_dir)
+    name = name.rstrip("/").removeprefix("expts/")
     return expts_dir / _choose(name, _match_experiments(known, name), known)
 
 

@@ -51,11 +51,19 @@ def parse_arguments(usage: str) -> dict:
     try:
         return docopt.docopt(usage)
     except docopt.DocoptExit as error:
-        problem = next(iter(str(error).splitlines()), "") or "not understood"
-        # docopt tells only in Python's words what it has no place for.
-        if unmatched := re.search(r"\[(?:Option|Argument)\([^']*'([^']*)'", problem):
-            problem = f"{unmatched[1]} is not expected"
-        raise UserError(f"{problem}; see {Path(sys.argv[0]).name} --help") from None
+        raise UserError(describe_misuse(error, Path(sys.argv[0]).name)) from None
+
+
+def describe_misuse(error: docopt.DocoptExit, program: str) -> str:
+    """In one line what docopt says in many."""
+    problem = next(iter(str(error).splitlines()), "")
+    # What it has no place for it tells in Python's words; when an argument is missing, another
+    # has no place.
+    if unmatched := re.search(r"\[Option\([^']*'([^']*)'", problem):
+        problem = f"{unmatched[1]} is not expected"
+    elif not problem or re.match("Warning|Usage", problem):
+        problem = "the arguments don't fit the usage"
+    return f"{problem}; see {program} --help"
 
 
 def _shorten(folder: Path) -> Path:

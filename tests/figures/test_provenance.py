@@ -217,7 +217,7 @@ def test_what_git_ignores_is_no_input(expt):
 
 MISTAKES = [
     (["--unti"], "--unti is not expected; see count_steps.py --help\n"),
-    (["x", "-u"], "x is not expected; see count_steps.py --help\n"),
+    (["x"], "the arguments don't fit the usage; see count_steps.py --help\n"),
     (["--unit"], "--unit requires argument; see count_steps.py --help\n"),
 ]
 
