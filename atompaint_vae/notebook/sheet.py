@@ -130,7 +130,7 @@ def make_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str
 
 def quote(text: str) -> str:
     """Text that reStructuredText shows as it is."""
-    return re.sub(r"([^\w\s])", r"\\\1", re.sub(r"\s+", " ", text))
+    return re.sub(r"([^\w\s]|_)", r"\\\1", re.sub(r"\s+", " ", text))
 
 
 def make_runs_table(records: dict[str, RunRecord | None]) -> list[str]:

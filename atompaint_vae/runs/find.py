@@ -46,12 +46,16 @@ def find_experiment(expts_dir: Path, name: str) -> Path:
     """
     The folder of one experiment, as `find_runs` reads its name.
 
-    name:   also a path that a shell completes, such as `expts/20241217_train_vae/`
+    name:   also what follows the date, or a path that a shell completes, such as
+            `expts/20241217_train_vae/`
     raises: UnknownRunError if the name means none, or several
     """
     known = find_experiments(expts_dir)
     name = name.rstrip("/").removeprefix("expts/")
-    return expts_dir / _choose(name, _match_experiments(known, name), known)
+    matches = _match_experiments(known, name) or [
+        x for x in known if x.rpartition("/")[2].partition("_")[2] == name
+    ]
+    return expts_dir / _choose(name, matches, known)
 
 
 def find_runs(expts_dir: Path, names: Sequence[str] = ()) -> dict[str, RunPaths]:

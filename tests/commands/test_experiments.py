@@ -116,6 +116,12 @@ def test_show(root, capsys):
                        "2xfourier2 → 4xfourier2 → 8xfourier2", "5xfourier2"]  # fmt: skip
     shutil.rmtree(root / "expts/20241217_train_vae/runs/3-layer-wide")
     assert "\n3-layer-wide    planned            2xf" in run(capsys, "show", "20241217")[1]
+    assert run(capsys, "show", "quick_start") == run(capsys, "show", QUICK)
+    assert run(capsys, "show", "train_vae")[0] == 0
+    shutil.copytree(root / "expts/20241217_train_vae", root / "expts/20250101_train_vae")
+    assert run(capsys, "show", "train_vae")[2] == (
+        "'train_vae' may be 20241217_train_vae or 20250101_train_vae; give the whole name\n"
+    )
     # As a shell completes it.
     assert run(capsys, "show", f"expts/{QUICK}/")[1].splitlines()[1].split() == [
         "gated", "finished", "0.762"

@@ -5,7 +5,8 @@ from atompaint_vae.runs.hparams import list_keys
 
 
 def test_every_key_is_on_the_page(notebook):
-    notebook.write("index.rst", "Index\n=====\n\n.. hyperparameters::\n\nSee :confval:`loss.beta`.\n")
+    text = "Index\n=====\n\n.. hyperparameters::\n\nSee :confval:`loss.beta`.\n"
+    notebook.write("index.rst", text)
     warnings, out = notebook.build()
     assert warnings == ""
     html = (out / "index.html").read_text("utf-8")
@@ -19,4 +20,4 @@ def test_every_key_is_on_the_page(notebook):
 
 
 def test_descriptions_are_shown_as_they_are_written():
-    assert mark_code("*a* `b*` c_") == r"\*a\* ``b*`` c_"
+    assert mark_code("*a* `b*` c_") == r"\*a\* ``b*`` c\_"
