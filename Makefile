@@ -2,6 +2,9 @@
 # make test       set up, run the tests
 # make html       build the pages from the committed records
 # make livehtml   build again whenever a page changes
+# make check      list the figures and tables that are stale or missing
+# make figures    draw those again
+# make pdf        all pages as one PDF (needs LaTeX)
 # make bench-peers   set up the other libraries that the benchmarks compare with
 
 PYTHON ?= python3
@@ -10,7 +13,7 @@ QUICK := expts/20241001_quick_start
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml latex text test test-slow test-peers bench-peers fuzz lint screenshot clean
+.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-peers bench-peers fuzz lint screenshot clean
 
 notebook: quick-start html
 
@@ -23,14 +26,28 @@ notebook: quick-start html
 .PHONY: quick-start
 quick-start: .venv/ready
 	cd $(QUICK) && ./train.py --weights
-	$(MAKE) --no-print-directory -C $(QUICK)
+	$(BIN)/atompaint-vae figures draw $(QUICK)
 
 html: .venv/ready
 	$(BIN)/sphinx-build -M html . _build --quiet --jobs auto --fail-on-warning --keep-going
 	@echo "The notebook is at $(CURDIR)/$(PAGE)"
 
+# What a build or a run writes itself must not begin the next build.
 livehtml: .venv/ready
-	$(BIN)/sphinx-autobuild . _build/html --jobs auto --ignore "_build/*" --ignore "*/runs/*" --ignore ".venv/*" --ignore ".git/*"
+	$(BIN)/sphinx-autobuild . _build/html --jobs auto --ignore "*/_build/*" --ignore "*/runs/*" \
+		--ignore "*/.*" --ignore "*/sheet.rst" --ignore "*.tmp" $(LIVE)
+
+check: .venv/ready
+	$(BIN)/atompaint-vae figures check
+
+figures: .venv/ready
+	$(BIN)/atompaint-vae figures draw
+
+pdf: .venv/ready
+	@command -v latexmk >/dev/null && command -v xelatex >/dev/null || \
+		{ echo "make pdf needs LaTeX: latexmk and xelatex" >&2; exit 2; }
+	LATEXMKOPTS=-silent $(BIN)/sphinx-build -M latexpdf . _build --quiet --fail-on-warning --keep-going
+	@echo "The notebook is at $(CURDIR)/_build/latex/atompaint_vae.pdf"
 
 latex text: .venv/ready
 	$(BIN)/sphinx-build -M $@ . _build --quiet --fail-on-warning --keep-going

@@ -11,7 +11,7 @@ release = version = atompaint_vae.__version__
 
 extensions = ["sphinx.ext.autodoc", "atompaint_vae.notebook"]
 root_doc = "docs/index"
-include_patterns = ["docs/**", "expts/**/notes.rst"]
+include_patterns = ["docs/**", "expts/**/notes.rst", "expts/**/sheet.rst"]
 exclude_patterns = ["_build", ".*", "atompaint_vae", "benchmarks", "tests", "**/runs", "**/README*"]
 
 autodoc_inherit_docstrings = False  # those of Lightning are not ours to print
@@ -26,6 +26,8 @@ html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"top_of_page_buttons": []}
 
+latex_engine = "xelatex"  # pages are full of ≥, Å and β
+latex_use_xindy = False  # makeindex comes with LaTeX, xindy doesn't
 latex_documents = [(root_doc, "atompaint_vae.tex", project, author, "manual")]
 latex_elements = {"papersize": "a4paper", "extraclassoptions": "openany"}
 

@@ -22,6 +22,11 @@ COMMANDS = {
     "compare": ("atompaint_vae.commands.compare", "what differs between runs, of any dates"),
     "data": ("atompaint_vae.commands.data", "fetch structures, make sets of them, look at sets"),
     "plan": ("atompaint_vae.commands.plan", "what the runs of an experiment would train"),
+    "new": ("atompaint_vae.commands.new", "begin an experiment: folder, scripts, notes"),
+    "list": ("atompaint_vae.commands.list", "all experiments, their runs and best results"),
+    "show": ("atompaint_vae.commands.show", "the runs of an experiment and how they differ"),
+    "open": ("atompaint_vae.commands.open", "an experiment's page in the browser"),
+    "figures": ("atompaint_vae.commands.figures", "which are stale or missing; draw those again"),
 }
 
 

@@ -24,11 +24,8 @@ MAY_IMPORT = {
     "runs": {"data", "nn", "models"},
     "figures": {"data", "runs"},
     "commands": {"data", "runs", "figures"},
-    "notebook": {  # those of the others that need no torch
-        "runs.compare", "runs.properties", "runs.find", "runs.record", "runs.where",
-        "figures.run_curves", "figures.style",
-    },
-}  # fmt: skip
+    "notebook": {"runs", "figures"},
+}
 NO_COMMAND_LINE = {"data", "nn", "models"}
 PROGRAMS = {"data/starter.py", "nn/optimise_grid.py"}
 

@@ -163,8 +163,10 @@ def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        atoms = file.read().to_pandas(ignore_metadata=True)
+        # Opened here, so that a script that draws can tell what it read.
+        with path.open("rb") as opened:
+            file = pq.ParquetFile(opened, page_checksum_verification=True)
+            atoms = file.read().to_pandas(ignore_metadata=True)
     except OSError as error:
         raise StructureError(f"{path}: {describe_error(error)}") from error
     except pa.ArrowException as error:

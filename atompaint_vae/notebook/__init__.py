@@ -15,16 +15,21 @@ def setup(app):
         curves,
         datatable,
         experiments,
+        hparams,
         math,
         pictures,
         run_data,
         runs,
+        sheet,
+        sheets,
+        stale,
     )
 
     app.setup_extension("sphinx_math_dollar")
     for component in (
-        assets, math, datatable, experiments, pictures, api, run_data, runs, curves, compare,
-    ):
+        assets, math, datatable, experiments, pictures, api, stale, sheets, sheet, hparams,
+        run_data, runs, curves, compare,
+    ):  # fmt: skip
         component.setup_component(app)
     return {
         "version": atompaint_vae.__version__,

@@ -20,7 +20,8 @@ LONG_TABLE_ROWS = 30  # more than this must break across printed pages
 
 
 class datatable(nodes.General, nodes.Element):
-    """The wrapper of one table; ``file`` is the name of what it shows."""
+    """The wrapper of one table; ``file`` is the name of what it shows, ``path`` its path
+    from the notebook's root, with a slash before it."""
 
 
 class value(nodes.FixedTextElement):
@@ -60,6 +61,7 @@ class DatatableDirective(SphinxDirective):
             self.set_source_info(caption)
             table_node.insert(0, caption)
         wrapper = datatable("", table_node, *legend, file=Path(absolute).name)
+        wrapper["path"] = f"/{relative}"
         self.set_source_info(wrapper)
         return [wrapper]
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .hparams import Hparams, load_hparams, load_resolved
-from .record import RunPaths, RunRecord, load_record
+from .metrics import load_metrics
+from .record import RunPaths, RunRecord, RunState, find_run_state, load_record
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A mistake of the user's, told in one line."""
 
 
@@ -47,17 +48,29 @@ class Experiment:
     def get_run_paths(self, name: str) -> RunPaths:
         return RunPaths(self.expt_dir / "runs" / name)
 
-    def load_runs(self) -> list[RecordedRun]:
-        """The runs that have recorded something, in the order of hparams.nt.
+    def get_again_paths(self, name: str) -> RunPaths:
+        """Where a finished run is trained again for its weights: git ignores it."""
+        return RunPaths(self.expt_dir / ".again" / name)
 
-        raises: ValueError if there are none
+    def find_run_states(self) -> dict[str, RunState]:
+        """How far each run is, in the order of hparams.nt."""
+        return {name: find_run_state(self.get_run_paths(name)) for name in self.load_hparams()}
+
+    def find_test_r2(self, name: str) -> float | None:
+        """A run's R² on the test structures, None before the test."""
+        path = self.get_run_paths(name).test_metrics
+        return float(load_metrics(path)["r2"].iloc[0]) if path.exists() else None
+
+    def load_runs(self) -> list[RecordedRun]:
+        """The runs that are finished, in the order of hparams.nt.
+
+        raises: UserError if there are none
         """
-        runs = []
-        for name in self.load_hparams():
-            paths = self.get_run_paths(name)
-            if paths.record.exists() and paths.val_metrics.exists():
-                hparams, record = load_resolved(paths.hparams), load_record(paths.record)
-                runs.append(RecordedRun(paths, hparams, record))
-        if not runs:
-            raise ValueError(f"{self.expt_dir / 'runs'}: no run is validated yet; ./train.py first")
-        return runs
+        states = self.find_run_states()
+        finished = [self.get_run_paths(name) for name in states if states[name] == "finished"]
+        if not finished:
+            raise UserError(f"{self.expt_dir / 'runs'}: no run is finished yet; ./train.py first")
+        return [
+            RecordedRun(paths, load_resolved(paths.hparams), load_record(paths.record))
+            for paths in finished
+        ]

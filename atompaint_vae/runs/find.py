@@ -42,6 +42,22 @@ def find_experiments(expts_dir: Path) -> list[str]:
     return sorted(names)
 
 
+def find_experiment(expts_dir: Path, name: str) -> Path:
+    """
+    The folder of one experiment, as `find_runs` reads its name.
+
+    name:   also what follows the date, or a path that a shell completes, such as
+            `expts/20241217_train_vae/`
+    raises: UnknownRunError if the name means none, or several
+    """
+    known = find_experiments(expts_dir)
+    name = name.rstrip("/").removeprefix("expts/")
+    matches = _match_experiments(known, name) or [
+        x for x in known if x.rpartition("/")[2].partition("_")[2] == name
+    ]
+    return expts_dir / _choose(name, matches, known)
+
+
 def find_runs(
     expts_dir: Path, names: Sequence[str] = (), known: Sequence[str] | None = None
 ) -> dict[str, RunPaths]:

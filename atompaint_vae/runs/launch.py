@@ -3,6 +3,7 @@
 Everything that a train.py says to the user is here, so that the scripts themselves stay short.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ..usage import describe_usage_error
 from .experiment import Experiment, UserError
 from .hparams import Hparams, HparamsError, find_differences, load_resolved
 from .metrics import MetricsError
-from .record import RecordError, find_run_state, load_record
+from .record import RecordError, RunPaths, find_run_state, load_record
 
 EXIT_FAILED = 1
 EXIT_MISTAKE = 2
@@ -155,13 +156,13 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
     exit_code = 0
     for name, hparams in runs.items():
         paths = expt.get_run_paths(name)
-        if find_run_state(paths) == "finished" and not (
-            arguments["--weights"] and not paths.last.exists()
-        ):
+        is_again = find_run_state(paths) == "finished"
+        if is_again and not (arguments["--weights"] and not paths.last.exists()):
             print(f"{name}: finished")
             continue
+        trained = expt.get_again_paths(name) if is_again else paths
         try:
-            record = train_run(paths, hparams, device=device, max_steps=max_steps)
+            record = train_run(trained, hparams, device=device, max_steps=max_steps)
         except StepsReached:
             print(f"{name}: stopped at --max-steps {max_steps}; train.py goes on from there")
         except Interrupted as reason:
@@ -169,8 +170,16 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
         except Diverged as error:
             exit_code = _say(f"{name}: failed: {error}", EXIT_FAILED)
         else:
-            print(f"{name}: finished, best validation R² {record.best_val_r2:.3f}")
+            result = f"{name}: finished, best validation R² {record.best_val_r2:.3f}"
+            print(f"{result}; {_keep_weights(paths, trained)}" if is_again else result)
     return exit_code
+
+
+def _keep_weights(paths: RunPaths, trained: RunPaths) -> str:
+    """What the record says; moves the weights of a run that was trained again to its folder."""
+    shutil.rmtree(paths.checkpoints, ignore_errors=True)
+    trained.checkpoints.rename(paths.checkpoints)
+    return f"{load_record(paths.record).best_val_r2:.3f} is recorded"
 
 
 def _check_unchanged(expt: Experiment, name: str, hparams: Hparams):

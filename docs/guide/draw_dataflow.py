@@ -1,7 +1,13 @@
 #!/usr/bin/env python3
-"""Draw dataflow.svg beside this script: the way that data takes, one band for each package."""
+"""Draw dataflow.svg beside this script: the way that data takes, one band for each package.
+
+Usage:
+    draw_dataflow.py
+"""
 
 from pathlib import Path
+
+from atompaint_vae.figures.script import run_page_script
 
 WIDTH, MARGIN = 760, 12
 BAND_HEIGHT, BAND_GAP = 78, 26
@@ -90,5 +96,9 @@ def draw_dataflow():
     )
 
 
+def main(folder):
+    (folder / "dataflow.svg").write_text(draw_dataflow(), "utf-8")
+
+
 if __name__ == "__main__":
-    Path(__file__).with_name("dataflow.svg").write_text(draw_dataflow(), "utf-8")
+    run_page_script(__doc__, Path(__file__), main)

@@ -1,23 +1,27 @@
 #!/usr/bin/env python3
-"""Draw starter_structures.svg and starter_crops.svg beside this script."""
+"""Draw starter_structures.svg and starter_crops.svg beside this script.
+
+Usage:
+    draw_starter_structures.py
+"""
 
 from pathlib import Path
 
 from atompaint_vae.data.dataset import CropDataset, load_split
 from atompaint_vae.data.summary import load_summary
+from atompaint_vae.figures.script import run_page_script
 from atompaint_vae.figures.structures import plot_crops, plot_summary
 from atompaint_vae.figures.style import save_figure
 
-FOLDER = Path(__file__).parent
 SEED = 1  # as in validation
 NUM_CROPS = 5
 
 
-def main():
-    save_figure(plot_summary(load_summary("starter")), FOLDER / "starter_structures.svg")
+def main(folder: Path):
+    save_figure(plot_summary(load_summary("starter")), folder / "starter_structures.svg")
     dataset = CropDataset(load_split("starter", "validation"), num_samples=NUM_CROPS, seed=SEED)
-    save_figure(plot_crops(dataset, list(range(NUM_CROPS))), FOLDER / "starter_crops.svg")
+    save_figure(plot_crops(dataset, list(range(NUM_CROPS))), folder / "starter_crops.svg")
 
 
 if __name__ == "__main__":
-    main()
+    run_page_script(__doc__, Path(__file__), main)

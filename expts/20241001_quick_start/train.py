@@ -16,7 +16,8 @@ Options:
     --max-steps N    Stop each run after N of its steps, as if it were cut off.
     --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
     --weights        Train again what is finished, but whose weights are not on this machine:
-                     git keeps the records of runs, not their weights.
+                     git keeps the records of runs, not their weights. The records stay
+                     as they are; those of the new training go to .again/.
 """
 
 from atompaint_vae.runs.launch import main

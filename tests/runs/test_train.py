@@ -1,6 +1,7 @@
 import io
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -96,3 +97,27 @@ def test_kill_and_resume(make_expt, uncut, seed):
     first, last = get_sessions(expt)
     assert first == ("interrupted", 0, None, None)
     assert last[0] == "finished"
+
+
+def test_training_again_for_the_weights_leaves_the_record(make_expt):
+    expt = make_expt()
+    expt.train()
+    paths = get_paths(expt)
+    shutil.rmtree(paths.checkpoints)
+    files = sorted(x for x in (expt.path / "runs").rglob("*") if x.is_file())
+    before = [path.read_bytes() for path in files]
+
+    code, stdout, _ = expt.train("--weights", "--max-steps", "7")
+    assert (code, stdout) == (0, "a: stopped at --max-steps 7; train.py goes on from there\n")
+    assert not paths.last.exists()
+    code, stdout, _ = expt.train("--weights")
+    r2 = f"{load_record(paths.record).best_val_r2:.3f}"
+    expected = f"a: finished, best validation R² {r2}; {r2} is recorded\n"
+    assert (code, stdout) == (0, expected)
+    assert paths.last.exists()
+    assert paths.best.exists()
+    assert [path.read_bytes() for path in files] == before
+
+    again = load_record(RunPaths(expt.path / ".again/a").record)
+    assert (again.experiment, again.run, again.state) == ("20240101_x", "a", "finished")
+    assert expt.train("--weights")[1] == "a: finished\n"

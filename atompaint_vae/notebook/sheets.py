@@ -1,0 +1,74 @@
+"""A run sheet for each experiment's folder, with or without notes.
+
+Sphinx builds no page that isn't a file. So each folder gets a ``sheet.rst`` of two lines, which git
+ignores; what is on the page is up to ``.. runsheet::``, see ``sheet.py``.
+"""
+
+import os
+from pathlib import Path
+
+from sphinx.util import logging
+
+from ..runs.find import find_experiments
+
+logger = logging.getLogger(__name__)
+
+SHEET, NOTES = "sheet", "notes"
+MARK = ".. Made by the build, which writes it again; git ignores it.\n"
+STUB = MARK + "\n{line}\n{title}\n{line}\n\n.. runsheet::\n"
+LINK = "\n\n.. toctree::\n   :maxdepth: 1\n\n   {sheet}\n"
+
+
+def write_sheets(app) -> None:
+    """Nothing; writes the sheets that are new, removes those whose experiment is gone."""
+    expts_dir = Path(app.srcdir) / "expts"
+    wanted = set()
+    for name in find_experiments(expts_dir) if expts_dir.is_dir() else []:
+        path = expts_dir / name / f"{SHEET}.rst"
+        title = f"Run sheet: {path.parent.name.replace('_', ' ')}"
+        text = STUB.format(title=title, line=len(title) * "*")
+        wanted.add(path)
+        if not path.exists() or (is_ours(path) and path.read_text("utf-8") != text):
+            path.write_text(text, "utf-8")
+    for folder, subfolders, files in os.walk(expts_dir):
+        subfolders[:] = [x for x in subfolders if x != "runs" and x[0] not in "._"]
+        path = Path(folder, f"{SHEET}.rst")
+        if path.name in files and path not in wanted and is_ours(path):
+            path.unlink()
+            if not any(path.parent.iterdir()):  # all that git left of it
+                path.parent.rmdir()
+
+
+def is_ours(path: Path) -> bool:
+    return path.read_text("utf-8", "replace").startswith(MARK)
+
+
+def find_sibling(page: str, name: str) -> str:
+    """The page of that name in the same folder."""
+    return f"{page.rpartition('/')[0]}/{name}"
+
+
+def add_link(app, page: str, source: list[str]) -> None:
+    """Nothing; leads from an experiment's notes to its sheet."""
+    if page.startswith("expts/") and page.endswith(f"/{NOTES}"):
+        sheet = find_sibling(page, SHEET)
+        if sheet in app.env.found_docs:
+            source[0] += LINK.format(sheet=SHEET)
+
+
+def find_outdated(app, env, added, changed, removed) -> list[str]:
+    """The notes that gain or lose a sheet, and the sheets that gain or lose notes."""
+    pairs = {f"/{SHEET}": NOTES, f"/{NOTES}": SHEET}
+    return [
+        sibling
+        for page in added | removed
+        for end, name in pairs.items()
+        if page.startswith("expts/") and page.endswith(end)
+        if (sibling := find_sibling(page, name)) in env.found_docs
+    ]
+
+
+def setup_component(app):
+    app.connect("builder-inited", write_sheets)
+    app.connect("source-read", add_link)
+    app.connect("env-get-outdated", find_outdated)

@@ -1,0 +1,119 @@
+"""A badge below each figure and table that is stale, with the reason.
+
+What is compared is content, see ``figures/provenance.py``. Times only decide which pages are read
+again: a page depends on all that its figures were drawn from.
+"""
+
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
+
+from ..figures.provenance import (
+    FILE_NAME,
+    Drawing,
+    ProvenanceError,
+    describe_reasons,
+    find_drawing,
+    find_reasons,
+    list_watched,
+    load_provenance,
+)
+from .datatable import datatable
+
+logger = logging.getLogger(__name__)
+
+AWAITED = "atompaint_awaited"  # what doesn't exist yet, and would make a figure stale
+
+
+class MarkStale(SphinxTransform):
+    default_priority = 500
+
+    def apply(self, **kwargs):
+        shown = [
+            (node, node.get("uri"))
+            for node in self.document.findall(nodes.image)
+            if not isinstance(node.parent, nodes.substitution_definition)
+        ]
+        shown += [(node, node["path"]) for node in self.document.findall(datatable)]
+        for node, uri in shown:
+            path = self.find_file(uri)
+            if path is None:
+                continue
+            found = self.find_drawing(path)
+            if found is None:
+                continue
+            command, drawing = found
+            self.note_dependencies(path.parent, drawing)
+            if reasons := find_reasons(path.parent, drawing, path.name):
+                attach_badge(node, make_badge(command, reasons))
+
+    def find_file(self, uri: str) -> Path | None:
+        """What is shown, if it is a file of the notebook."""
+        if not uri or "://" in uri or uri.startswith("data:"):
+            return None
+        path = Path(self.env.relfn2path(uri)[1])
+        if path.suffix == ".*":  # each builder takes the one that it likes
+            return next(iter(sorted(path.parent.glob(f"{path.stem}.*"))), None)
+        return path
+
+    def find_drawing(self, path: Path) -> tuple[str, Drawing] | None:
+        """The command that wrote a file, and what it noted down."""
+        try:
+            drawings = load_provenance(path.parent)
+        except ProvenanceError as error:
+            for line in str(error).splitlines():
+                logger.warning("%s", line, type="provenance", once=True)
+            return None
+        command = find_drawing(path, drawings)
+        return None if command is None else (command, drawings[command])
+
+    def note_dependencies(self, folder: Path, drawing: Drawing) -> None:
+        for path in [folder / FILE_NAME, *list_watched(folder, drawing)]:
+            if path.exists():
+                self.env.note_dependency(str(path))
+            else:
+                self.env.metadata[self.env.docname].setdefault(AWAITED, []).append(str(path))
+
+
+def make_badge(command: str, reasons: list[str]) -> nodes.paragraph:
+    badge = nodes.inline("", "Stale", classes=["stale-badge"])
+    remedy = nodes.literal("", "atompaint-vae figures draw")
+    text = nodes.Text(f" {describe_reasons(reasons)}. ")
+    again = nodes.Text(f" runs {command} again.")
+    paragraph = nodes.paragraph("", "", badge, text, remedy, again, classes=["stale"])
+    paragraph["support_smartquotes"] = False  # a--b.csv is the name of a file
+    return paragraph
+
+
+def attach_badge(node: nodes.Element, badge: nodes.paragraph) -> None:
+    """Put it below a table, into a figure's legend, or after a picture."""
+    parents = node.parent, node.parent.parent
+    figure = next((x for x in parents if isinstance(x, nodes.figure)), None)
+    if isinstance(node, datatable):
+        node += nodes.container("", badge, classes=["datatable-legend"])
+    elif figure is not None:
+        legend = next(iter(figure.findall(nodes.legend)), None)
+        if legend is None:
+            legend = nodes.legend()
+            figure += legend
+        legend += badge
+    else:
+        while isinstance(node.parent, nodes.TextElement | nodes.reference):
+            node = node.parent
+        node.parent.insert(node.parent.index(node) + 1, badge)
+
+
+def find_outdated(app, env, added, changed, removed) -> list[str]:
+    """The pages for which something that they wait for has come."""
+    return [
+        page
+        for page, metadata in env.metadata.items()
+        if any(Path(path).exists() for path in metadata.get(AWAITED, []))
+    ]
+
+
+def setup_component(app):
+    app.add_transform(MarkStale)
+    app.connect("env-get-outdated", find_outdated)
