@@ -8,10 +8,10 @@ import atompaint_vae
 
 def setup(app):
     """Metadata of the extension, after each component has set itself up."""
-    from . import api, assets, datatable, experiments, math, pictures
+    from . import api, assets, datatable, experiments, math, pictures, viewer
 
     app.setup_extension("sphinx_math_dollar")
-    for component in (assets, math, datatable, experiments, pictures, api):
+    for component in (assets, math, datatable, experiments, pictures, viewer, api):
         component.setup_component(app)
     return {
         "version": atompaint_vae.__version__,

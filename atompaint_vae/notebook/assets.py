@@ -7,6 +7,7 @@ from pathlib import Path
 from sphinx.errors import ExtensionError
 
 STATIC = Path(__file__).parent / "static"
+SUFFIXES = (".js", ".css", ".txt")  # scripts, styles, licences
 BUNDLE_EXPORT = re.compile(r"export\s*\{([^{}]*)\}\s*;?")
 
 
@@ -56,7 +57,7 @@ def write_assets(app):
         return
     folder = Path(app.outdir) / "_static"
     folder.mkdir(parents=True, exist_ok=True)
-    own = {x.name: x.read_text("utf-8") for x in STATIC.iterdir() if x.suffix in (".js", ".css")}
+    own = {x.name: x.read_text("utf-8") for x in STATIC.iterdir() if x.suffix in SUFFIXES}
     for name, text in (read_bundle() | own).items():
         path = folder / name
         if not path.is_file() or path.read_text("utf-8") != text:
