@@ -65,7 +65,7 @@ def read_crops(run: Path) -> list[Crop]:
     raises: ReconstructionError if a file isn't there or isn't what a run writes
     """
     stored, hparams, metrics = list_inputs(run)
-    for path in (run, stored, hparams):
+    for path in (run, stored, hparams, metrics):
         if not path.exists():
             raise ReconstructionError(f"no such {_name_kind(path, run)}")
     arrays = _load_arrays(stored)
@@ -158,19 +158,30 @@ def _load_arrays(path: Path) -> dict[str, np.ndarray]:
 def _read_resolution(path: Path) -> float:
     name = f"{path.parent.name}/{path.name}"
     try:
-        return float(nt.load(path)["data"]["resolution_A"])
-    except (nt.NestedTextError, KeyError, TypeError, ValueError) as error:
-        reason = "no data.resolution_A" if isinstance(error, KeyError) else error
-        raise ReconstructionError(f"{name}: {reason}") from error
+        resolution_A = float(nt.load(path)["data"]["resolution_A"])
+    except nt.NestedTextError as error:
+        raise ReconstructionError(f"{name}:{error.lineno + 1}: {error.get_message()}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReconstructionError(f"{name}: no number data.resolution_A") from error
+    if not 0 < resolution_A < np.inf:
+        raise ReconstructionError(f"{name}: data.resolution_A is {resolution_A:g}, not positive")
+    return resolution_A
 
 
 def _read_channel_names(path: Path, num_channels: int) -> list[str]:
-    """As the columns of test.csv have them; numbers where they don't fit the images."""
-    header = path.read_text("utf-8").partition("\n")[0].strip() if path.is_file() else ""
-    columns = [x for x in header.split(",") if x.startswith("r2_") and x != "r2_zero"]
-    if len(columns) == num_channels:
-        return [x.removeprefix("r2_") for x in columns]
-    return [f"channel {i}" for i in range(num_channels)]
+    """As the columns of test.csv have them."""
+    header = path.read_text("utf-8", errors="replace").partition("\n")[0].strip()
+    names = [
+        column.removeprefix("r2_")
+        for column in header.split(",")
+        if column.startswith("r2_") and column != "r2_zero"
+    ]
+    if len(names) != num_channels:
+        raise ReconstructionError(
+            f"{path.parent.name}/{path.name}: {len(names)} columns r2_<channel>,"
+            f" but images of {num_channels} channels"
+        )
+    return names
 
 
 def _encode(array: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""The directive ``.. reconstruction:: run``: slices, and a view in three dimensions behind a button.
+"""The directive ``.. reconstruction:: run``: slices, and behind a button a view in 3D.
 
 The picture of slices is what every builder shows. On HTML pages a small script puts a button below
 it; the viewer and the crops' densities are fetched when it is pressed. They are classic scripts:
@@ -73,7 +73,7 @@ class ReconstructionDirective(SphinxDirective):
                 "reconstruction: %s", error, location=self.get_location(), type="reconstruction"
             )
             text = f"Reconstructions not shown: {error}"
-            return [nodes.paragraph("", text, classes=["datatable-error"])]
+            return [nodes.paragraph("", text, classes=["reconstruction-error"])]
         wrapper = reconstruction("", figure, view=view)
         self.set_source_info(wrapper)
         return [wrapper]

@@ -169,7 +169,7 @@ var AtompaintControls = (() => {
       fillBlocks();
       update();
       status.textContent =
-        "Drag, or use the arrow keys, to rotate; click, then scroll, or + and −, to zoom. " +
+        "Click a panel: then drag, or the arrow keys, rotate; scrolling, or + and −, zoom. " +
         `Densities are filled fractions, rounded to ${listed.precision}.`;
     }
 

@@ -5,6 +5,7 @@ var AtompaintViewer = (() => {
   const BLOCK_COLOUR = "#d55e00";
   const FIELD_OF_VIEW_RAD = (20 * Math.PI) / 180; // 3Dmol's, and so is the distance
   const CAMERA_DISTANCE_A = 150;
+  const LOOK_RADIUS_A = 10;
   const SLICE_PIXELS = 700;
   const { makeNode } = AtompaintControls;
   const KEYS = {
@@ -92,12 +93,15 @@ var AtompaintViewer = (() => {
       for (const panel of this.panels) {
         panel.viewer = $3Dmol.createViewer(panel.stage, { backgroundColor: this.ground });
         if (!panel.viewer) throw new Error("3Dmol.js could not start");
-        panel.stage.addEventListener("pointerdown", () => panel.stage.focus({ preventScroll: true }));
-        // The wheel scrolls the page, until a panel is clicked.
+        // The wheel and fingers scroll the page, until a panel is clicked.
+        const focus = () => panel.stage.focus({ preventScroll: true });
+        panel.stage.addEventListener("mousedown", focus);
+        panel.stage.addEventListener("click", focus);
         const guard = (event) => {
           if (document.activeElement !== panel.stage) event.stopPropagation();
         };
-        panel.stage.addEventListener("wheel", guard, { capture: true, passive: true });
+        for (const type of ["wheel", "touchstart", "touchmove"])
+          panel.stage.addEventListener(type, guard, { capture: true, passive: true });
         panel.stage.addEventListener("keydown", (event) => {
           if (event.ctrlKey || event.metaKey || event.altKey) return;
           if (event.key === "0") this.resetCamera();
@@ -128,7 +132,10 @@ var AtompaintViewer = (() => {
     }
 
     async choose(position) {
-      this.crop = await unpack(await this.loadCrop(this.view.crops[position]));
+      this.wanted = position;
+      const loaded = await unpack(await this.loadCrop(this.view.crops[position]));
+      if (this.wanted !== position) return; // another has been chosen since
+      this.crop = loaded;
       const { crop, state } = this;
       state.shown ??= new Set(crop.channels);
       crop.isovalueStep = 10 ** (Math.round(Math.log10(crop.maximum)) - 2);
@@ -148,13 +155,17 @@ var AtompaintViewer = (() => {
       this.draw();
     }
 
-    resetCamera(center = [0, 0, 0], fill = 1.4) {
+    resetCamera() {
       const { halfSide_A } = this.crop;
-      const distance = (fill * halfSide_A) / Math.tan(FIELD_OF_VIEW_RAD / 2);
-      const [viewer] = this.panels.map((panel) => panel.viewer);
-      const rotation = fill === 1.4 ? [0, 0, 0, 1] : viewer.getView().slice(4);
-      for (const panel of this.panels) panel.viewer.setSlab(-2 * halfSide_A, 2 * halfSide_A);
-      viewer.setView([...center.map((x) => -x), CAMERA_DISTANCE_A - distance, ...rotation]);
+      for (const { viewer } of this.panels) viewer.setSlab(-2 * halfSide_A, 2 * halfSide_A);
+      this.pointCamera([0, 0, 0], 1.4 * halfSide_A, [0, 0, 0, 1]);
+    }
+
+    // Both cameras: they are linked.
+    pointCamera(center_A, radius_A, rotation) {
+      const distance_A = radius_A / Math.tan(FIELD_OF_VIEW_RAD / 2);
+      const place = [...center_A.map((x) => -x), CAMERA_DISTANCE_A - distance_A];
+      this.panels[0].viewer.setView([...place, ...rotation]);
     }
 
     show() {
@@ -169,7 +180,8 @@ var AtompaintViewer = (() => {
     lookAt(block) {
       this.state.index = Math.round((block.first[this.state.axis] + block.last[this.state.axis]) / 2);
       this.controls.update();
-      this.resetCamera(block.center_A, 0.6);
+      const rotation = this.panels[0].viewer.getView().slice(4);
+      this.pointCamera(block.center_A, LOOK_RADIUS_A, rotation);
       this.draw();
     }
 
