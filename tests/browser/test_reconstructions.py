@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from matplotlib.image import imread
 
 pytestmark = pytest.mark.browser
 
+STATIC = Path(__file__).parents[2] / "atompaint_vae/notebook/static"
 CONF = 'extensions = ["atompaint_vae.notebook"]\nhtml_theme = "furo"\n'
 PAGE = """
 Reconstructions
@@ -301,8 +303,14 @@ def test_keyboard_alone(view):
     assert reached[11].startswith("1: 125 Å³")
 
 
-def test_it_closes_and_opens_again(view):
+def test_paper_shows_the_slices_and_so_does_a_closed_view(view):
     view.open()
+    view.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert view.find("img").is_displayed()
+    assert not view.find("select").is_displayed()
+    view.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert not view.find("img").is_displayed()
+
     view.press("Close")
     assert view.find("img").is_displayed()
     assert not view.find("select").is_displayed()
@@ -385,21 +393,19 @@ def test_a_script_that_is_gone_is_said_in_a_line(view, page):
     view.open()
 
 
-def test_paper_shows_the_slices(view):
-    view.open()
-    view.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    try:
-        assert view.find("img").is_displayed()
-        assert not view.find("select").is_displayed()
-    finally:
-        view.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+@pytest.fixture
+def surfaces(chromium):
+    """A page that has the script of the surfaces, and nothing else."""
+    chromium.get("about:blank")
+    script = (STATIC / "isosurface.js").read_text("utf-8")
+    chromium.execute_script(f"{script}; window.AtompaintIsosurface = AtompaintIsosurface")
+    return chromium
 
 
 @pytest.mark.parametrize("isovalue", [0.2, 0.4, 0.6])
-def test_surfaces_lie_where_the_density_is_the_isovalue(view, isovalue):
+def test_surfaces_lie_where_the_density_is_the_isovalue(surfaces, isovalue):
     """Of a cone-shaped density, whose level sets are spheres."""
-    view.open()
-    mesh = view.driver.execute_script(
+    mesh = surfaces.execute_script(
         "const n = 21, unit = 0.5, values = new Float32Array(n ** 3);"
         "for (let x = 0, i = 0; x < n; x++) for (let y = 0; y < n; y++) for (let z = 0; z < n; z++)"
         "  values[i++] = 1 - Math.hypot(x - 10, y - 10, z - 10) * unit / 5;"
@@ -423,9 +429,8 @@ def test_surfaces_lie_where_the_density_is_the_isovalue(view, isovalue):
     assert volume == pytest.approx(4 / 3 * np.pi * radius_A**3, rel=0.1)
 
 
-def test_surfaces_are_closed_at_the_border(view):
-    view.open()
-    vertices = view.driver.execute_script(
+def test_surfaces_are_closed_at_the_border(surfaces):
+    vertices = surfaces.execute_script(
         "return AtompaintIsosurface.make(new Float32Array(8).fill(1), [2, 2, 2], 2, 0.5)"
         ".vertexArr.map(({ x, y, z }) => [x, y, z])"
     )

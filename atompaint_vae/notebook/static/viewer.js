@@ -112,11 +112,18 @@ var AtompaintViewer = (() => {
         new ResizeObserver(() => panel.viewer.resize()).observe(panel.stage);
       }
       const [first, second] = this.panels.map((panel) => panel.viewer);
-      first.linkViewer(second);
-      second.linkViewer(first);
+      this.linkCamera(first, second);
+      this.linkCamera(second, first);
       const redraw = () => this.draw();
       matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
       new MutationObserver(redraw).observe(document.body, { attributeFilter: ["data-theme"] });
+    }
+
+    // 3Dmol's linkViewer would draw both whenever one is drawn, whether or not it has moved.
+    linkCamera(leader, follower) {
+      leader.setViewChangeCallback((place) => {
+        if (String(place) !== String(follower.getView())) follower.setView(place);
+      });
     }
 
     get ground() {
@@ -169,7 +176,6 @@ var AtompaintViewer = (() => {
     }
 
     show() {
-      for (const { viewer } of this.panels) viewer.resize();
       this.controls.focus();
     }
 
@@ -220,9 +226,10 @@ var AtompaintViewer = (() => {
     drawSurfaces(panel, layers) {
       const { crop, state } = this;
       const { viewer } = panel;
-      viewer.setBackgroundColor(this.ground);
+      // Each of these, and render(), draws the panel: no more of them than it needs.
+      if (panel.ground !== this.ground) viewer.setBackgroundColor((panel.ground = this.ground));
+      if (panel.labels?.length) viewer.removeAllLabels();
       viewer.removeAllShapes();
-      viewer.removeAllLabels();
       const opacity = state.atoms && crop.atoms ? 0.7 : 1;
       for (const { values, colour } of layers) {
         const mesh = AtompaintIsosurface.make(values, crop.size, crop.resolution_A, state.isovalue);
@@ -230,11 +237,11 @@ var AtompaintViewer = (() => {
       }
       const all = crop.size.map((n) => n - 1);
       this.drawFrame(viewer, [0, 0, 0], all, isDark() ? "#666a70" : "#b0b4ba");
-      this.listBlocks(panel).forEach((block, i) => {
+      panel.labels = this.listBlocks(panel).map((block, i) => {
         this.drawFrame(viewer, block.first, block.last, BLOCK_COLOUR);
         const [x, y, z] = block.center_A;
         const style = { fontColor: "#ffffff", backgroundColor: BLOCK_COLOUR, fontSize: 12, inFront: true };
-        viewer.addLabel(`${i + 1}`, { position: { x, y, z }, ...style });
+        return viewer.addLabel(`${i + 1}`, { position: { x, y, z }, ...style }, null, true);
       });
       const colorfunc = (atom) => this.colourOf(atom.channel);
       viewer.setStyle({}, {});
