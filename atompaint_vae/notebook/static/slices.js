@@ -50,7 +50,7 @@ var AtompaintSlices = (() => {
       pen.strokeStyle = background;
       pen.stroke();
     }
-    pen.lineWidth = 2;
+    pen.lineWidth = canvas.width / 150;
     for (const { first, last, colour } of boxes) {
       if (index < first[axis] || index > last[axis]) continue;
       pen.strokeStyle = colour;
