@@ -2,6 +2,7 @@ import math
 import os
 
 import hypothesis
+import numpy as np
 import pytest
 
 # A busy machine is no failure, and the suite is the same every time; to look for new examples:
@@ -66,5 +67,56 @@ def write_run():
         if has_test:
             append_metrics(paths.test_metrics, {"step": 10 * epochs, "r2": 1 - row["loss"] / 100})
         return paths
+
+    return write
+
+
+def fill_atoms(coords_A, channels, num_channels, size, resolution_A):
+    """Blobs where the atoms are: no voxelizer's work, but filled fractions of the same kind."""
+    axis = (np.arange(size) - (size - 1) / 2) * resolution_A
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    image = np.zeros((num_channels, size, size, size))
+    for place, channel in zip(coords_A, channels, strict=True):
+        image[channel] += np.exp(-((grid - place) ** 2).sum(-1) / 0.5) * 0.9
+    return image.clip(0, 1)
+
+
+@pytest.fixture(scope="session")
+def write_reconstructions():
+    """Writes the files of a run that its reconstructions are shown from, without training it."""
+
+    def write(
+        folder, size=13, names=("C", "N", "O"), resolution_A=1.0, has_atoms=True, blocks=(), seed=0
+    ):
+        rng = np.random.default_rng(seed)
+        half_A = (size - 1) / 2 * resolution_A
+        arrays = {
+            "rank": np.array(["worst", "median", "best"]),
+            "sample_index": np.array([7, 3, 11]),
+            "r2": np.array([0.25, 0.5, 0.75], dtype=np.float32),
+            "structure": np.array(["1ABC", "2DEF", "3GHI"]),
+        }
+        images, reconstructions = [], []
+        for k in range(3):
+            coords_A = rng.uniform(-half_A, half_A, size=(30, 3)).astype(np.float32)
+            channels = rng.integers(len(names), size=30).astype(np.uint8)
+            images.append(fill_atoms(coords_A, channels, len(names), size, resolution_A))
+            reconstructions.append(0.8 * images[-1])
+            if has_atoms:
+                arrays |= {f"coords_A_{k}": coords_A, f"channels_{k}": channels}
+        for crop, channel, first, last, filled in blocks:
+            region = tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))
+            reconstructions[crop][(slice(None), *region)] = 0
+            reconstructions[crop][(channel, *region)] = filled
+        arrays |= {
+            "image": np.array(images, dtype=np.float16),
+            "reconstruction": np.array(reconstructions, dtype=np.float16),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(folder / "reconstructions.npz", **arrays)
+        (folder / "hparams.nt").write_text(f"data:\n  resolution_A: {resolution_A}\n", "utf-8")
+        columns = ",".join(["step", "r2", "r2_zero", *(f"r2_{x}" for x in names)])
+        (folder / "test.csv").write_text(f"{columns}\n", "utf-8")
+        return arrays
 
     return write

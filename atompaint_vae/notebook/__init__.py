@@ -23,12 +23,13 @@ def setup(app):
         sheet,
         sheets,
         stale,
+        viewer,
     )
 
     app.setup_extension("sphinx_math_dollar")
     for component in (
         assets, math, datatable, experiments, pictures, api, stale, sheets, sheet, hparams,
-        run_data, runs, curves, compare,
+        run_data, runs, curves, compare, viewer,
     ):  # fmt: skip
         component.setup_component(app)
     return {

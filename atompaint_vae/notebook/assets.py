@@ -56,7 +56,9 @@ def write_assets(app):
         return
     folder = Path(app.outdir) / "_static"
     folder.mkdir(parents=True, exist_ok=True)
-    own = {x.name: x.read_text("utf-8") for x in STATIC.iterdir() if x.suffix in (".js", ".css")}
+    # Scripts, styles, licences; nothing runs scripts in an epub.
+    suffixes = (".css",) if app.builder.name == "epub" else (".css", ".js", ".txt")
+    own = {x.name: x.read_text("utf-8") for x in STATIC.iterdir() if x.suffix in suffixes}
     for name, text in (read_bundle() | own).items():
         path = folder / name
         if not path.is_file() or path.read_text("utf-8") != text:

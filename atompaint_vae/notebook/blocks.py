@@ -1,0 +1,90 @@
+"""Solid blocks: places that a reconstruction fills in and its input does not.
+
+C: channels, X Y Z: voxels
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import ndimage
+
+SIDE_A = 3.0
+"""Twice the diameter of an atom's ball of 0.75 Å: a cube of this side holds 15 of their volumes."""
+
+MIN_FILLED = 0.25
+"""Atoms never fill a cube of that side so evenly: in the crops of the committed runs, the least
+filled voxel of each such cube is filled to 0.01 at most."""
+
+
+@dataclass(frozen=True)
+class SolidBlock:
+    """
+    One connected region that a reconstruction fills in.
+
+    voxels:      int [n, 3], indices along x, y and z
+    center_A:    [3], of the voxels, in the crop's frame, whose origin is the crop's centre
+    volume_A3:   of the voxels
+    mean_filled: filled fraction of the voxels, over all channels
+    channel:     index of the channel that fills most of it
+    """
+
+    voxels: np.ndarray
+    center_A: np.ndarray
+    volume_A3: float
+    mean_filled: float
+    channel: int
+
+
+def find_solid_blocks(
+    image: np.ndarray, reconstruction: np.ndarray, resolution_A: float
+) -> list[SolidBlock]:
+    """
+    The solid blocks of a reconstruction that its input has not, largest first.
+
+    With the channels summed, a cube of SIDE_A is solid if its least filled voxel is filled to
+    MIN_FILLED or more, and to no less than half of its most filled one. Solid cubes that share a
+    voxel's face make one block. Blocks that share a voxel with a solid cube of the input are left
+    out. Cubes lie wholly within the crop; their side is rounded up to whole voxels.
+
+    image, reconstruction: float [C, X, Y, Z], filled fractions
+    """
+    density = reconstruction.sum(axis=0, dtype=np.float32)
+    labels, _ = ndimage.label(find_solid_voxels(density, resolution_A))
+    is_solid_in_input = find_solid_voxels(image.sum(axis=0, dtype=np.float32), resolution_A)
+
+    blocks = []
+    for label, region in enumerate(ndimage.find_objects(labels), start=1):
+        is_block = labels[region] == label
+        if (is_block & is_solid_in_input[region]).any():
+            continue
+        voxels = np.argwhere(is_block) + [axis.start for axis in region]
+        x, y, z = voxels.T
+        half = (np.array(density.shape) - 1) / 2
+        blocks.append(
+            SolidBlock(
+                voxels=voxels,
+                center_A=(voxels.mean(axis=0) - half) * resolution_A,
+                volume_A3=len(voxels) * resolution_A**3,
+                mean_filled=float(density[x, y, z].mean()),
+                channel=int(reconstruction[:, x, y, z].mean(axis=1, dtype=np.float64).argmax()),
+            )
+        )
+    return sorted(blocks, key=lambda block: -block.volume_A3)
+
+
+def find_solid_voxels(density: np.ndarray, resolution_A: float) -> np.ndarray:
+    """
+    Whether each voxel lies in a solid cube, as find_solid_blocks defines it.
+
+    density: float [X, Y, Z], filled fraction over all channels
+    returns: bool [X, Y, Z]
+    """
+    side = int(np.ceil(SIDE_A / resolution_A - 1e-6))
+    if side > min(density.shape):
+        return np.zeros(density.shape, dtype=bool)
+    cubes, axes = (side,) * 3, (-3, -2, -1)
+    windows = sliding_window_view(density, cubes)
+    least, most = windows.min(axis=axes), windows.max(axis=axes)
+    is_solid = np.pad((least >= MIN_FILLED) & (least >= most / 2), side - 1)
+    return sliding_window_view(is_solid, cubes).any(axis=axes)
