@@ -24,7 +24,7 @@ def test_seed_page_builds_unchanged(notebook, builder):
         assert "<mn>42,875</mn>" in html
         assert html.count("<img ") == 2
         assert html.count("<table") == 1
-        assert "<td>001</td>" in html.replace(' class="datatable-number"', "")
+        assert "<td>001</td>" in html.replace(' class="num"', "")
 
 
 def test_seed_page_dropped_into_the_real_notebook(real_notebook):
