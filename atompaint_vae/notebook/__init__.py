@@ -8,10 +8,35 @@ import atompaint_vae
 
 def setup(app):
     """Metadata of the extension, after each component has set itself up."""
-    from . import api, assets, datatable, experiments, math, pictures
+    from . import (
+        api,
+        assets,
+        datatable,
+        experiment_links,
+        experiments,
+        markup,
+        math,
+        pictures,
+        references,
+        updates,
+        videos,
+    )
 
     app.setup_extension("sphinx_math_dollar")
-    for component in (assets, math, datatable, experiments, pictures, api):
+    components = (
+        assets,
+        math,
+        datatable,
+        experiments,
+        experiment_links,
+        references,
+        updates,
+        pictures,
+        videos,
+        api,
+        markup,
+    )
+    for component in components:
         component.setup_component(app)
     return {
         "version": atompaint_vae.__version__,

@@ -104,7 +104,7 @@ class Table:
             name, colon, spec = line.rpartition(":")
             spec = spec.strip()
             try:
-                format(1.5, spec)
+                format(1, spec)
             except ValueError:
                 raise TableError(
                     f"bad format {spec!r}; expected one of Python's for numbers, such as .3f"
@@ -137,12 +137,13 @@ def make_text_key(text: str) -> str:
 
 def format_number(text: str, spec: str) -> str:
     """A cell in a format of Python's; as it's written if it holds no plain number."""
+    digits = text.replace(",", "").replace("−", "-")
     try:
-        value = float(text.replace(",", "").replace("−", "-"))
-    except ValueError:
+        value = int(digits) if re.fullmatch(r"[+-]?\d+", digits.strip()) else float(digits)
+        if value - value != 0:  # infinite, or not a number
+            return text
+        result = format(value, spec)
+    except ValueError:  # no number; or one with a fraction, in a format of integers
         return text
-    if value - value != 0:  # infinite, or not a number
-        return text
-    result = format(value, spec)
     # A rounded zero has no sign.
     return result if re.search(r"[1-9]", result) else result.replace("-", "", 1)

@@ -9,7 +9,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from .cells import Table, TableError
-from .table_nodes import add_nodes, datatable, datatable_rest, is_long, make_table_node
+from .table_nodes import add_nodes, datatable, is_long, make_table_node
 from .tables import read_table
 
 logger = logging.getLogger(__name__)
@@ -19,13 +19,15 @@ class DatatableDirective(SphinxDirective):
     """
     The table in a CSV, TSV, XLSX, ODS, Parquet or NestedText file.
 
-    The file's path is relative to the page's folder, or to the notebook's root if it begins
-    with a slash. The content is the caption; paragraphs after its first go below the table.
+    The content is the caption; paragraphs after its first go below the table. A NestedText file
+    holds a list, either of dictionaries or of lists, the first of which names the columns. Cells
+    are shown as they are written: ``001``, ``1e5`` and ``NaN`` stay what they are.
 
-    A NestedText file holds a list, either of dictionaries or of lists, the first of which names
-    the columns. Cells are shown as they are written: ``001``, ``1e5`` and ``NaN`` stay what they
-    are.
+    Click on a column's name to sort by it, twice more to return to the order of the page. Columns
+    of numbers are filtered by a condition, such as ``> 0.5`` or ``1..3``.
 
+    file:    path, relative to the page's folder, or to the notebook's root if it begins with a
+             slash
     sheet:   name of a spreadsheet's sheet; the first by default
     range:   the cells to show, as a spreadsheet names them: ``B2:D10``, ``B:D``, ``2:10``. The
              first row of the range holds the columns' names; the header of a CSV file is row 1.
@@ -78,7 +80,7 @@ class DatatableDirective(SphinxDirective):
         if is_long(len(table.rows), len(table.header)):
             link = nodes.literal("", file.name)
             rest = addnodes.download_reference("", "", link, reftarget=f"/{relative}")
-            wrapper.insert(1, datatable_rest("", "", rest, classes=["datatable-rest"]))
+            wrapper.insert(1, nodes.paragraph("", "", rest, classes=["datatable-rest"]))
         self.set_source_info(wrapper)
         return [wrapper]
 

@@ -31,10 +31,6 @@ class datatable(nodes.General, nodes.Element):
     """
 
 
-class datatable_rest(nodes.paragraph):
-    """Where the rows are that the page doesn't show."""
-
-
 class value(nodes.FixedTextElement):
     """A cell's text, of which neither quotes nor dollars are to be changed."""
 
@@ -103,7 +99,7 @@ def fill_tables(app, doctree, docname):
                 write_script(Path(app.outdir, path), rows, formats)
                 node["script"] = path
         add_rows(next(iter(node.findall(nodes.table))), shown, formats)
-        for rest in list(node.findall(datatable_rest)):
+        for rest in [x for x in node if "datatable-rest" in x["classes"]]:
             if len(shown) == len(rows):
                 node.remove(rest)
             else:

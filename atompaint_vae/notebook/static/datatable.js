@@ -82,6 +82,7 @@
     const inputs = header.map((name, i) => {
       const input = document.createElement("input");
       input.type = "search";
+      input.size = 5; // or the box would widen its column
       input.placeholder = isNumber[i] ? "> 0, 1..5" : "contains";
       input.setAttribute("aria-label", `Filter by ${name || `column ${i + 1}`}`);
       input.addEventListener("input", () => apply(i, input.value));
@@ -185,7 +186,7 @@
     container
       .querySelector(".dt-search input")
       .setAttribute("aria-label", `Search the table ${label}`);
-    container.querySelector(".dt-buttons").prepend(status);
+    container.querySelector(".dt-search").append(status);
     const scroller = container.querySelector(".dt-layout-table");
     scroller.setAttribute("role", "region");
     scroller.setAttribute("aria-label", label);
