@@ -53,7 +53,7 @@ def find_experiment(target: str, places: dict[str, Place]) -> Place:
     wanted = DATE.sub(r"\1\2\3", target.strip().strip("/"))
     tests = [
         lambda path: f"/{path}".endswith(f"/{wanted}"),
-        lambda path: wanted in _split(path),
+        lambda path: wanted and wanted in _split(path),
         lambda path: wanted.isdecimal() and _split(path)[0].lstrip("0") == wanted.lstrip("0"),
     ]
     for test in tests:

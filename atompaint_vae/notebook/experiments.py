@@ -92,7 +92,7 @@ def _group(pages: frozenset[str]) -> dict[str | None, list[str]]:
         groups.setdefault(next((x for x in above if x in folders), None), []).append(folder)
     for group in groups.values():
         dated = [x for x in group if DATED.match(PurePosixPath(x).name)]
-        dated.sort(key=lambda x: PurePosixPath(x).name, reverse=True)
+        dated.sort(key=lambda x: PurePosixPath(x).name[:8], reverse=True)
         group[:] = [f"{x}/notes" for x in [*dated, *(x for x in group if x not in dated)]]
     return groups
 
