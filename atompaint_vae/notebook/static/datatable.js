@@ -13,10 +13,16 @@
 
   // The rows of a table that is all in the page, and their cells' HTML, which the build has escaped.
   function readPage(table, isNumber) {
-    const rows = Array.from(table.tBodies[0].rows, (row) => Array.from(row.cells));
-    const read = (cell) => cell.querySelector(":scope > data")?.value ?? cell.textContent;
-    const html = rows.map((row) => row.map((cell) => cell.innerHTML));
-    const data = new NotebookTable(rows.map((row) => row.map(read)), {}, isNumber);
+    const cells = Array.from(table.tBodies[0].rows, (row) => Array.from(row.cells));
+    const html = cells.map((row) => row.map((cell) => cell.innerHTML));
+    const rows = cells.map((row) => row.map((cell) => cell.textContent));
+    const shown = {};
+    for (const written of table.tBodies[0].querySelectorAll("td > data")) {
+      const [i, c] = [written.closest("tr").sectionRowIndex, written.closest("td").cellIndex];
+      shown[c] ??= rows.map((row) => row[c]);
+      rows[i][c] = written.value;
+    }
+    const data = new NotebookTable(rows, shown, isNumber);
     data.html = (i) => html[i];
     return data;
   }
@@ -187,7 +193,7 @@
       .querySelector(".dt-search input")
       .setAttribute("aria-label", `Search the table ${label}`);
     container.querySelector(".dt-search").append(status);
-    const scroller = container.querySelector(".dt-layout-table");
+    const scroller = container.querySelector(".dt-layout-table > .dt-layout-cell");
     scroller.setAttribute("role", "region");
     scroller.setAttribute("aria-label", label);
     new ResizeObserver(() => {
