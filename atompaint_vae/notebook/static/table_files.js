@@ -65,7 +65,9 @@
         '<fill><patternFill patternType="none"/></fill>' +
         '<fill><patternFill patternType="gray125"/></fill></fills>' +
         '<borders count="1"><border/></borders><cellStyleXfs count="1"><xf/></cellStyleXfs>' +
-        `<cellXfs><xf/><xf fontId="1" applyFont="1"/>${styles.join("")}</cellXfs></styleSheet>`,
+        `<cellXfs><xf/><xf fontId="1" applyFont="1"/>${styles.join("")}</cellXfs>` +
+        '<cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles>' +
+        "</styleSheet>",
     };
   }
 
