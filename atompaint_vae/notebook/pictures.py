@@ -31,6 +31,8 @@ class ConvertSvg(SphinxPostTransform):
             if not node["uri"].endswith(".svg"):
                 continue
             svg = Path(self.env.srcdir) / node["candidates"].get("image/svg+xml", node["uri"])
+            if not svg.is_file():
+                continue  # Sphinx has warned of it
             pdf = self._convert(svg)
             if pdf is None:
                 logger.info("no SVG converter for %s: only its name is printed", svg.name)

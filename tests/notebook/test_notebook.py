@@ -97,6 +97,13 @@ def test_svg_becomes_pdf_where_a_converter_is_installed(notebook, tmp_path, monk
     assert path.read_text("utf-8").count("includegraphics") == 2
 
 
+def test_missing_svg_is_a_warning_in_latex_too(notebook):
+    notebook.write("index.rst", "Index\n=====\n\n.. figure:: none.svg\n")
+    warnings, _ = notebook.build("latex")
+    (warning,) = warnings.splitlines()
+    assert "index.rst:4: WARNING: image file not readable: none.svg" in warning
+
+
 def test_bundle_becomes_a_classic_script():
     assert make_classic_script("var a=1;export{b as x,a as default};/*! end */") == (
         '(function(){"use strict";\nvar a=1;window.DataTable=a;/*! end */\n})();\n'
