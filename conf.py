@@ -20,6 +20,9 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 
+numfig = True
+numfig_format = {"figure": "Figure %s", "table": "Table %s"}
+
 html_theme = "furo"
 html_title = project
 html_show_sphinx = False

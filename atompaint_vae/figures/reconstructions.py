@@ -32,7 +32,7 @@ def plot_slices(paths: RunPaths) -> Figure:
             cut_slab(difference).T, origin="lower", cmap="RdBu", vmin=-0.5, vmax=0.5
         )
         row[0].set_ylabel(
-            f"{arrays['rank'][k]}: {arrays['structure'][k]}\nR² = {arrays['r2'][k]:.2f}"
+            f"{arrays['rank'][k]}: {arrays['structure'][k]}\nR² = {arrays['r2'][k]:z.2f}"
         )
     for axis, title in zip(axes[0], ("input", "reconstruction", "difference"), strict=True):
         axis.set_title(title)

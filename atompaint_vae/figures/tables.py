@@ -34,7 +34,7 @@ def make_channel_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
     for run in runs:
         metrics = load_metrics(run.paths.test_metrics).iloc[0]
         r2 = {
-            "R²" if key == "r2" else f"R² {key.removeprefix('r2_')}": f"{metrics[key]:.3f}"
+            "R²" if key == "r2" else f"R² {key.removeprefix('r2_')}": f"{metrics[key]:z.3f}"
             for key in metrics.index
             if key.startswith("r2") and key != "r2_zero" and pd.notna(metrics[key])
         }
@@ -46,7 +46,7 @@ def make_channel_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
 def _find_test_r2(run: RecordedRun) -> str:
     if not run.paths.test_metrics.exists():
         return ""
-    return f"{load_metrics(run.paths.test_metrics)['r2'].iloc[0]:.3f}"
+    return f"{load_metrics(run.paths.test_metrics)['r2'].iloc[0]:z.3f}"
 
 
 def save_table(table: pd.DataFrame, path: Path):

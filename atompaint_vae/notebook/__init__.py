@@ -14,22 +14,29 @@ def setup(app):
         compare,
         curves,
         datatable,
+        experiment_links,
         experiments,
         hparams,
+        markup,
         math,
+        numbers,
         pictures,
+        references,
         run_data,
         runs,
         sheet,
         sheets,
         stale,
+        updates,
+        videos,
         viewer,
     )
 
     app.setup_extension("sphinx_math_dollar")
     for component in (
-        assets, math, datatable, experiments, pictures, api, stale, sheets, sheet, hparams,
-        run_data, runs, curves, compare, viewer,
+        assets, math, datatable, experiments, experiment_links, references, updates, numbers,
+        pictures, videos, stale, sheets, sheet, hparams, run_data, runs, curves, compare, viewer,
+        api, markup,
     ):  # fmt: skip
         component.setup_component(app)
     return {

@@ -20,7 +20,11 @@ LOOSE_MARKUP = re.compile(r"\*|\||(?<=\w)_(?!\w)")
 
 
 class ModulesDirective(SphinxDirective):
-    """The documentation of each module of a package, one section each."""
+    """
+    The documentation of each module of a package, one section each.
+
+    package: its name; it is imported
+    """
 
     required_arguments = 1
 
@@ -62,7 +66,7 @@ def format_docstring(lines: list[str]) -> list[str]:
     lines: of a docstring with blocks such as ``atoms:   columns x, y, z [Å]``
     """
     result, is_literal, may_indent = [], False, False
-    for block in _split_blocks(lines):
+    for block in split_blocks(lines):
         if block[0][0].isspace():
             if not (is_literal or may_indent):
                 result += ["::", ""]
@@ -75,7 +79,22 @@ def format_docstring(lines: list[str]) -> list[str]:
     return result
 
 
-def _split_blocks(lines: list[str]) -> list[list[str]]:
+def parse_legend(block: list[str]) -> list[tuple[str, str]]:
+    """Names and meanings of a paragraph, none if it isn't a legend."""
+    entries: list[tuple[str, str]] = []
+    for line in block:
+        if match := LEGEND_LINE.fullmatch(line):
+            entries.append((match[1], match[2]))
+        elif entries:
+            name, text = entries[-1]
+            entries[-1] = (name, f"{text} {line.strip()}")
+        else:
+            return []
+    return entries
+
+
+def split_blocks(lines: list[str]) -> list[list[str]]:
+    """The paragraphs of a docstring, each as its lines."""
     blocks, block = [], []
     for line in [*lines, ""]:
         if line.strip():
@@ -89,16 +108,9 @@ def _split_blocks(lines: list[str]) -> list[list[str]]:
 def _format_block(block: list[str], is_structure: bool) -> list[str]:
     if is_structure or block[0].startswith(">>> "):
         return block if block[0].startswith((".. ", ">>> ")) else _escape_lines(block)
-    if LEGEND_LINE.fullmatch(block[0]):
-        entries = []
-        for line in block:
-            match = LEGEND_LINE.fullmatch(line)
-            if match:
-                entries.append([match[1], match[2]])
-            else:
-                entries[-1][1] += " " + line.strip()
+    if entries := parse_legend(block):
         # Sphinx rewrites field lists that stand in an object's description, but not deeper ones.
-        fields = [f"   :{_escape(name)}: {_escape(text)}" for name, text in entries]
+        fields = [f"   :{escape(name)}: {escape(text)}" for name, text in entries]
         return [".. container:: docstring-legend", "", *fields]
     if any(line[0].isspace() for line in block):
         return ["::", "", *(f"   {line}" for line in block)]
@@ -106,10 +118,10 @@ def _format_block(block: list[str], is_structure: bool) -> list[str]:
 
 
 def _escape_lines(block: list[str]) -> list[str]:
-    return _escape("\n".join(block)).split("\n")
+    return escape("\n".join(block)).split("\n")
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """The text with a backslash before each character that would begin markup by accident."""
     pieces, end = [], 0
     for match in PROTECTED.finditer(text):

@@ -15,7 +15,6 @@ from docutils import nodes
 from ..runs.compare import name_column, write_cells
 from ..runs.properties import Value, list_reduced, load_run, make_signature
 from ..runs.record import RunPaths, write_atomic
-from .datatable import datatable, make_table_node
 from .run_data import (
     RunsDirective,
     add_run_scripts,
@@ -25,6 +24,7 @@ from .run_data import (
     write_runs,
 )
 from .runs import DEFAULT_METRICS, report
+from .table_nodes import datatable, make_table_node
 from .tables import Table
 
 MAX_PLAIN = 200

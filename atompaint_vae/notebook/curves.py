@@ -16,9 +16,9 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from ..runs.compare import check_curve, choose_columns, find_incomparable
 from ..runs.properties import load_runs
 from ..runs.record import write_atomic
-from .datatable import make_table_node
 from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
 from .runs import make_run_table, report
+from .table_nodes import make_table_node
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed": "elapsed_s"}
 

@@ -1,39 +1,43 @@
-"""The directive ``.. datatable:: file``: a plain table that a script then makes sortable.
-
-The table is made of docutils' own nodes, so that each builder can write it; only
-:class:`value` and :class:`datatable` are ours.
-"""
+"""The directive ``.. datatable:: file``: a plain table that a script then brings to life."""
 
 from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from docutils.utils import column_width
+from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from .tables import Table, TableError, read_table
+from .cells import Table, TableError
+from .table_nodes import add_nodes, datatable, is_long, make_table_node
+from .tables import read_table
 
 logger = logging.getLogger(__name__)
-
-LONG_TABLE_ROWS = 30  # more than this must break across printed pages
-
-
-class datatable(nodes.General, nodes.Element):
-    """The wrapper of one table; ``file`` is the name of what it shows, ``path`` its path
-    from the notebook's root, with a slash before it."""
-
-
-class value(nodes.FixedTextElement):
-    """A cell's text, of which neither quotes nor dollars are to be changed."""
 
 
 class DatatableDirective(SphinxDirective):
     """
-    The table in a CSV, TSV, XLSX or Parquet file.
+    The table in a CSV, TSV, XLSX, ODS, Parquet or NestedText file.
 
-    The file's path is relative to the page's folder, or to the notebook's root if it begins
-    with a slash. The content is the caption; paragraphs after its first go below the table.
+    The content is the caption; paragraphs after its first go below the table. A NestedText file
+    holds a list, either of dictionaries or of lists, the first of which names the columns. Cells
+    are shown as they are written: ``001``, ``1e5`` and ``NaN`` stay what they are.
+
+    Click on a column's name to sort by it, twice more to return to the order of the page. Columns
+    of numbers are filtered by a condition, such as ``> 0.5`` or ``1..3``.
+
+    file:    path, relative to the page's folder, or to the notebook's root if it begins with a
+             slash
+    sheet:   name of a spreadsheet's sheet; the first by default
+    range:   the cells to show, as a spreadsheet names them: ``B2:D10``, ``B:D``, ``2:10``. The
+             first row of the range holds the columns' names; the header of a CSV file is row 1.
+    columns: names of the columns to show, in this order, separated by commas. A name that has a
+             comma stands in quotes.
+    sort:    names of the columns to sort by, the foremost first; ``desc`` after a name sorts
+             downwards
+    format:  a format of Python's for all columns of numbers, such as ``.3f``; or a line ``name:
+             format`` for each column. What is copied or downloaded stays as in the file.
+    name:    a target for ``:ref:`` and ``:numref:``
     """
 
     required_arguments = 1
@@ -42,28 +46,60 @@ class DatatableDirective(SphinxDirective):
     option_spec = {  # noqa: RUF012  (docutils' way)
         "sheet": directives.unchanged_required,
         "range": directives.unchanged_required,
+        "columns": directives.unchanged_required,
+        "sort": directives.unchanged_required,
+        "format": directives.unchanged_required,
         "name": directives.unchanged,
     }
 
     def run(self) -> list[nodes.Node]:
         relative, absolute = self.env.relfn2path(self.arguments[0])
         self.env.note_dependency(relative)
+        file = Path(absolute)
         try:
-            table = read_table(Path(absolute), self.options.get("sheet"), self.options.get("range"))
+            table, formats = self.read_table(file)
             caption, legend = self.parse_caption()
         except TableError as error:
             logger.warning("datatable: %s", error, location=self.get_location(), type="datatable")
             return [nodes.paragraph("", f"Table not shown: {error}", classes=["datatable-error"])]
 
-        table_node = make_table_node(table)
+        table_node = make_table_node(table, with_rows=False)
         self.add_name(table_node)
         if caption:
             self.set_source_info(caption)
             table_node.insert(0, caption)
-        wrapper = datatable("", table_node, *legend, file=Path(absolute).name)
-        wrapper["path"] = f"/{relative}"
+        wrapper = datatable(
+            "",
+            table_node,
+            *legend,
+            file=file.name,
+            columns=len(table.header),
+            rows=table.rows,
+            formats=formats,
+            path=f"/{relative}",
+        )
+        if is_long(len(table.rows), len(table.header)):
+            link = nodes.literal("", file.name)
+            rest = addnodes.download_reference("", "", link, reftarget=f"/{relative}")
+            wrapper.insert(1, nodes.paragraph("", "", rest, classes=["datatable-rest"]))
         self.set_source_info(wrapper)
         return [wrapper]
+
+    def read_table(self, file: Path) -> tuple[Table, dict[int, str]]:
+        """
+        The table as the options want it, and the formats of its columns.
+
+        raises: TableError if the file can't be read or the options don't fit it
+        """
+        table = read_table(file, self.options.get("sheet"), self.options.get("range"))
+        try:
+            if "sort" in self.options:
+                table = table.sort_rows(self.options["sort"])
+            if "columns" in self.options:
+                table = table.select_columns(self.options["columns"])
+            return table, table.read_formats(self.options.get("format", ""))
+        except TableError as error:
+            raise TableError(f"{file.name}: {error}") from None
 
     def parse_caption(self) -> tuple[nodes.title | None, list[nodes.Node]]:
         """
@@ -80,52 +116,6 @@ class DatatableDirective(SphinxDirective):
         return caption, [nodes.container("", *rest, classes=["datatable-legend"])] if rest else []
 
 
-def make_table_node(table: Table) -> nodes.table:
-    """The table as docutils' nodes; the cells of columns of numbers have a class."""
-    classes = [["datatable-number"] if x else [] for x in table.find_number_columns()]
-
-    def make_row(cells):
-        # SmartQuotes leaves nodes alone that say so; its transform looks at the parents.
-        return nodes.row(
-            "",
-            *(
-                nodes.entry("", value("", text, support_smartquotes=False), classes=list(kind))
-                for text, kind in zip(cells, classes, strict=True)
-            ),
-        )
-
-    group = nodes.tgroup("", cols=len(table.header))
-    for cells in zip(table.header, *table.rows, strict=True):
-        # The text builder wraps at this width; the others are told to ignore it.
-        group += nodes.colspec("", colwidth=max(1, *map(column_width, cells)))
-    group += nodes.thead("", make_row(table.header))
-    group += nodes.tbody("", *map(make_row, table.rows))
-    node = nodes.table("", group, classes=["colwidths-auto"])
-    if len(table.rows) > LONG_TABLE_ROWS:
-        node["classes"].append("longtable")
-    return node
-
-
-def visit_datatable_html(self, node):
-    self.body.append(self.starttag(node, "div", CLASS="datatable", **{"data-file": node["file"]}))
-
-
-def depart_datatable_html(self, node):
-    self.body.append("</div>\n")
-
-
-def pass_over(self, node):
-    """Nothing: the children write themselves."""
-
-
-def visit_value_text(self, node):
-    self.new_state(0)
-
-
-def depart_value_text(self, node):
-    self.end_state(wrap=False, end=None)
-
-
 def has_datatable(doctree: nodes.document | None) -> bool:
     """Whether a page shows a table, and so needs the scripts."""
     return doctree is not None and next(iter(doctree.findall(datatable)), None) is not None
@@ -137,21 +127,11 @@ def add_scripts(app, pagename, templatename, context, doctree):
         return
     app.add_css_file("datatables.css", priority=600)
     app.add_css_file("datatable.css", priority=610)
-    app.add_js_file("datatables.js", loading_method="defer", priority=600)
-    app.add_js_file("datatable.js", loading_method="defer", priority=610)
+    for i, name in enumerate(["datatables", "table_rows", "table_files", "datatable"]):
+        app.add_js_file(f"{name}.js", loading_method="defer", priority=600 + i)
 
 
 def setup_component(app):
-    silent = (pass_over, pass_over)
-    app.add_node(
-        datatable,
-        html=(visit_datatable_html, depart_datatable_html),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
-    as_paragraph = (visit_value_text, depart_value_text)
-    app.add_node(value, html=silent, latex=silent, text=as_paragraph, man=silent, texinfo=silent)
+    add_nodes(app)
     app.add_directive("datatable", DatatableDirective)
     app.connect("html-page-context", add_scripts)

@@ -1,4 +1,4 @@
-"""SVG figures for LaTeX, which can't include them: converted where a converter is installed.
+"""Figures: enlarged by a click in HTML; in LaTeX, which can't include SVG, converted.
 
 Sphinx passes a figure that is named with its suffix on to LaTeX, without a warning.
 """
@@ -31,6 +31,8 @@ class ConvertSvg(SphinxPostTransform):
             if not node["uri"].endswith(".svg"):
                 continue
             svg = Path(self.env.srcdir) / node["candidates"].get("image/svg+xml", node["uri"])
+            if not svg.is_file():
+                continue  # Sphinx has warned of it
             pdf = self._convert(svg)
             if pdf is None:
                 logger.info("no SVG converter for %s: only its name is printed", svg.name)
@@ -52,5 +54,13 @@ class ConvertSvg(SphinxPostTransform):
         return None
 
 
+def add_script(app, pagename, templatename, context, doctree):
+    """Nothing; a page with a figure gets the script that enlarges it."""
+    has_figure = doctree is not None and next(iter(doctree.findall(nodes.figure)), None) is not None
+    if has_figure and app.builder.name != "epub":
+        app.add_js_file("figures.js", loading_method="defer")
+
+
 def setup_component(app):
     app.add_post_transform(ConvertSvg)
+    app.connect("html-page-context", add_script)

@@ -13,8 +13,8 @@ from sphinx.util.docutils import SphinxRole
 from ..runs.compare import choose_columns, find_incomparable, name_column, write_cells
 from ..runs.properties import PropertyError, Run, get_value, load_runs
 from ..runs.where import format_value
-from .datatable import datatable, make_table_node
 from .run_data import RunsDirective, note_runs
+from .table_nodes import datatable, make_table_node
 from .tables import Table
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from ..figures.provenance import (
     list_watched,
     load_provenance,
 )
-from .datatable import datatable
+from .table_nodes import datatable
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class MarkStale(SphinxTransform):
             for node in self.document.findall(nodes.image)
             if not isinstance(node.parent, nodes.substitution_definition)
         ]
-        shown += [(node, node["path"]) for node in self.document.findall(datatable)]
+        shown += [(node, node.get("path")) for node in self.document.findall(datatable)]
         for node, uri in shown:
             path = self.find_file(uri)
             if path is None:

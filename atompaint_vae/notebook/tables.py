@@ -7,45 +7,13 @@ its first column is A.
 import csv
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from .cells import Table, TableError
+from .spreadsheets import format_value, read_ods, read_xlsx
 
-class TableError(ValueError):
-    """A table that can't be read; the message is one line, for whoever wrote the page."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """
-    A header and rows of text, all of the same length.
-
-    header: one name for each column, possibly empty
-    rows:   one list of cells for each row, as long as the header
-    """
-
-    header: list[str]
-    rows: list[list[str]]
-
-    def find_number_columns(self) -> list[bool]:
-        """Whether each column holds numbers, and nothing else but empty cells."""
-        return [
-            any(column) and all(not x or NUMBER.fullmatch(x) for x in column)
-            for column in (
-                [row[i].strip() for row in self.rows] for i in range(len(self.header))
-            )
-        ]
-
-
-NUMBER = re.compile(
-    r"[+\-−]?"
-    r"(\d{1,3}(,\d{3})+(\.\d*)?|\d+(\.\d*)?|\.\d+)([eE][+\-−]?\d+)?"
-    r"\s?[%x×]?"
-    r"|nan|[+\-−]?inf(inity)?",
-    re.IGNORECASE,
-)
 RANGE = re.compile(r"([A-Z]*)([1-9]\d*)?(?::([A-Z]*)([1-9]\d*)?)?")
 
 
@@ -66,10 +34,11 @@ def read_table(path: Path, sheet: str | None = None, cells: str | None = None) -
         raise TableError(
             f"{path.name}: unknown kind of table {path.suffix!r}; known: {known}"
         ) from None
-    if sheet is not None and reader is not read_xlsx:
+    has_sheets = reader in (read_xlsx, read_ods)
+    if sheet is not None and not has_sheets:
         raise TableError(f"{path.name}: sheet {sheet!r} of a file that has no sheets")
 
-    grid = reader(path, sheet) if reader is read_xlsx else reader(path)
+    grid = reader(path, sheet) if has_sheets else reader(path)
     if cells is not None:
         grid = select_range(grid, cells, path.name)
     if not grid:
@@ -139,53 +108,48 @@ def read_tsv(path: Path) -> list[list[str]]:
     return read_csv(path, delimiter="\t")
 
 
-def read_xlsx(path: Path, sheet: str | None) -> list[list[str]]:
+def read_nestedtext(path: Path) -> list[list[str]]:
     """
-    The values of a sheet as text, without empty rows and columns at its ends.
+    The items of a NestedText list: lists, of which the first is the header, or dictionaries.
 
-    sheet:  name of the sheet, the first by default
-    raises: TableError if the file is broken, the sheet isn't there, or a formula has no value
+    Dictionaries need not have the same keys; columns are in the order in which they appear.
+
+    raises: TableError if the file is broken, or holds anything but a list of rows of text
     """
-    import openpyxl
-
-    def load(**kwargs):
-        book = openpyxl.load_workbook(path, **kwargs)
-        names = [x.title for x in book.worksheets]
-        if sheet is None:
-            return book.worksheets[0]
-        if sheet not in names:
-            raise TableError(f"{path.name}: no sheet {sheet!r}; known: {', '.join(names)}")
-        return book[sheet]
+    import nestedtext as nt
 
     try:
-        values = load(data_only=True)
-        # Formulas are read apart from their values: one without a value would look empty.
-        formulas = {
-            cell.coordinate
-            for row in load(data_only=False).iter_rows()
-            for cell in row
-            if cell.data_type == "f"
-        }
-    except TableError:
-        raise
-    except Exception as error:
-        # Whatever a broken archive makes of the parsers underneath.
-        raise TableError(f"{path.name}: not a readable spreadsheet: {error}") from error
+        keymap: dict = {}
+        items = nt.load(path, top="any", keymap=keymap)
+    except nt.NestedTextError as error:
+        line = "" if error.lineno is None else f"{error.lineno + 1}:"
+        raise TableError(f"{path.name}:{line} {error.get_message()}") from None
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path.name}: not UTF-8 at byte {error.start}") from None
+    except OSError as error:
+        raise TableError(f"{path.name}: can't be read: {error.strerror}") from None
+    if items is None:
+        return []
 
-    grid = []
-    for row in values.iter_rows():
-        for cell in row:
-            if cell.value is None and cell.coordinate in formulas:
-                raise TableError(
-                    f"{path.name}: the formula in {cell.coordinate} has no value;"
-                    " save the file from a spreadsheet program"
-                )
-        grid.append([_format_cell(cell) for cell in row])
+    def fail(keys, expected):
+        line = nt.get_line_numbers(keys, keymap, kind="value", sep="-", strict=False) or 1
+        raise TableError(f"{path.name}:{str(line).partition('-')[0]}: expected {expected}")
 
-    while grid and not any(grid[-1]):
-        grid.pop()
-    width = max((i + 1 for row in grid for i, x in enumerate(row) if x), default=0)
-    return [row[:width] for row in grid]
+    if not isinstance(items, list):
+        fail((), "a list, of lists or of dictionaries")
+    kind = type(items[0])
+    for i, item in enumerate(items):
+        if type(item) is not kind or kind is str:
+            fail((i,), "a list of lists, or of dictionaries")
+        for key, value in item.items() if kind is dict else enumerate(item):
+            if not isinstance(value, str):
+                fail((i, key), "text")
+        if kind is list and len(item) != len(items[0]):
+            fail((i,), f"{len(items[0])} items as in the first row, not {len(item)}")
+    if kind is list:
+        return items
+    header = list(dict.fromkeys(key for item in items for key in item))
+    return [header, *([item.get(key, "") for key in header] for item in items)]
 
 
 def read_parquet(path: Path) -> list[list[str]]:
@@ -207,7 +171,7 @@ def read_parquet(path: Path) -> list[list[str]]:
     index = [x for x in metadata.get("index_columns", []) if isinstance(x, str)]
     names = [*index, *(x for x in table.column_names if x not in index)]
     header = ["" if re.fullmatch(r"__index_level_\d+__", x) else x for x in names]
-    columns = [[_format_value(x) for x in _list_values(table[name])] for name in names]
+    columns = [[format_value(x) for x in _list_values(table[name])] for name in names]
     return [header, *map(list, zip(*columns, strict=True))]
 
 
@@ -216,7 +180,9 @@ READERS: dict[str, Callable] = {
     ".tsv": read_tsv,
     ".xlsx": read_xlsx,
     ".xlsm": read_xlsx,
+    ".ods": read_ods,
     ".parquet": read_parquet,
+    ".nt": read_nestedtext,
 }
 
 
@@ -228,29 +194,6 @@ def _list_values(column) -> list[Any]:
     # Python's floats are double: 0.1 in single precision would read 0.10000000149011612.
     single = {pa.float32(): np.float32, pa.float16(): np.float16}.get(column.type)
     return values if single is None else [None if x is None else single(x) for x in values]
-
-
-def _format_cell(cell) -> str:
-    zeros = re.fullmatch(r"0+", cell.number_format or "")
-    if zeros and isinstance(cell.value, int) and not isinstance(cell.value, bool):
-        return f"{cell.value:0{len(zeros[0])}d}"
-    if cell.is_date and cell.value is not None and "h" not in cell.number_format.lower():
-        date = getattr(cell.value, "date", None)
-        return _format_value(date() if date else cell.value)
-    if isinstance(cell.value, bool):
-        return str(cell.value).upper()  # as spreadsheets show it
-    return _format_value(cell.value)
-
-
-def _format_value(value: Any) -> str:
-    if value is None:
-        return ""
-    if hasattr(value, "isoformat"):
-        return value.isoformat(sep=" ") if hasattr(value, "hour") and hasattr(
-            value, "year"
-        ) else value.isoformat()
-    text = str(value)
-    return {"nan": "NaN"}.get(text, text) if not isinstance(value, str) else text
 
 
 def _column_number(letters: str) -> int:

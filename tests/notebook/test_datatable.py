@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -76,6 +77,92 @@ def test_range_and_path_from_the_root(notebook):
     assert read_cells(out / "docs/page.html") == [[row[:2] for row in TRICKY_CELLS[:3]]]
 
 
+def test_columns_sorted_and_formatted(notebook):
+    notebook.write("x.csv", "run,loss,steps\na,0.12345,1000\nb,-0.00001,30000\nc,NaN,\n")
+    options = ":columns: steps, loss\n   :sort: loss\n   :format:\n      loss: .2f\n      steps: ,d"
+    notebook.write("index.rst", f"T\n=\n\n.. datatable:: x.csv\n   {options}\n")
+    warnings, out = notebook.build()
+    assert warnings == ""
+    rows = [["30,000", "0.00"], ["1,000", "0.12"], ["", "NaN"]]
+    assert read_cells(out / "index.html") == [[["steps", "loss"], *rows]]
+    # What is written stays with the cell, for copies and downloads.
+    html = (out / "index.html").read_text("utf-8")
+    assert re.findall('<data value="(.*?)">', html) == ["30000", "-0.00001", "1000", "0.12345"]
+    warnings, out = notebook.build("text")
+    text = (out / "index.txt").read_text("utf-8")
+    assert re.search(r"\| 30,000 +\| 0.00 +\|\n.*\n\| 1,000 +\| 0.12 ", text)
+
+
+def write_long(notebook, num_rows):
+    rows = "".join(f"{i:05d},1e{i},<b>\n" for i in range(num_rows))
+    notebook.write("data/long.csv", "id,number,text\n" + rows)
+    directive = ".. datatable:: /data/long.csv\n   :format: number: .1e\n"
+    notebook.write("index.rst", "T\n=\n\n.. toctree::\n\n   sub/page\n")
+    notebook.write("sub/page.rst", f"P\n=\n\n{directive}\n{directive}")
+
+
+def test_rows_of_a_long_table_are_beside_the_page(notebook):
+    write_long(notebook, 340)
+    warnings, out = notebook.build()
+    assert warnings == ""
+    html = (out / "sub/page.html").read_text("utf-8")
+    first, second = read_cells(out / "sub/page.html")
+    assert len(first) == len(second) == 26
+    assert first[25] == ["00024", "1.0e+24", "<b>"]
+    sources = re.findall('data-rows="(.*?)"', html)
+    assert len(set(sources)) == 2
+    script = (out / "sub" / sources[1]).read_text("utf-8")
+    data = re.fullmatch(r"NotebookTable\.receive\((.*)\);\n", script)[1]
+    rows, shown = json.loads(data)
+    assert rows == [[f"{i:05d}", f"1e{i}", "<b>"] for i in range(340)]
+    assert list(shown) == ["1"]
+    assert shown["1"][3] == "1.0e+03"
+    # Without the script, the file itself is a click away.
+    text = re.sub("<.*?>", "", html)
+    assert "The first 25 of 340 rows; all: long.csv" in text
+    assert (out / "sub" / re.search('href="([^"]*long.csv)"', html)[1]).is_file()
+
+
+def test_in_print_a_long_table_is_whole(notebook):
+    write_long(notebook, 340)
+    warnings, out = notebook.build("text")
+    text = (out / "sub/page.txt").read_text("utf-8")
+    assert warnings == ""
+    assert "00339" in text
+    assert "The first" not in text
+
+    write_long(notebook, 1001)
+    _, out = notebook.build("text")
+    text = (out / "sub/page.txt").read_text("utf-8")
+    assert "00999" in text
+    assert "01000" not in text
+    assert "The first 1,000 of 1,001 rows; all: " in text
+
+
+def test_a_reference_by_number(notebook):
+    notebook.write("conf.py", notebook.source.joinpath("conf.py").read_text() + "numfig = True\n")
+    notebook.write("x.csv", "a\n1\n")
+    table = ".. datatable:: x.csv\n   :name: {}\n\n   Caption.\n\n"
+    notebook.write(
+        "index.rst",
+        f"T\n=\n\n{table.format('one')}{table.format('two')}See :numref:`two`, :numref:`three`.\n\n"
+        ".. toctree::\n\n   other\n",
+    )
+    notebook.write("other.rst", "Other\n=====\n\n" + table.format("three"))
+    warnings, out = notebook.build()
+    assert warnings == ""
+    html = (out / "index.html").read_text("utf-8")
+    assert re.findall('<span class="std std-numref">(.*?)<', html) == ["Table 2", "Table 1"]
+    # Another table on one page changes no other.
+    written_ns = (out / "other.html").stat().st_mtime_ns
+    notebook.write("index.rst", (notebook.source / "index.rst").read_text() + table.format("four"))
+    notebook.build()
+    assert (out / "index.html").read_text("utf-8").count("caption-number") == 3
+    assert (out / "other.html").stat().st_mtime_ns == written_ns
+    notebook.build()
+    assert "no targets are out of date" in notebook.status
+
+
 def test_caption_is_restructured_text(notebook):
     notebook.write("x.csv", "a\n1\n")
     notebook.write(
@@ -137,6 +224,10 @@ def test_other_builders_take_it(notebook, builder):
         ("x.csv\n   :sheet: s", "datatable: x.csv: sheet 's' of a file that has no sheets"),
         ("x.csv\n   :range: Z9", "datatable: x.csv: range 'Z9' reaches beyond the table"),
         ("x.csv\n   :range: what", "datatable: x.csv: bad range 'what'"),
+        ("x.csv\n   :columns: b", "datatable: x.csv: no column 'b'; known: a"),
+        ("x.csv\n   :sort: b", "datatable: x.csv: no column 'b'; known: a"),
+        ("x.csv\n   :format: b: d", "datatable: x.csv: no column 'b'; known: a"),
+        ("x.csv\n   :format: 3f!", "datatable: x.csv: bad format '3f!'"),
         ("x.csv\n\n   - a list", "datatable: the caption must begin with a paragraph"),
     ],
 )
@@ -177,6 +268,7 @@ def test_scripts_only_on_pages_with_a_table(notebook):
     html = (out / "index.html").read_text("utf-8")
     assert "_static/datatables.js" in html
     assert "_static/datatable.css" in html
+    assert "_static/table_rows.js" in html
     assert "datatable" not in (out / "other.html").read_text("utf-8")
     assert (out / "_static/datatables.js").stat().st_size > 500_000
 

@@ -24,7 +24,7 @@ def test_seed_page_builds_unchanged(notebook, builder):
         assert "<mn>42,875</mn>" in html
         assert html.count("<img ") == 2
         assert html.count("<table") == 1
-        assert "<td>001</td>" in html.replace(' class="datatable-number"', "")
+        assert "<td>001</td>" in html.replace(' class="num"', "")
 
 
 def test_seed_page_dropped_into_the_real_notebook(real_notebook):
@@ -95,6 +95,13 @@ def test_svg_becomes_pdf_where_a_converter_is_installed(notebook, tmp_path, monk
     assert len(list(out.glob("20241*_train_vae-*.pdf"))) == 2
     (path,) = out.glob("*.tex")
     assert path.read_text("utf-8").count("includegraphics") == 2
+
+
+def test_missing_svg_is_a_warning_in_latex_too(notebook):
+    notebook.write("index.rst", "Index\n=====\n\n.. figure:: none.svg\n")
+    warnings, _ = notebook.build("latex")
+    (warning,) = warnings.splitlines()
+    assert "index.rst:4: WARNING: image file not readable: none.svg" in warning
 
 
 def test_bundle_becomes_a_classic_script():

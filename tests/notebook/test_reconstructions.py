@@ -51,7 +51,9 @@ def test_packed_crops_hold_the_same_numbers(tmp_path, write_reconstructions):
     "low, high, step",
     [(0, 1.99, 1 / 128), (-0.5, 1.49, 1 / 128), (-3, -1.01, 1 / 128), (-1, 1, 1 / 64)],
 )
-def test_the_step_is_the_finest_that_holds_the_range(tmp_path, write_reconstructions, low, high, step):
+def test_the_step_is_the_finest_that_holds_the_range(
+    tmp_path, write_reconstructions, low, high, step
+):
     arrays = write_reconstructions(tmp_path / "a")
     arrays["image"][0] = low
     arrays["image"][0, 0, 0, 0, 0] = high

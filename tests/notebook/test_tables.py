@@ -57,6 +57,30 @@ def test_csv_of_one_column_keeps_an_empty_cell(tmp_path):
     assert read_table(write(tmp_path / "x.csv", 'a\n1\n""\n')).rows == [["1"], [""]]
 
 
+NT_DICTIONARIES = """\
+-
+  run: 001
+  loss: 1e5
+-
+  run: NaN
+  note:
+    > two
+    > lines
+"""
+NT_LISTS = "-\n  - run\n  - loss\n-\n  - 001\n  - <b>\n"
+
+
+def test_nestedtext_dictionaries(tmp_path):
+    assert read_table(write(tmp_path / "x.nt", NT_DICTIONARIES)) == Table(
+        ["run", "loss", "note"], [["001", "1e5", ""], ["NaN", "", "two\nlines"]]
+    )
+
+
+def test_nestedtext_lists(tmp_path):
+    table = read_table(write(tmp_path / "x.nt", NT_LISTS))
+    assert table == Table(["run", "loss"], [["001", "<b>"]])
+
+
 def test_xlsx_values(tmp_path):
     path = tmp_path / "x.xlsx"
     write_xlsx(
@@ -186,6 +210,14 @@ def test_number_columns():
         ("x.csv", b"a\n\xff\n", "x.csv: not UTF-8 at byte 2"),
         ("x.xlsx", b"no archive", "x.xlsx: not a readable spreadsheet"),
         ("x.parquet", b"no Parquet file at all", "x.parquet: not a readable Parquet file"),
+        ("x.nt", b"- a\nb: c\n", "x.nt:2: expected list item"),
+        ("x.nt", b"- a\n- b\n", "x.nt:1: expected a list of lists, or of dictionaries"),
+        ("x.nt", b"a: 1\n", "x.nt:1: expected a list, of lists or of dictionaries"),
+        ("x.nt", b"-\n  a: 1\n-\n  - b\n", "x.nt:4: expected a list of lists, or of dict"),
+        ("x.nt", b"-\n  a: 1\n  b:\n    - x\n", "x.nt:4: expected text"),
+        ("x.nt", b"-\n  - a\n  - b\n-\n  - 1\n", "x.nt:5: expected 2 items as in the first"),
+        ("x.nt", b"- \xff\n", "x.nt: not UTF-8"),
+        ("x.nt", b"", "x.nt: empty; expected a row of column names"),
         ("x.docx", b"", "x.docx: unknown kind of table '.docx'; known: .csv, .tsv, .xlsx"),
     ],
 )

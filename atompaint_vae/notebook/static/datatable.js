@@ -1,87 +1,124 @@
 // Makes each div.datatable sortable and searchable, with buttons to copy and to download it.
-// The page's own table is the source; without this script it is a plain table.
+// DataTables draws the rows that are shown; NotebookTable finds them. Without these scripts the
+// page's own table is a plain one.
 (() => {
   "use strict";
 
   const ROWS_A_PAGE = 25;
-  const collator = new Intl.Collator(undefined, { numeric: true });
+  const ALL_ROWS = 1_000; // more than this are never drawn at once
 
-  function readNumber(html) {
-    const text = String(html).trim().replaceAll(",", "").replaceAll("−", "-");
-    const infinite = /^([+-]?)inf/i.exec(text);
-    return infinite ? (infinite[1] === "-" ? -Infinity : Infinity) : parseFloat(text);
-  }
+  const escape = (text) =>
+    text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
-  function readText(html) {
-    const names = { "&lt;": "<", "&gt;": ">", "&nbsp;": "\u00a0", "&amp;": "&" };
-    return String(html).replace(/&(lt|gt|nbsp|amp);/g, (entity) => names[entity]);
-  }
-
-  // Empty cells and NaN come last, whichever the direction.
-  function compareNumbers(a, b, sign) {
-    const [x, y] = [readNumber(a), readNumber(b)];
-    if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
-    return x === y ? 0 : sign * (x < y ? -1 : 1);
-  }
-
-  function compareTexts(a, b, sign) {
-    const [x, y] = [readText(a), readText(b)];
-    if (!x || !y) return !x - !y;
-    return sign * collator.compare(x, y);
-  }
-
-  for (const [name, compare] of [["number", compareNumbers], ["text", compareTexts]]) {
-    DataTable.type(`as-written-${name}`, {
-      detect: () => false,
-      order: { asc: (a, b) => compare(a, b, 1), desc: (a, b) => compare(a, b, -1) },
-      // DataTables strips what is typed of its diacritics: ü is found as u, and as itself.
-      search: (html) => DataTable.util.diacritics(readText(html), true),
-    });
-  }
-
-  function writeDelimited(rows, delimiter) {
-    const special = new RegExp(`["\\r\\n${delimiter}]`);
-    const quote = (text, row) =>
-      special.test(text) || (text === "" && row.length === 1)
-        ? `"${text.replaceAll('"', '""')}"`
-        : text;
-    return rows.map((row) => row.map((text) => quote(text, row)).join(delimiter) + "\n").join("");
-  }
-
-  function download(name, text) {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  }
-
-  async function copy(text) {
-    try {
-      await navigator.clipboard.writeText(text);
-      return true;
-    } catch {
-      const area = document.createElement("textarea");
-      area.value = text;
-      area.style.position = "fixed";
-      document.body.append(area);
-      area.select();
-      const done = document.execCommand("copy");
-      area.remove();
-      return done;
+  // The rows of a table that is all in the page, and their cells' HTML, which the build has escaped.
+  function readPage(table, isNumber) {
+    const cells = Array.from(table.tBodies[0].rows, (row) => Array.from(row.cells));
+    const html = cells.map((row) => row.map((cell) => cell.innerHTML));
+    const rows = cells.map((row) => row.map((cell) => cell.textContent));
+    const shown = {};
+    for (const written of table.tBodies[0].querySelectorAll("td > data")) {
+      const [i, c] = [written.closest("tr").sectionRowIndex, written.closest("td").cellIndex];
+      shown[c] ??= rows.map((row) => row[c]);
+      rows[i][c] = written.value;
     }
+    const data = new NotebookTable(rows, shown, isNumber);
+    data.html = (i) => html[i];
+    return data;
   }
 
-  function enhance(box) {
+  // The rows that the script beside the page holds.
+  async function fetchRows(source, isNumber) {
+    const script = document.createElement("script");
+    const received = new Promise((resolve, reject) => {
+      script.addEventListener("rows", (event) => resolve(event.detail), { once: true });
+      script.addEventListener("error", () => reject(new Error(`can't load ${source}`)));
+    });
+    script.src = source;
+    document.head.append(script);
+    const [rows, shown] = await received;
+    const data = new NotebookTable(rows, shown, isNumber);
+    data.html = (i) => rows[i].map((text, c) => escape(shown[c]?.[i] ?? text));
+    return data;
+  }
+
+  function makeButtons(box, header, data, find, announce, toggleFilters) {
+    const name = box.dataset.file.replace(/\.[^.]*$/, "");
+    const all = [header, ...data.rows];
+    return [
+      {
+        text: "Filter",
+        attr: { title: "Filter by column", "aria-expanded": "false" },
+        action: (_, dt, node) => toggleFilters(dt, node[0] ?? node),
+      },
+      {
+        text: "Copy",
+        attr: { title: "Copy the rows that are found, to paste into a spreadsheet" },
+        action: async () => {
+          const found = Array.from(find(), (i) => data.rows[i]);
+          const done = await NotebookTable.copy(
+            NotebookTable.writeDelimited([header, ...found], "\t"),
+          );
+          announce(done ? `${count(found.length, "row")} copied` : "the browser forbids copying");
+        },
+      },
+      {
+        text: "CSV",
+        attr: { title: "Download all rows as they are written" },
+        action: () => {
+          const text = NotebookTable.writeDelimited(all, ",");
+          const blob = new Blob([text], { type: "text/csv;charset=utf-8" });
+          NotebookTable.download(`${name}.csv`, blob);
+        },
+      },
+      {
+        text: "Excel",
+        attr: { title: "Download all rows as a workbook; identifiers stay text" },
+        action: async () =>
+          NotebookTable.download(`${name}.xlsx`, await NotebookTable.writeWorkbook(all, name)),
+      },
+    ];
+  }
+
+  // A row of search boxes below the header, and what shows and hides it.
+  function makeFilters(table, header, isNumber, apply) {
+    const row = table.tHead.insertRow();
+    row.className = "datatable-filters";
+    row.hidden = true;
+    const inputs = header.map((name, i) => {
+      const input = document.createElement("input");
+      input.type = "search";
+      input.size = 5; // or the box would widen its column
+      input.placeholder = isNumber[i] ? "> 0, 1..5" : "contains";
+      input.setAttribute("aria-label", `Filter by ${name || `column ${i + 1}`}`);
+      input.addEventListener("input", () => apply(i, input.value));
+      const cell = row.insertCell();
+      if (isNumber[i]) cell.className = "num";
+      cell.append(input);
+      return input;
+    });
+    return (dt, button) => {
+      row.hidden = !row.hidden;
+      button.setAttribute("aria-expanded", String(!row.hidden));
+      if (!row.hidden) return inputs[0].focus();
+      for (const [i, input] of inputs.entries()) {
+        input.value = "";
+        dt.column(i).search("");
+      }
+      return dt.draw();
+    };
+  }
+
+  async function enhance(box) {
     const table = box.querySelector("table");
-    const readCells = (row) => Array.from(row.cells, (cell) => cell.textContent);
-    const header = readCells(table.tHead.rows[0]);
-    const rows = Array.from(table.tBodies[0].rows, readCells);
-    const isNumber = Array.from(table.tHead.rows[0].cells, (cell) =>
-      cell.classList.contains("datatable-number"),
-    );
-    const caption = table.querySelector(".caption-text")?.textContent;
-    const isLong = rows.length > ROWS_A_PAGE;
+    const head = Array.from(table.tHead.rows[0].cells);
+    const header = head.map((cell) => cell.textContent);
+    const isNumber = head.map((cell) => cell.classList.contains("num"));
+    const data = box.dataset.rows
+      ? await fetchRows(box.dataset.rows, isNumber)
+      : readPage(table, isNumber);
+    const total = data.rows.length;
+    const isLong = total > ROWS_A_PAGE;
 
     const status = document.createElement("span");
     status.className = "datatable-status";
@@ -91,33 +128,34 @@
       setTimeout(() => (status.textContent = ""), 3_000);
     }
 
-    const buttons = [
-      {
-        text: "Copy",
-        attr: { title: "Copy the rows that are shown, to paste into a spreadsheet" },
-        action: async (_, dt) => {
-          const shown = Array.from(dt.rows({ search: "applied", order: "applied" }).indexes());
-          const done = await copy(writeDelimited([header, ...shown.map((i) => rows[i])], "\t"));
-          announce(done ? `${shown.length} rows copied` : "the browser forbids copying");
-        },
-      },
-      {
-        text: "CSV",
-        attr: { title: "Download all rows as they are written" },
-        action: () => {
-          const name = box.dataset.file.replace(/\.[^.]*$/, "") + ".csv";
-          download(name, writeDelimited([header, ...rows], ","));
-        },
-      },
-    ];
+    // What was asked for last, and what was found: leafing through the pages asks for it again.
+    let [asked, found] = [null, []];
+    function find(request) {
+      const filters = request.columns.map((x) => x.search.value);
+      const question = JSON.stringify([request.search.value, filters, request.order]);
+      if (question !== asked) found = data.find(request.search.value, filters, request.order);
+      asked = question;
+      return found;
+    }
 
-    const dt = new DataTable(table, {
+    let dt = null;
+    const toggleFilters = makeFilters(table, header, isNumber, (i, text) =>
+      dt.column(i).search(text).draw(),
+    );
+    dt = new DataTable(table, {
+      ajax: (request, draw) => {
+        const rows = find(request);
+        const end = request.length < 0 ? rows.length : request.start + request.length;
+        draw({
+          draw: request.draw,
+          recordsTotal: total,
+          recordsFiltered: rows.length,
+          data: Array.from(rows.slice(request.start, end), data.html),
+        });
+      },
       autoWidth: false,
-      buttons,
-      columnDefs: isNumber.map((yes, i) => ({
-        targets: i,
-        type: `as-written-${yes ? "number" : "text"}`,
-      })),
+      buttons: makeButtons(box, header, data, () => found, announce, toggleFilters),
+      columns: isNumber.map((yes) => ({ className: yes ? "num" : "", type: "string" })),
       language: {
         search: "",
         searchPlaceholder: "Search",
@@ -134,17 +172,33 @@
         bottomStart: isLong ? "info" : null,
         bottomEnd: isLong ? ["pageLength", "paging"] : null,
       },
-      lengthMenu: [ROWS_A_PAGE, 100, { label: "all", value: -1 }],
+      lengthMenu: [
+        ROWS_A_PAGE,
+        100,
+        total > ALL_ROWS ? ALL_ROWS : { label: "all", value: -1 },
+      ],
       order: [],
       orderClasses: false,
       pageLength: ROWS_A_PAGE,
       paging: isLong,
+      processing: false,
+      searchDelay: 0,
+      serverSide: true,
+      titleRow: 0,
     });
+
+    const label = table.querySelector(".caption-text")?.textContent ?? box.dataset.file;
     const container = dt.table().container();
     container
-      .querySelector("input[type=search]")
-      .setAttribute("aria-label", `Search the table ${caption ?? box.dataset.file}`);
-    container.querySelector(".dt-buttons").prepend(status);
+      .querySelector(".dt-search input")
+      .setAttribute("aria-label", `Search the table ${label}`);
+    container.querySelector(".dt-search").append(status);
+    const scroller = container.querySelector(".dt-layout-table > .dt-layout-cell");
+    scroller.setAttribute("role", "region");
+    scroller.setAttribute("aria-label", label);
+    new ResizeObserver(() => {
+      scroller.tabIndex = scroller.scrollWidth > scroller.clientWidth ? 0 : -1;
+    }).observe(scroller);
     box.classList.add("datatable-ready");
   }
 
@@ -156,8 +210,23 @@
     document.documentElement.classList.toggle("dark", isDark);
   }
 
+  // Rows beside the page are fetched when their table is nearly in sight.
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        observer.unobserve(target);
+        enhance(target);
+      }
+    },
+    { rootMargin: "800px" },
+  );
+
   followTheme();
   prefersDark.addEventListener("change", followTheme);
   new MutationObserver(followTheme).observe(document.body, { attributeFilter: ["data-theme"] });
-  document.querySelectorAll("div.datatable").forEach(enhance);
+  for (const box of document.querySelectorAll("div.datatable")) {
+    if (box.dataset.rows) observer.observe(box);
+    else enhance(box);
+  }
 })();

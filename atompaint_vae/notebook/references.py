@@ -1,0 +1,130 @@
+"""The roles ``:pdb:`` and ``:doi:``, and the literature that is cited, from ``references.bib``."""
+
+import re
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from docutils import nodes
+from sphinx.util import logging
+from sphinx.util.docutils import ReferenceRole
+
+logger = logging.getLogger(__name__)
+
+PDB_ID = re.compile(r"[1-9][A-Z0-9]{3}|PDB_[A-Z0-9]{8}")
+DOI = re.compile(r"10\.\d{4,9}/\S+")
+DOI_PREFIX = re.compile(r"(https?://(dx\.)?doi\.org/|doi:\s*)", re.IGNORECASE)
+MAX_AUTHORS = 5  # of more, the first is named
+
+
+class PdbRole(ReferenceRole):
+    """
+    A link to an entry of the Protein Data Bank: ``:pdb:`4w4g```.
+
+    The text is the entry's id, or one's own: ``text <4w4g>``.
+    """
+
+    def run(self):
+        entry = self.target.strip().upper()
+        if not PDB_ID.fullmatch(entry):
+            return _fail(self, f"bad PDB id {self.target!r}; expected one such as 4W4G")
+        text = self.title if self.has_explicit_title else entry
+        uri = f"https://www.rcsb.org/structure/{entry}"
+        return [nodes.reference(self.rawtext, text, refuri=uri, classes=["pdb"])], []
+
+
+class DoiRole(ReferenceRole):
+    """
+    A citation by its DOI: authors, title, journal and year; the title is a link.
+
+    ``references.bib``, a BibTeX file beside the notebook's first page, says who wrote what;
+    reference managers export such files, and nothing is fetched. Of a DOI that isn't in it, the DOI
+    itself is shown. Text of one's own goes before the DOI: ``Strobl et al. <10.1016/j.jcp...>``.
+    """
+
+    def run(self):
+        doi = DOI_PREFIX.sub("", self.target.strip())
+        if not DOI.fullmatch(doi):
+            return _fail(self, f"bad DOI {self.target!r}; expected one such as 10.1038/nature14539")
+        uri = f"https://doi.org/{doi}"
+        file = PurePosixPath(self.config.root_doc).with_name("references.bib")
+        path = Path(self.env.srcdir, file)
+        entry = None
+        if path.is_file() and not self.has_explicit_title:
+            self.env.note_dependency(str(file))
+            try:
+                entry = load_references(path, path.stat().st_mtime_ns).get(doi.lower())
+            except BibliographyError as error:
+                logger.warning("doi: %s", error, location=self.get_location(), type="doi")
+        if entry is None:
+            text = self.title if self.has_explicit_title else f"doi:{doi}"
+            return [nodes.reference(self.rawtext, text, refuri=uri, classes=["doi"])], []
+        return format_citation(entry, uri), []
+
+
+class BibliographyError(ValueError):
+    """A file of references that can't be read; the message is one line."""
+
+
+@lru_cache(maxsize=1)
+def load_references(path: Path, modified_ns: int) -> dict:
+    """
+    Entries of a BibTeX file, as pybtex reads them, by their DOIs in lower case.
+
+    modified_ns: time of the file's last change; a changed file is read again
+    raises:      BibliographyError if the file is broken
+    """
+    from pybtex.database import parse_file
+    from pybtex.exceptions import PybtexError
+
+    try:
+        entries = parse_file(path, bib_format="bibtex", encoding="utf-8").entries.values()
+    except (PybtexError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise BibliographyError(f"{path.name}: not a readable BibTeX file: {reason}") from error
+    return {DOI_PREFIX.sub("", x.fields["doi"]).lower(): x for x in entries if "doi" in x.fields}
+
+
+def format_citation(entry, uri: str) -> list[nodes.Node]:
+    """
+    Authors. Title, a link. Journal volume:pages (year)
+
+    entry: of pybtex
+    """
+    from pybtex.richtext import Text
+
+    def read(field):
+        return str(Text.from_latex(entry.fields.get(field, ""))).strip()
+
+    authors = [_format_person(x) for x in entry.persons.get("author", [])]
+    if len(authors) > MAX_AUTHORS:
+        authors = [f"{authors[0]} et al"]
+    elif len(authors) > 1:
+        authors[-2:] = [f"{authors[-2]} & {authors[-1]}"]
+    title = read("title") or uri.removeprefix("https://doi.org/")
+    link = nodes.reference("", "", nodes.emphasis("", title), refuri=uri, classes=["doi"])
+    journal = read("journal") or read("booktitle") or read("publisher")
+    pages = re.sub("[-–—]+", "–", read("pages"))
+    place = ":".join(filter(None, [read("volume"), pages]))
+    year = f"({read('year')})" if "year" in entry.fields else ""
+    end = " ".join(filter(None, [journal, place, year]))
+    stop = "" if title.endswith((".", "?", "!")) else "."
+    before = nodes.Text(f"{', '.join(authors)}. ") if authors else nodes.Text("")
+    return [before, link, nodes.Text(f"{stop} {end}." if end else stop)]
+
+
+def _format_person(person) -> str:
+    names = [*person.rich_prelast_names, *person.rich_last_names]
+    initials = "".join(
+        str(name)[0] for name in [*person.rich_first_names, *person.rich_middle_names] if str(name)
+    )
+    return f"{' '.join(map(str, names))} {initials}".strip()
+
+
+def _fail(role: ReferenceRole, message: str):
+    logger.warning("%s: %s", role.name, message, location=role.get_location(), type=role.name)
+    return [nodes.literal("", role.title)], []
+
+
+def setup_component(app):
+    app.add_role("pdb", PdbRole())
+    app.add_role("doi", DoiRole())

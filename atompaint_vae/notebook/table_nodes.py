@@ -1,0 +1,172 @@
+"""A table as docutils' nodes, and how each builder writes them.
+
+Rows become nodes no sooner than a page is written: of a long table, a page of HTML holds only the
+first rows, and a script beside it all of them.
+"""
+
+import json
+from pathlib import Path
+
+from docutils import nodes
+from docutils.utils import column_width
+from sphinx.util.osutil import relative_uri
+
+from .cells import Table, format_number
+
+LONG_TABLE_ROWS = 30  # more than this must break across printed pages
+CELLS_IN_PAGE = 1_000  # more than this go into a script beside the page
+ROWS_IN_PAGE = 25  # of such a table; as many as the script shows at first
+ROWS_IN_PRINT = 1_000
+
+
+class datatable(nodes.General, nodes.Element):
+    """
+    The wrapper of one table.
+
+    file:    the name of what it shows
+    path:    where that is, from the notebook's root with a slash before it, if it is a file
+    columns: how many there are
+    rows:    cells as they are in the file, if the table's own rows are still to be made
+    formats: format of each column that has one, by its index
+    script:  where all rows are, if the page has not all of them
+    """
+
+
+class value(nodes.FixedTextElement):
+    """A cell's text, of which neither quotes nor dollars are to be changed."""
+
+
+def make_table_node(table: Table, with_rows: bool = True) -> nodes.table:
+    """The table as docutils' nodes; the cells of columns of numbers have a class."""
+    group = nodes.tgroup("", cols=len(table.header))
+    group += [nodes.colspec("", colwidth=1) for _ in table.header]
+    classes = [["num"] if x else [] for x in table.find_number_columns()]
+    group += nodes.thead("", _make_row(table.header, classes))
+    group += nodes.tbody("")
+    node = nodes.table("", group, classes=["colwidths-auto"])
+    if len(table.rows) > LONG_TABLE_ROWS:
+        node["classes"].append("longtable")
+    if with_rows:
+        add_rows(node, table.rows, {})
+    return node
+
+
+def add_rows(table: nodes.table, rows: list[list[str]], formats: dict[int, str]):
+    """Nothing; the table has these rows, too, and columns wide enough for them."""
+    header = next(iter(table.findall(nodes.thead)))[0]
+    body = next(iter(table.findall(nodes.tbody)))
+    classes = [entry["classes"] for entry in header]
+    for cells in rows:
+        shown = [format_number(x, formats[i]) if i in formats else x for i, x in enumerate(cells)]
+        row = _make_row(shown, classes)
+        for i in formats:
+            if shown[i] != cells[i]:
+                row[i]["written"] = cells[i]
+        body += row
+    columns = zip(header, *body, strict=True)
+    for colspec, column in zip(table.findall(nodes.colspec), columns, strict=True):
+        # The text builder wraps at this width; the others are told to ignore it.
+        colspec["colwidth"] = max(1, *(column_width(x.astext()) for x in column))
+
+
+def _make_row(cells: list[str], classes: list[list[str]]) -> nodes.row:
+    # SmartQuotes leaves nodes alone that say so; its transform looks at the parents.
+    return nodes.row(
+        "",
+        *(
+            nodes.entry("", value("", text, support_smartquotes=False), classes=list(kind))
+            for text, kind in zip(cells, classes, strict=True)
+        ),
+    )
+
+
+def is_long(num_rows: int, num_columns: int) -> bool:
+    """Whether a table's rows are too many for a page."""
+    return num_rows * num_columns > CELLS_IN_PAGE
+
+
+def fill_tables(app, doctree, docname):
+    """Nothing; each table has the rows that its page is to hold, in print as many as it bears."""
+    is_page = app.builder.format == "html" and app.builder.name != "epub"
+    for number, node in enumerate(doctree.findall(datatable)):
+        if "rows" not in node:
+            continue
+        rows, formats = node.attributes.pop("rows"), node.attributes.pop("formats")
+        shown = rows
+        if is_long(len(rows), node["columns"]):
+            shown = rows[: ROWS_IN_PAGE if is_page else ROWS_IN_PRINT]
+            if is_page:
+                path = f"_static/datatables/{docname}-{number}.js"
+                write_script(Path(app.outdir, path), rows, formats)
+                node["script"] = path
+        add_rows(next(iter(node.findall(nodes.table))), shown, formats)
+        for rest in [x for x in node if "datatable-rest" in x["classes"]]:
+            if len(shown) == len(rows):
+                node.remove(rest)
+            else:
+                rest.insert(0, nodes.Text(f"The first {len(shown):,} of {len(rows):,} rows; all: "))
+
+
+def write_script(path: Path, rows: list[list[str]], formats: dict[int, str]):
+    """Nothing; the script has all rows. Browsers fetch no data from file://, but scripts."""
+    shown = {i: [format_number(row[i], spec) for row in rows] for i, spec in formats.items()}
+    data = json.dumps([rows, shown], ensure_ascii=False, separators=(",", ":"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"NotebookTable.receive({data});\n", "utf-8")
+
+
+def visit_datatable_html(self, node):
+    data = {"data-file": node["file"]}
+    if "script" in node:
+        page = self.builder.get_target_uri(self.builder.current_docname)
+        data["data-rows"] = relative_uri(page, node["script"])
+    self.body.append(self.starttag(node, "div", CLASS="datatable", **data))
+
+
+def depart_datatable_html(self, node):
+    self.body.append("</div>\n")
+
+
+def pass_over(self, node):
+    """Nothing: the children write themselves."""
+
+
+def visit_value_html(self, node):
+    # The cell's tag is written already; a cell that is shown otherwise than it's written says so.
+    if written := node.parent.get("written"):
+        self.body.append(self.starttag(node, "data", "", value=written))
+
+
+def depart_value_html(self, node):
+    if node.parent.get("written"):
+        self.body.append("</data>")
+
+
+def visit_value_text(self, node):
+    self.new_state(0)
+
+
+def depart_value_text(self, node):
+    self.end_state(wrap=False, end=None)
+
+
+def add_nodes(app):
+    """Nothing; each builder knows how to write tables."""
+    silent = (pass_over, pass_over)
+    app.add_node(
+        datatable,
+        html=(visit_datatable_html, depart_datatable_html),
+        latex=silent,
+        text=silent,
+        man=silent,
+        texinfo=silent,
+    )
+    app.add_node(
+        value,
+        html=(visit_value_html, depart_value_html),
+        latex=silent,
+        text=(visit_value_text, depart_value_text),
+        man=silent,
+        texinfo=silent,
+    )
+    app.connect("doctree-resolved", fill_tables)

@@ -1,0 +1,56 @@
+"""The directive ``.. update:: date``: what was found out later."""
+
+from datetime import datetime
+
+from docutils import nodes
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
+
+FORMATS = ["%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y"]
+
+
+class UpdateDirective(SphinxDirective):
+    """
+    A dated addition or correction: what was written before stays as it was.
+
+    date: ``2024-12-20``, ``2024/12/20``, ``20241220``, ``Dec 20, 2024`` or ``20 December 2024``
+    """
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        self.assert_has_content()
+        date = parse_date(self.arguments[0])
+        if date is None:
+            logger.warning(
+                "update: bad date %r; expected one such as 2024-12-20",
+                self.arguments[0],
+                location=self.get_location(),
+                type="update",
+            )
+        text = f"{date:%Y/%m/%d}" if date else self.arguments[0]
+        title = nodes.title("", f"Update, {text}")
+        self.set_source_info(title)
+        admonition = nodes.admonition(
+            "", title, *self.parse_content_to_nodes(), classes=["update"]
+        )
+        self.set_source_info(admonition)
+        return [admonition]
+
+
+def parse_date(text: str) -> datetime | None:
+    """The day, None if the text is no date."""
+    for form in FORMATS:
+        try:
+            return datetime.strptime(text.strip(), form)
+        except ValueError:
+            continue
+    return None
+
+
+def setup_component(app):
+    app.add_directive("update", UpdateDirective)

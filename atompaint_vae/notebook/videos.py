@@ -1,0 +1,88 @@
+"""The directive ``.. video:: file``: a player, or a link where nothing can be played."""
+
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx import addnodes
+from sphinx.util.docutils import SphinxDirective
+
+
+class video(nodes.General, nodes.Element):
+    """A player; its child is the link to the file, for whoever can't play it."""
+
+
+class VideoDirective(SphinxDirective):
+    """
+    A video, with its player's controls; in print and in text, a link to the file.
+
+    The content is the caption. Browsers play MP4 (H.264) and WebM.
+
+    file: path, relative to the page's folder, or to the notebook's root if it begins with a slash
+    name: a target for ``:ref:`` and ``:numref:``
+    """
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+    option_spec = {"name": directives.unchanged}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        target = self.arguments[0]
+        link = addnodes.download_reference(
+            "", "", nodes.literal("", Path(target).name), reftarget=target
+        )
+        self.set_source_info(link)
+        figure = nodes.figure("", video("", link))
+        self.set_source_info(figure)
+        if self.content:
+            first, *rest = self.parse_content_to_nodes()
+            figure += nodes.caption(first.rawsource, "", *first.children)
+            if rest:
+                figure += nodes.legend("", *rest)
+        self.add_name(figure)
+        return [figure]
+
+
+def visit_video_html(self, node):
+    link = node[0]
+    if "filename" not in link:
+        return  # Sphinx has warned that the file isn't there
+    uri = f"{self.builder.dlpath}/{link['filename']}"
+    self.body.append(
+        self.starttag(node, "video", "", controls="", preload="metadata", src=uri, playsinline="")
+    )
+
+
+def depart_video_html(self, node):
+    if "filename" in node[0]:
+        self.body.append("</video>\n")
+
+
+def visit_video_text(self, node):
+    self.new_state(0)
+
+
+def depart_video_text(self, node):
+    self.end_state()
+
+
+def visit_video_latex(self, node):
+    self.body.append("\n\nVideo: ")
+
+
+def visit_video_plain(self, node):
+    """Nothing: the link writes itself."""
+
+
+def setup_component(app):
+    plain = (visit_video_plain, visit_video_plain)
+    app.add_node(
+        video,
+        html=(visit_video_html, depart_video_html),
+        latex=(visit_video_latex, visit_video_plain),
+        text=(visit_video_text, depart_video_text),
+        man=plain,
+        texinfo=plain,
+    )
+    app.add_directive("video", VideoDirective)
