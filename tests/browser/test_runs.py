@@ -271,7 +271,9 @@ def test_a_click_on_a_curve_or_its_name_shows_its_hparams(go):
     # Down the middle of the plot: the greater its tau, the lower a curve; none far from all.
     choose(browser, "smooth", "0")
     over = find(browser, ".u-over")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", over)
+    scroll = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})"
+    browser.execute_script(scroll, over)
+    time.sleep(0.5)
     names = []
     for part in (-0.45, -0.4, -0.35, -0.3, -0.25, -0.2, -0.15, -0.1, 0.3):
         over = find(browser, ".u-over")
