@@ -8,6 +8,7 @@ import atompaint_vae
 
 def setup(app):
     """Metadata of the extension, after each component has set itself up."""
+    from ..runs.properties import VERSION
     from . import (
         api,
         assets,
@@ -41,6 +42,7 @@ def setup(app):
         component.setup_component(app)
     return {
         "version": atompaint_vae.__version__,
+        "env_version": VERSION,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

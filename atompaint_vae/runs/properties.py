@@ -31,6 +31,10 @@ BETTER = {"loss": min, "error": min, "r2": max}
 """What is best, by a word of a metric's name; other metrics have no best value."""
 
 
+VERSION = 1
+"""Of the properties: counted up when their names or values change, so that none are kept."""
+
+
 class PropertyError(ValueError):
     """A run has no such property or metric."""
 
@@ -72,9 +76,10 @@ def load_run(id: str, paths: RunPaths) -> Run:
 
 
 def make_signature(paths: RunPaths) -> str:
-    """Something that differs whenever a file of the run has changed."""
+    """Something that differs whenever a file of the run, or what is read from it, has changed."""
     states = [(path.name, path.stat()) for path in list_files(paths)]
-    return " ".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in states)
+    files = [f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in states]
+    return " ".join([str(VERSION), *files])
 
 
 @lru_cache(maxsize=4096)
