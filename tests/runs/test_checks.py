@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import nestedtext as nt
@@ -31,7 +32,8 @@ def test_check_experiment(case, hparams_nt):
     if "error" in case:
         with pytest.raises(HparamsError) as error:
             check_experiment(hparams_nt)
-        assert str(error.value) == case["error"]
+        found = re.sub(r"none of \d+ atoms", "none of ... atoms", str(error.value))
+        assert found == case["error"]
     else:
         assert check_experiment(hparams_nt).warnings == case["warning"].splitlines()
 
