@@ -35,7 +35,7 @@ html: .venv/ready
 # What a build or a run writes itself must not begin the next build.
 livehtml: .venv/ready
 	$(BIN)/sphinx-autobuild . _build/html --jobs auto --ignore "*/_build/*" --ignore "*/runs/*" \
-		--ignore "*/.*" --ignore "*/sheet.rst" --ignore "*.tmp" $(LIVE)
+		--ignore "*/.*" --ignore "*/sheet.rst" --ignore "*.tmp"
 
 check: .venv/ready
 	$(BIN)/atompaint-vae figures check
