@@ -29,7 +29,7 @@ from .provenance import (
 )
 
 NOT_DRAWING = {
-    "__init__.py",
+    "__init__.py", "threads.py",
     *(f"figures/{name}.py" for name in ("provenance", "script", "trace")),
     *(
         f"runs/{name}.py"
