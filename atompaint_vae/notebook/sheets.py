@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 SHEET, NOTES = "sheet", "notes"
 MARK = ".. Made by the build, which writes it again; git ignores it.\n"
-STUB = MARK + "\n{line}\n{title}\n{line}\n\n.. runsheet::\n"
+# An orphan is one that may be missing from the contents: not every notebook lists its experiments.
+STUB = MARK + "\n:orphan:\n\n{line}\n{title}\n{line}\n\n.. runsheet::\n"
 LINK = "\n\n.. toctree::\n   :maxdepth: 1\n\n   {sheet}\n"
 
 
