@@ -34,8 +34,8 @@ html: .venv/ready
 
 # What a build or a run writes itself must not begin the next build.
 livehtml: .venv/ready
-	$(BIN)/sphinx-autobuild . _build/html --jobs auto --ignore "*/_build/*" --ignore "*/runs/*" \
-		--ignore "*/.*" --ignore "*/sheet.rst" --ignore "*.tmp"
+	$(BIN)/sphinx-autobuild . _build/html --jobs auto --ignore "_build/*" --ignore "*/runs/*" \
+		--ignore ".git/*" --ignore ".venv/*" --ignore "*/.again/*" --ignore "*/sheet.rst" --ignore "*.tmp"
 
 check: .venv/ready
 	$(BIN)/atompaint-vae figures check

@@ -25,6 +25,7 @@ def wait_for(log: Path, num_served: int, timeout_s: float = 60) -> None:
     while log.read_text("utf-8").count("Serving on") < num_served:
         assert time.monotonic() < end, log.read_text("utf-8")
         time.sleep(0.1)
+    time.sleep(2)  # until it watches, or has noticed what it wrote itself
 
 
 @pytest.mark.slow
