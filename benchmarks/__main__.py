@@ -4,7 +4,7 @@ Usage:
     benchmarks <name> [--quick] [--json FILE] [--record]
 
 Arguments:
-    <name>       layers, training, voxelize or notebook.
+    <name>       feed, grids, layers, training or voxelize.
 
 Options:
     --quick      Fewer and smaller cases; ends within a minute.

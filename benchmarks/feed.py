@@ -32,7 +32,7 @@ def run(quick: bool) -> list[dict]:
 
 
 def _compare(name: str, hparams, *, num_turns: int) -> dict:
-    dataset = make_dataset(hparams, "train")
+    dataset = make_dataset(hparams, EXPERIMENT, "train")
     torch.manual_seed(hparams.seed)
     module = VAEModule(build_model(hparams), hparams, dataset).train()
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)

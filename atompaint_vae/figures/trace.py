@@ -29,12 +29,13 @@ from .provenance import (
 )
 
 NOT_DRAWING = {
-    "__init__.py", "threads.py",
+    "__init__.py", "threads.py", "usage.py",
     *(f"figures/{name}.py" for name in ("provenance", "script", "trace")),
     *(
         f"runs/{name}.py"
         for name in (
-            "experiment", "find", "hparams", "launch", "located", "nestedtext_models", "record",
+            "expand", "experiment", "find", "hparams", "launch", "located", "nestedtext_models",
+            "record", "schema",
         )
     ),
 }  # fmt: skip

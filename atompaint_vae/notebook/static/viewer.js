@@ -74,7 +74,7 @@ var AtompaintViewer = (() => {
         makeNode("div", { className: "reconstruction-panels" }, ...this.panels.map((x) => x.node)),
         this.controls.bottom,
       );
-      box.querySelector("figure > img, figure > a").after(this.node);
+      box.querySelector("figure > img, figure > a, figure > .enlarge").after(this.node);
     }
 
     makePanel(title) {
