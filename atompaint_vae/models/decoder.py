@@ -22,6 +22,7 @@ class Decoder(nn.Module):
     layers:          the field types of the encoder's layers, in the encoder's order
     size_voxels:     the side of the image to make
     convs_per_layer: convolutions at each resolution below the image's
+    nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
     """
 
     def __init__(
@@ -32,8 +33,7 @@ class Decoder(nn.Module):
         *,
         size_voxels: int,
         convs_per_layer: int,
-        grid: str | None,
-        function: str,
+        **nonlinearity,
     ):
         super().__init__()
         self.irreps_in = Irreps(irreps_in)
@@ -47,7 +47,7 @@ class Decoder(nn.Module):
         convolution: dict = {"padding": 1}
         for field_type, size in zip(reversed(layers), reversed(sizes), strict=True):
             for _ in range(convs_per_layer):
-                block = ConvBlock(irreps, field_type, grid=grid, function=function, **convolution)
+                block = ConvBlock(irreps, field_type, **nonlinearity, **convolution)
                 blocks.append(block)
                 irreps = block.irreps_out
                 convolution = {"padding": 1}

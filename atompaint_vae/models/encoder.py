@@ -20,8 +20,8 @@ from ..nn.resample import calc_halved_size, choose_padding
 class ConvBlock(nn.Module):
     """Convolution, normalisation, nonlinearity.
 
-    grid, function: see `FieldNonlinearity`
-    convolution:    stride, padding, transposed: see `SteerableConv`
+    grid, function, irreps: see `FieldNonlinearity`
+    convolution:            stride, padding, transposed: see `SteerableConv`
     """
 
     def __init__(
@@ -29,12 +29,13 @@ class ConvBlock(nn.Module):
         irreps_in: Irreps,
         field_type: FieldType,
         *,
-        grid: str | None,
-        function: str,
+        grid: str | None = None,
+        function: str = "elu",
+        irreps: str = "gate",
         **convolution,
     ):
         super().__init__()
-        nonlinearity = FieldNonlinearity(field_type, grid=grid, function=function)
+        nonlinearity = FieldNonlinearity(field_type, grid=grid, function=function, irreps=irreps)
         # In the order of the data, which is that of the repr.
         self.conv = SteerableConv(irreps_in, nonlinearity.irreps_in, **convolution)
         self.norm = IrrepsNorm(self.conv.irreps_out)
@@ -64,6 +65,7 @@ class Encoder(nn.Module):
     layers:          the field type after each layer
     size_voxels:     the image's side
     convs_per_layer: convolutions in each layer; the first of them is the strided one
+    nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
     """
 
     def __init__(
@@ -74,8 +76,7 @@ class Encoder(nn.Module):
         *,
         size_voxels: int,
         convs_per_layer: int,
-        grid: str | None,
-        function: str,
+        **nonlinearity,
     ):
         super().__init__()
         self.irreps_in = Irreps(irreps_in)
@@ -86,7 +87,7 @@ class Encoder(nn.Module):
         for field_type, size in zip(layers, calc_sizes(size_voxels, len(layers)), strict=False):
             convolution = {"stride": 2, "padding": choose_padding(size)}
             for _ in range(convs_per_layer):
-                block = ConvBlock(irreps, field_type, grid=grid, function=function, **convolution)
+                block = ConvBlock(irreps, field_type, **nonlinearity, **convolution)
                 blocks.append(block)
                 irreps = block.irreps_out
                 convolution = {"padding": 1}

@@ -27,7 +27,7 @@ class VAE(nn.Module):
     num_channels:    of the images
     size_voxels:     the images' side, odd
     convs_per_layer: convolutions in each layer
-    grid, function:  of the nonlinearities, see `FieldNonlinearity`
+    nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
     image_std:       of the training images; saved with the weights
 
     raises: ValueError if a field type can't be read, or the grid is too coarse for it, or the
@@ -42,9 +42,8 @@ class VAE(nn.Module):
         num_channels: int,
         size_voxels: int,
         convs_per_layer: int = 1,
-        grid: str | None = None,
-        function: str = "elu",
         image_std: float = 1.0,
+        **nonlinearity,
     ):
         super().__init__()
         layers = [parse_field_type(layer) for layer in layers]
@@ -55,8 +54,7 @@ class VAE(nn.Module):
         options = {
             "size_voxels": size_voxels,
             "convs_per_layer": convs_per_layer,
-            "grid": grid,
-            "function": function,
+            **nonlinearity,
         }
         self.encoder = Encoder(self.irreps_in, layers, posterior.irreps_in, **options)
         self.posterior = posterior

@@ -52,16 +52,17 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
         self.num_values = term.multiplicity * synthesis.shape[1]
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v i"]:
-        values = self.function.apply_(self._split_fields(features) @ self.synthesis)
-        return (values @ self.analysis).view(features.shape)
+        values = self.function.apply_(self._split_fields(features) @ self.synthesis.to(features))
+        return (values @ self.analysis.to(features)).view(features.shape)
 
     def backpropagate(
         self, features: Float[Tensor, "v i"], grad: Float[Tensor, "v i"]
     ) -> tuple[Float[Tensor, "v i"], list[Tensor]]:
-        values = self._split_fields(features) @ self.synthesis
-        grad_values = self._split_fields(grad) @ self.analysis.T
+        synthesis, analysis = self.synthesis.to(features), self.analysis.to(features)
+        values = self._split_fields(features) @ synthesis
+        grad_values = self._split_fields(grad) @ analysis.T
         grads = self.function.backpropagate_(values, grad_values)
-        return (grad_values @ self.synthesis.T).view(features.shape), grads
+        return (grad_values @ synthesis.T).view(features.shape), grads
 
     def _split_fields(self, features: Tensor) -> Tensor:
         """All fields of all voxels, one after the other."""

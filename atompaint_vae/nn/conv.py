@@ -214,13 +214,16 @@ class SteerableConv(nn.Module):
             convolve = F.conv_transpose3d
         else:
             convolve = F.conv3d
-        return convolve(
+        # A bias costs a transposed convolution more, on CPUs, than the convolution itself.
+        is_added = self.transposed and bias is not None
+        result = convolve(
             image,
             kernel.to(memory_format=torch.channels_last_3d),
-            bias,
+            None if is_added else bias,
             stride=self.stride,
             padding=self.padding,
         )
+        return result + bias.view(-1, 1, 1, 1).to(result) if is_added else result
 
     def __repr__(self):
         # Without the weights, whose shapes follow from the irreps.

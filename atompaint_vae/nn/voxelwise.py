@@ -61,8 +61,8 @@ class VoxelwiseNonlinearity(nn.Module):
 class _InChunks(torch.autograd.Function):
     """nonlinearity(scale · x + shift), in chunks of voxels; only x is saved for the backward pass.
 
-    x:          [v, i]
-    scale:      [i], as is shift; their precision is that of the work, x's that of the result
+    x:          [v, i]; its precision is that of the nonlinearity and of the result
+    scale:      [i], as is shift; their precision is that of the product and of all sums
     parameters: the nonlinearity's
     """
 
@@ -73,7 +73,7 @@ class _InChunks(torch.autograd.Function):
         result = x.new_empty(len(x), nonlinearity.irreps_out.dim)
         for chunk in _chunk(x, nonlinearity.num_values):
             features = torch.addcmul(shift, x[chunk].to(scale), scale)
-            result[chunk] = nonlinearity.calc(features)
+            result[chunk] = nonlinearity.calc(features.to(x))
         return result
 
     @staticmethod
@@ -85,7 +85,8 @@ class _InChunks(torch.autograd.Function):
         for chunk in _chunk(x, ctx.nonlinearity.num_values):
             x_chunk = x[chunk].to(scale)
             features = torch.addcmul(shift, x_chunk, scale)
-            grad, grads = ctx.nonlinearity.backpropagate(features, grad_result[chunk].to(scale))
+            grad, grads = ctx.nonlinearity.backpropagate(features.to(x), grad_result[chunk].to(x))
+            grad = grad.to(scale)
             grads = [torch.linalg.vecdot(grad, x_chunk, dim=0), grad.sum(0), *grads]
             for total, part in zip(sums, grads, strict=True):
                 total += part

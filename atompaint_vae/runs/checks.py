@@ -72,7 +72,7 @@ def check_grids(model: ModelHparams, values: Located) -> Iterator[Problem]:
     """Problems of layers whose fields the grid can't hold."""
     for i, layer in enumerate(model.layers):
         for term in parse_field_type(layer).terms:
-            if term.kind == "irrep" or _can_hold(model.grid, term):
+            if term.kind == "irrep" or model.grid == "auto" or _can_hold(model.grid, term):
                 continue
             others = [grid for grid in GRIDS if _can_hold(grid, term)]
             place = _find(values, "model", "layers", i).place

@@ -20,8 +20,9 @@ def build_model(hparams: Hparams, *, image_std: float = 1.0) -> VAE:
         num_channels=len(CHANNELS),
         size_voxels=hparams.data.size_voxels,
         convs_per_layer=hparams.model.convs_per_layer,
-        grid=hparams.model.grid,
+        grid=None if hparams.model.grid == "auto" else hparams.model.grid,
         function=hparams.model.nonlinearity,
+        irreps=hparams.model.irreps_nonlinearity,
         image_std=image_std,
     )
 

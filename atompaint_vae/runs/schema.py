@@ -101,13 +101,17 @@ class ModelHparams(TextModel):
     latent: FieldsText = Field(description="Fields of the latent.")
     convs_per_layer: Int = Field(1, ge=1, description="Convolutions at each resolution.")
     grid: Literal[
-        "octahedral_48", "octahedral_72", "octahedral_96", "octahedral_120", "octahedral_144",
-        "octahedral_192",
-    ] = Field("octahedral_96", description=(
-        "Points of SO(3) where the nonlinearity of Fourier fields is applied."))
+        "auto", "octahedral_48", "octahedral_72", "octahedral_96", "octahedral_120",
+        "octahedral_144", "octahedral_192",
+    ] = Field("auto", description=(
+        "Points of SO(3) where the nonlinearity of Fourier fields is applied; `auto` takes 48 for "
+        "fields of frequency 1, 96 for 2 and 192 for 3."))
     nonlinearity: Literal["elu", "relu", "hermite", "learned_hermite"] = Field("elu", description=(
         "Pointwise function of Fourier fields and of scalars; `hermite` is the first Hermite "
         "function, `learned_hermite` a learned sum of the first four."))
+    irreps_nonlinearity: Literal["gate", "norm"] = Field("gate", description=(
+        "What makes plain irreps above l = 0 nonlinear: gates, which are more scalars, or their own "
+        "lengths."))
 
 
 class LossHparams(TextModel):
