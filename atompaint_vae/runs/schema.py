@@ -110,8 +110,8 @@ class ModelHparams(TextModel):
         "Pointwise function of Fourier fields and of scalars; `hermite` is the first Hermite "
         "function, `learned_hermite` a learned sum of the first four."))
     irreps_nonlinearity: Literal["gate", "norm"] = Field("gate", description=(
-        "What makes plain irreps above l = 0 nonlinear: gates, which are more scalars, or their own "
-        "lengths."))
+        "What makes plain irreps above l = 0 nonlinear: gates, which are more scalars, or "
+        "their own lengths."))
 
 
 class LossHparams(TextModel):

@@ -74,7 +74,7 @@ def plot_ratios(rows: pd.DataFrame):
     axes.set_yticks(range(len(names)), [name.removeprefix("VAE ") for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.margins(y=0.06)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2, frameon=False)
     return figure
 
 
@@ -87,7 +87,7 @@ def plot_grids(rows: pd.DataFrame):
             frequency, what, grid = match.groups()
             points.setdefault((int(frequency), grid), {})[what] = row.ours
     frequencies = sorted({frequency for frequency, _ in points})
-    figure, panels = make_figure(1, len(frequencies), figsize=(9, 3.4))
+    figure, panels = make_figure(1, len(frequencies), figsize=(9, 3.6), sharey=True)
     for panel, frequency in zip(panels, frequencies, strict=True):
         for (other, grid), point in points.items():
             if other != frequency or point["error"] > 100:
@@ -95,20 +95,24 @@ def plot_grids(rows: pd.DataFrame):
             kind = grid.split(" ")[0].split("_")[0]
             colour = {"octahedral": RUN_COLOURS[0], "escnn": RUN_COLOURS[1], "e3nn": RUN_COLOURS[2]}
             panel.plot(point["time"], point["error"], "o", color=colour[kind])
+            is_ours = kind == "octahedral"
             panel.annotate(
-                re.search(r"\d+$", grid)[0], (point["time"], point["error"]), (4, 3),
-                textcoords="offset points", fontsize=7, color=colour[kind],
+                re.search(r"\d+$", grid)[0], (point["time"], point["error"]),
+                (-4, -4) if is_ours else (4, 4), textcoords="offset points", fontsize=7,
+                ha="right" if is_ours else "left", va="top" if is_ours else "bottom",
+                color=colour[kind],
             )  # fmt: skip
         panel.set_title(f"L = {frequency}")
         panel.set_xscale("log", base=2)
         panel.set_yscale("log")
+        panel.margins(x=0.12, y=0.1)
         panel.xaxis.set_major_formatter(FuncFormatter(lambda time_ms, _: f"{time_ms:g}"))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:g}"))
-        panel.set_xlabel("forward and backward, 20,000 fields [ms]")
+    figure.supxlabel("forward and backward, 20,000 fields [ms]", fontsize="medium")
     panels[0].set_ylabel("equivariance error of ELU [%]")
     for name, colour in (("ours", 0), ("escnn thomson_cube", 1), ("e3nn SO3Grid", 2)):
         panels[-1].plot([], [], "o", color=RUN_COLOURS[colour], label=name)
-    panels[-1].legend()
+    panels[-1].legend(frameon=False, loc="lower left")
     return figure
 
 
