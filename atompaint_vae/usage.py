@@ -6,11 +6,12 @@ import docopt
 
 
 def describe_usage_error(error: docopt.DocoptExit) -> str:
-    """The word that isn't expected, or what docopt says of it."""
-    if error.left:
-        return f"{error.left[0].name or error.left[0].value} is not expected"
+    """The option that isn't expected, or what docopt says of it in words."""
     problem = next(iter(str(error).splitlines()), "")
     # docopt shows Python objects here.
     if match := re.search(r"unmatched.*?'(-{1,2}[^',]+)'", problem):
         return f"{match[1]} is not expected"
-    return "not understood" if not problem or problem.startswith("Usage") else problem
+    # Where an argument is missing, docopt has no place for another, which is not to blame.
+    if not problem or problem.startswith(("Usage", "Warning")):
+        return "the arguments don't fit the usage"
+    return problem

@@ -38,7 +38,7 @@ class CompareDirective(RunsDirective):
     """
     Runs of any dates, to filter and compare.
 
-    The arguments name experiments or runs as those of ``.. runs::`` do; all without any.
+    runs: as for ``.. runs::``; all by default
     """
 
     optional_arguments = 1

@@ -44,9 +44,18 @@ def parse_weight(text: str) -> float:
 
 class CurvesDirective(RunsDirective):
     """
-    One metric of runs, by default `val.r2`, against epochs, steps or elapsed time.
+    One metric of runs against epochs, steps or elapsed time.
 
-    The arguments name runs as those of ``.. runs::`` do. The content is the caption.
+    The content is the caption. All but the runs can be changed on the page.
+
+    runs:   as for ``.. runs::``
+    where:  a filter expression; the runs that don't fulfil it are left out
+    metric: what to draw; ``val.r2`` by default
+    x:      ``epoch``, ``step`` or ``elapsed``
+    log:    the axes that are logarithmic: ``x``, ``y`` or both
+    smooth: weight of the past in what is drawn over the raw values, from 0 to less than 1
+    seeds:  draw mean and standard deviation over the seeds of runs that are alike otherwise
+    name:   a target for ``:ref:`` and ``:numref:``
     """
 
     optional_arguments = 1

@@ -28,9 +28,14 @@ class RunsTableDirective(RunsDirective):
     """
     The table of the runs of one or many experiments.
 
-    The arguments are names of experiments, by date or name, or of runs, `experiment/run`; `all`
-    means all; without any it is the experiment that the page belongs to. The content is the
-    caption.
+    The content is the caption.
+
+    runs:    names of experiments, by date or name, or of runs, ``experiment/run``; ``all`` means
+             all; by default the experiment that the page belongs to
+    where:   a filter expression; the runs that don't fulfil it are left out
+    metrics: what to show of each run, separated by blanks
+    hparams: which hyperparameters to show; by default those that differ
+    name:    a target for ``:ref:`` and ``:numref:``
     """
 
     optional_arguments = 1
@@ -94,7 +99,7 @@ class metric(nodes.inline):
 
 
 class MetricRole(SphinxRole):
-    """A number from a run's record, such as :metric:`20241217/2-layer-wide test.r2 .3f`."""
+    """A number from a run's record, such as ``:metric:`20241217/2-layer-wide test.r2 .3f```."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         try:

@@ -33,9 +33,12 @@ class ReconstructionDirective(SphinxDirective):
     """
     The crops that a run has kept, each beside what its model made of it.
 
-    The argument is the run's folder, relative to the page's folder, or to the notebook's root if it
-    begins with a slash. ``:crops:`` chooses among its crops, such as ``worst, best``. The content
-    is the caption; paragraphs after its first go below the picture.
+    The content is the caption; paragraphs after its first go below the picture.
+
+    run:   the run's folder, relative to the page's folder, or to the notebook's root if it begins
+           with a slash
+    crops: which of its crops to show, and in which order, such as ``worst, best``
+    name:  a target for ``:ref:`` and ``:numref:``
     """
 
     required_arguments = 1

@@ -91,14 +91,14 @@ def test_curves_as_svg(notebook, capsys):
         (["20250101", "--metric", "val.r3"], "unknown metric 'val.r3'; known: test.r2, val.loss"),
         (["20250101", "--metric", "test.r2", "-o", "x.svg"], "no curve of 'test.r2'; known: val."),
         (["20250101", "-o", "x.png"], "-o: expected a name that ends in .csv or .svg, got 'x.png'"),
-        ([], "Usage:"),
+        ([], "the arguments don't fit the usage; see atompaint-vae compare --help"),
     ],
 )
 def test_mistakes_are_told_in_one_line(notebook, capsys, argv, message):
     code, out, err = run(capsys, *argv)
     assert (code, out) == (2, "")
     assert message in err
-    assert not argv or len(err.splitlines()) == 1
+    assert len(err.splitlines()) == 1
     assert not list(notebook.rglob("x.*"))
 
 

@@ -1,3 +1,4 @@
+import csv
 import os
 import re
 import shutil
@@ -31,6 +32,12 @@ def run(capsys, *argv):
     code = cli.run_command([*argv])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
+
+
+def read_r2(run: str) -> str:
+    with (ROOT / "expts" / run / "test.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    return f"{float(row['r2']):.3f}"
 
 
 def test_new_makes_a_folder_that_trains(root, capsys):
@@ -96,8 +103,9 @@ def test_list(root, capsys):
         [f"{TODAY}_x", "1 planned"],
         [f"{TODAY}_broken", f"{root}/expts/{TODAY}_broken/hparams.nt:1:1: no runs; name at least "
          "one below 'runs:'"],
-        ["20241217_train_vae", "4 finished; best test R² 0.794"],
-        [QUICK, "1 finished; best test R² 0.762"],
+        ["20241217_train_vae",
+         f"4 finished; best test R² {read_r2('20241217_train_vae/runs/2-layer-wide')}"],
+        [QUICK, f"1 finished; best test R² {read_r2(f'{QUICK}/runs/gated')}"],
     ]  # fmt: skip
 
 
@@ -112,7 +120,8 @@ def test_show(root, capsys):
     assert code == 0
     rows = [re.split("  +", line) for line in stdout.splitlines()]
     assert rows[0] == ["run", "state", "test R²", "model.layers", "model.latent"]
-    assert rows[4] == ["3-layer-wide", "finished", "0.552",
+    r2 = read_r2("20241217_train_vae/runs/3-layer-wide")
+    assert rows[4] == ["3-layer-wide", "finished", r2,
                        "2xfourier2 → 4xfourier2 → 8xfourier2", "5xfourier2"]  # fmt: skip
     shutil.rmtree(root / "expts/20241217_train_vae/runs/3-layer-wide")
     assert "\n3-layer-wide    planned            2xf" in run(capsys, "show", "20241217")[1]
@@ -124,7 +133,7 @@ def test_show(root, capsys):
     )
     # As a shell completes it.
     assert run(capsys, "show", f"expts/{QUICK}/")[1].splitlines()[1].split() == [
-        "gated", "finished", "0.762"
+        "gated", "finished", read_r2(f"{QUICK}/runs/gated")
     ]  # fmt: skip
 
 

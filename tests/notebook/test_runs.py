@@ -233,12 +233,12 @@ def test_a_new_run_and_a_new_file_rebuild_the_pages_that_show_them(runs_notebook
     build(runs_notebook)
     write_run(runs_notebook.source / "expts/20250101_x", "third")
     html = (build(runs_notebook) / "table.html").read_text("utf-8")
-    assert list_rebuilt(runs_notebook) == {"table"}
+    assert list_rebuilt(runs_notebook) == {"table", "expts/20250101_x/sheet"}
     assert "third" in html
     test = runs_notebook.source / "expts/20250101_x/runs/narrow/test.csv"
     append_metrics(test, {"step": 200, "r2": 0.125})
     html = (build(runs_notebook) / "table.html").read_text("utf-8")
-    assert list_rebuilt(runs_notebook) == {"table"}
+    assert list_rebuilt(runs_notebook) == {"table", "expts/20250101_x/sheet"}
     assert "0.125" in html
 
 
@@ -247,7 +247,7 @@ def test_an_experiment_that_comes_later_heals_the_page(runs_notebook, write_run)
     assert "unknown experiment" in runs_notebook.build()[0]
     write_run(runs_notebook.source / "expts/20250303_z", "a")
     build(runs_notebook)
-    assert list_rebuilt(runs_notebook) == {"page"}
+    assert list_rebuilt(runs_notebook) == {"page", "index", "expts/20250303_z/sheet"}
 
 
 def test_pages_are_read_and_written_in_parallel_without_torch(runs_notebook):

@@ -59,7 +59,7 @@ sessions:
     exit: finished
 """
 FOLDER = "expts/20250101_x"
-INDEX = "Index\n=====\n\n.. experiments::\n   :maxdepth: 1\n"
+INDEX = "Index\n=====\n\n.. experiments::\n"
 
 
 @pytest.fixture

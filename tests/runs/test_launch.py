@@ -43,11 +43,12 @@ def test_no_gpu(make_expt):
 @pytest.mark.parametrize("args", [[], ["--dry-run"]])
 def test_all_mistakes_are_named_before_anything_trains(make_expt, args):
     expt = make_expt({"size_voxels: 11": "size_voxels: 11\n    source: startr",
+                      "model:": "model:\n    grid: octahedral_96",
                       "- 1xfourier1": "- 1xfourier3", "warmup_steps": "warm_up_steps"})
     code, stdout, stderr = expt.train(*args)
     assert (code, stdout) == (2, "")
     assert [line.partition(": ")[0] for line in stderr.splitlines()] == [
-        "hparams.nt:4:13", "hparams.nt:7:9", "hparams.nt:11:5"]  # fmt: skip
+        "hparams.nt:4:13", "hparams.nt:8:9", "hparams.nt:12:5"]  # fmt: skip
     assert not (expt.path / "runs").exists()
 
 

@@ -89,7 +89,7 @@ def test_kill_and_resume(make_expt, uncut, seed):
     rng = random.Random(seed)
     process = expt.start()
     process.wait_for("runs/a/train.csv" if seed else "runs/a/val.csv")
-    time.sleep(rng.uniform(0, 0.5))
+    time.sleep(rng.uniform(0, 0.1))
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait()[0] == -signal.SIGKILL
     code, _, stderr = expt.train()
