@@ -1,8 +1,7 @@
 """The command line: atompaint-vae COMMAND ...
 
 To add a command, add a row to COMMANDS, and a module with `main(argv: list[str]) -> int`, whose
-docstring is its docopt usage. Raise CommandError, or any ValueError of one line, for a mistake of
-the user's.
+docstring is its docopt usage. Raise a ValueError of one line for a mistake of the user's.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Options:
     --out FILE         The set to write; a name that ends in .parquet.
     --assembly KIND    asymmetric, what the files hold; or biological, the first assembly that each
                        file names. [default: asymmetric]
-    --dir DIR          fetch: where to put the files [default: structures]. build: where a list's
+    --dir DIR          fetch: where to put the files, by default structures. build: where a list's
                        files are, instead of where the list is.
     --mirror URL       Where from: {id} is the id, {ID} in upper case, {mid} its two middle letters.
                        The environment's ATOMPAINT_VAE_MIRROR if it isn't given, else the PDB.
@@ -66,7 +66,7 @@ def run_build(arguments: dict) -> int:
         raise ValueError(f"--assembly: expected {' or '.join(ASSEMBLIES)}, got {assembly!r}")
     num_jobs = _parse_count(arguments, "--jobs", len(os.sched_getaffinity(0)))
     # docopt can't tell a default from a value, and the default is that of fetch.
-    folder = None if arguments["--dir"] == "structures" else Path(arguments["--dir"])
+    folder = Path(arguments["--dir"]) if arguments["--dir"] else None
     paths = find_structure_files(arguments["INPUT"], folder)
     out = Path(arguments["--out"])
 
@@ -134,8 +134,9 @@ def run_fetch(arguments: dict) -> int:
 
     ids = read_ids(Path(arguments["IDS"]))
     mirror = arguments["--mirror"] or os.environ.get("ATOMPAINT_VAE_MIRROR") or DEFAULT_MIRROR
+    folder = Path(arguments["--dir"] or "structures")
     fetched = fetch_structures(
-        ids, Path(arguments["--dir"]), mirror=mirror,
+        ids, folder, mirror=mirror,
         num_jobs=_parse_count(arguments, "--jobs", 4),
         timeout_s=_parse_count(arguments, "--timeout", 30),
         num_attempts=_parse_count(arguments, "--attempts", 5),
@@ -144,7 +145,7 @@ def run_fetch(arguments: dict) -> int:
     for failure in fetched.failures:
         print(f"{failure.pdb_id}: {failure.reason}", file=sys.stderr)
     print(
-        f"{arguments['--dir']}: {len(fetched.new)} fetched, {len(fetched.cached)} there already, "
+        f"{folder}: {len(fetched.new)} fetched, {len(fetched.cached)} there already, "
         f"{len(fetched.failures)} failed"
     )
     return 1 if fetched.failures else 0

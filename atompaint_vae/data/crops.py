@@ -83,7 +83,7 @@ class AtomGrid:
 class Structure(NamedTuple):
     """A structure that crops are cut from; arrays are in the order of the grid's atoms."""
 
-    grid: AtomGrid
+    grid: AtomGrid | None  # none without atoms
     is_nucleic: Bool[np.ndarray, "m"]
     places: Int64[np.ndarray, "k"]  # atoms that crops may be centred near
 
@@ -154,7 +154,10 @@ class CropSampler:
     def _load_structures(self, atoms: pd.DataFrame) -> None:
         if not len(atoms):
             raise ValueError("no atoms to make crops of")
+        num_atoms = len(atoms)
         atoms = self.filters.select_atoms(atoms)
+        if not len(atoms):
+            raise ValueError(f"none of {num_atoms} atoms has {self.filters.describe_atoms()}")
         # Sorted by name, so that a sample doesn't depend on the order of the structures in a file.
         rows = atoms.groupby("structure", observed=True, sort=True).indices
         found = {name: self._prepare(atoms.iloc[rows[name]]) for name in sorted(rows)}
@@ -168,6 +171,8 @@ class CropSampler:
         self._cumulative_weights = weights.cumsum() / weights.sum()
 
     def _prepare(self, atoms: pd.DataFrame) -> Structure:
+        if not len(atoms):  # none that the filters keep
+            return Structure(None, np.empty(0, dtype=bool), np.empty(0, dtype=np.int64))
         coords_A = atoms[["x", "y", "z"]].to_numpy(dtype=np.float32)
         is_finite = np.isfinite(coords_A).all(axis=1)
         if not is_finite.all():

@@ -100,7 +100,7 @@ def fetch_structures(
 
     raises: StructureError if the mirror is no URL, or the folder can't be written
     """
-    logging.getLogger("pooch").setLevel(logging.ERROR)
+    pooch.get_logger().setLevel(logging.ERROR)
     urls = {pdb_id: make_url(mirror, pdb_id) for pdb_id in ids}
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -48,8 +48,7 @@ class CropFilters:
     def select_atoms(self, atoms: pd.DataFrame) -> pd.DataFrame:
         """The atoms that are kept.
 
-        atoms:  column element; occupancy, if a minimum is asked for
-        raises: ValueError if none is
+        atoms: column element; occupancy, if a minimum is asked for
         """
         is_kept = np.ones(len(atoms), dtype=bool)
         if self.min_occupancy > 0:
@@ -57,8 +56,6 @@ class CropFilters:
         if self.elements:
             wanted = {symbol.upper() for symbol in self.elements}
             is_kept &= atoms["element"].astype(str).str.upper().isin(wanted).to_numpy()
-        if len(atoms) and not is_kept.any():
-            raise ValueError(f"none of {len(atoms)} atoms has {self._describe_atoms()}")
         return atoms if is_kept.all() else atoms[is_kept]
 
     def find_places(
@@ -87,7 +84,7 @@ class CropFilters:
             parts.append(f"{self.min_border_distance_A:g} Å to the border of the structure")
         return " and ".join(parts)
 
-    def _describe_atoms(self) -> str:
+    def describe_atoms(self) -> str:
         parts = []
         if self.min_occupancy > 0:
             parts.append(f"an occupancy of at least {self.min_occupancy:g}")

@@ -46,10 +46,17 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
         self.irreps_in = self.irreps_out = term.irreps
         rotations = load_grid(grid) if isinstance(grid, str) else grid
         synthesis = calc_synthesis(term, rotations)
-        dtype = torch.get_default_dtype()
-        self.register_buffer("synthesis", synthesis.to(dtype), persistent=False)
-        self.register_buffer("analysis", calc_analysis(synthesis).to(dtype), persistent=False)
+        self._exact = {"synthesis": synthesis, "analysis": calc_analysis(synthesis)}
+        for name, matrix in self._exact.items():
+            self.register_buffer(name, matrix.to(torch.get_default_dtype()), persistent=False)
         self.num_values = term.multiplicity * synthesis.shape[1]
+
+    def _apply(self, *args, **kwargs):
+        super()._apply(*args, **kwargs)
+        # From the exact ones: what was rounded to float32 stays so in float64.
+        for name, matrix in self._exact.items():
+            setattr(self, name, matrix.to(getattr(self, name)))
+        return self
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v i"]:
         values = self.function.apply_(self._split_fields(features) @ self.synthesis.to(features))

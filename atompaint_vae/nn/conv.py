@@ -120,6 +120,7 @@ class SteerableConv(nn.Module):
         self.padding = padding
         self.transposed = transposed
         self._cached_kernel: Tensor | None = None
+        self._cached_versions: list[int] = []
         if size_voxels is not None and not transposed:
             check_size(size_voxels, kernel_size=kernel_size, stride=stride, padding=padding)
 
@@ -186,10 +187,12 @@ class SteerableConv(nn.Module):
     def _get_kernel(self) -> Float[Tensor, "o i k k k"]:
         if self.training or torch.is_grad_enabled():
             return self.calc_kernel()
-        if self._cached_kernel is None:
+        versions = [weight._version for weight in self.weights.values()]
+        if self._cached_kernel is None or self._cached_versions != versions:
             # Else a kernel made under autocast would meet images outside it.
             with torch.autocast(self._scalars.device.type, enabled=False):
                 self._cached_kernel = self.calc_kernel()
+            self._cached_versions = versions
         return self._cached_kernel
 
     def train(self, mode: bool = True):
@@ -202,7 +205,14 @@ class SteerableConv(nn.Module):
 
     def _apply(self, *args, **kwargs):
         self._cached_kernel = None
-        return super()._apply(*args, **kwargs)
+        super()._apply(*args, **kwargs)
+        # From the exact ones: what was rounded to float32 stays so in float64.
+        for l_out in self._degrees_out:
+            for l_in in self._degrees_in:
+                name = f"basis_{l_in}to{l_out}"
+                exact = self._get_basis(l_in, l_out).flatten(1)
+                setattr(self, name, exact.to(getattr(self, name)))
+        return self
 
     def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
         kernel = self._get_kernel()

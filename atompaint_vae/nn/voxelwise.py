@@ -55,7 +55,7 @@ class VoxelwiseNonlinearity(nn.Module):
         result = _InChunks.apply(
             voxels_last.flatten(0, -2), scale, shift, self, *self.parameters()
         )
-        return result.view(*voxels_last.shape[:-1], -1).movedim(-1, 1)
+        return result.view(*voxels_last.shape[:-1], self.irreps_out.dim).movedim(-1, 1)
 
 
 class _InChunks(torch.autograd.Function):
@@ -71,9 +71,11 @@ class _InChunks(torch.autograd.Function):
         ctx.save_for_backward(x, scale, shift, *parameters)
         ctx.nonlinearity = nonlinearity
         result = x.new_empty(len(x), nonlinearity.irreps_out.dim)
-        for chunk in _chunk(x, nonlinearity.num_values):
-            features = torch.addcmul(shift, x[chunk].to(scale), scale)
-            result[chunk] = nonlinearity.calc(features.to(x))
+        # Autocast would choose another precision here than in the backward pass.
+        with torch.autocast(x.device.type, enabled=False):
+            for chunk in _chunk(x, nonlinearity.num_values):
+                features = torch.addcmul(shift, x[chunk].to(scale), scale)
+                result[chunk] = nonlinearity.calc(features.to(x))
         return result
 
     @staticmethod

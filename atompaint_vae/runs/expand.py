@@ -158,7 +158,9 @@ def _check_lists(name: str, kind: str, listed: Located, own: Located) -> list[Pr
 
 def _is_given(values: Located, keys: list[str]) -> bool:
     for key in keys:
-        if not isinstance(values.content, dict) or key not in values.content:
+        if not isinstance(values.content, dict):
+            return values.content != ""  # a value in place of the section
+        if key not in values.content:
             return False
         values = values.content[key]
     return True

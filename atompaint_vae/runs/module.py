@@ -80,6 +80,13 @@ class VAEModule(L.LightningModule):
             beta=self.run_hparams.loss.beta,
         )
 
+    def transfer_batch_to_device(
+        self, batch: CropBatch, device: torch.device, dataloader_index: int
+    ) -> CropBatch:
+        # The noise is drawn on the CPU; asking a GPU for the samples' numbers would wait for it.
+        moved = super().transfer_batch_to_device(batch, device, dataloader_index)
+        return moved._replace(sample_index=batch.sample_index)
+
     def _sample_noise(
         self, like: Float[Tensor, "b c x y z"], sample_index: Int[Tensor, " b"]
     ) -> Float[Tensor, "b c x y z"]:
@@ -89,7 +96,7 @@ class VAEModule(L.LightningModule):
             seed = int(sequence.generate_state(1, np.uint64)[0])
             generator = torch.Generator().manual_seed(seed)
             noise.append(torch.randn(like.shape[1:], generator=generator))
-        return torch.stack(noise).to(like)
+        return torch.stack(noise).to(like, non_blocking=True)
 
     def on_validation_epoch_start(self):
         self._metrics = HeldOutMetrics(CHANNELS)

@@ -336,11 +336,30 @@ def test_cached_kernel_is_dropped_when_the_weights_change():
             weight.mul_(2)
         conv.eval()
         assert torch.allclose(conv(image), 4 * first)
+        # Trained without leaving eval mode.
+        for weight in conv.weights.values():
+            weight.mul_(2)
+        assert torch.allclose(conv(image), 8 * first)
         conv.float()
         assert conv(image.float()).dtype == torch.float32
     # With gradients, the kernel must be made anew.
     conv.double()(image).sum().backward()
     assert all(weight.grad is not None for weight in conv.weights.values())
+
+
+def test_what_was_made_in_float32_is_exact_in_float64():
+    torch.set_default_dtype(torch.float32)
+    nonlinearity = FieldNonlinearity("2xfourier2")
+    conv = SteerableConv(Irreps("2x0e"), nonlinearity.irreps_in, padding=1)
+    module = torch.nn.Sequential(conv, nonlinearity).double()
+    irreps = {"irreps_in": conv.irreps_in, "irreps_out": nonlinearity.irreps_out}
+    image = torch.randn(1, 2, 5, 5, 5, dtype=torch.float64)
+    assert calc_exact_equivariance_error(module, image, **irreps) < EXACT
+    assert module.float()(image.float()).dtype == torch.float32
+
+
+def test_a_batch_of_nothing():
+    assert FieldNonlinearity("1xfourier1+1x1e")(torch.zeros(0, 14, 3, 3, 3)).shape[0] == 0
 
 
 def test_variance_is_kept_through_ten_layers():
