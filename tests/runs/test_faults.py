@@ -1,0 +1,322 @@
+"""Runs that are disturbed end as one that never was, to the last bit: `make test-faults`.
+
+Writes the table of what was tried, which docs/guide/reliability.rst shows.
+"""
+
+import contextlib
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from atompaint_vae.figures.tables import save_table
+from atompaint_vae.runs import record as record_module
+from atompaint_vae.runs.checkpoints import AtomicCheckpointIO
+from atompaint_vae.runs.record import load_record
+
+pytestmark = pytest.mark.faults
+
+TABLE = Path(__file__).parents[2] / "docs/guide/faults.csv"
+NUM_KILLED_RUNS = 12
+KILLS_OF_A_RUN = 5
+
+
+@pytest.fixture(scope="module")
+def note():
+    """Notes down a fault that lost nothing: what, how often, what the program did."""
+    rows = []
+
+    def note(fault: str, times: int, then: str):
+        rows.append({"fault": fault, "times": times, "what happens": then, "lost": "nothing"})
+
+    yield note
+    table = pd.DataFrame(rows)
+    save_table(table, TABLE)
+    print("\n" + table.to_string(index=False), file=sys.__stdout__)
+
+
+@pytest.fixture(scope="module")
+def duration_s(make_expt):
+    start_s = time.monotonic()
+    make_expt().train()
+    return time.monotonic() - start_s
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a file system of 1 MB."""
+    size = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path)], capture_output=True
+    )
+    if size.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def interrupt(expt, number: int, after_s: float, *args: str) -> bool:
+    """Whether a session was still there to be ended by a signal."""
+    process = expt.start(*args)
+    time.sleep(after_s)
+    os.kill(process.pid, number)
+    return process.wait()[0] != 0
+
+
+def finish(expt, uncut) -> str:
+    """What the last session of a run said; the run is the same as one that was never disturbed."""
+    code, _, stderr = expt.train()
+    assert code == 0, stderr
+    expt.assert_same_run(uncut)
+    return stderr
+
+
+def test_kills(make_expt, uncut, duration_s, note):
+    rng, num_kills = random.Random(0), 0
+    for index in range(NUM_KILLED_RUNS):
+        expt = make_expt()
+        # Every other run writes checkpoints all the time, so that kills hit them too.
+        args = ["--save-steps", "1"] if index % 2 else []
+        done = 0
+        while done < KILLS_OF_A_RUN:
+            done += interrupt(expt, signal.SIGKILL, rng.uniform(0, duration_s), *args)
+        finish(expt, uncut)
+        num_kills += done
+    assert num_kills >= 50
+    note("kill -9 at a random moment", num_kills, "goes on from the last checkpoint")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_signals(make_expt, uncut, duration_s, note, number):
+    rng, expt = random.Random(number), make_expt()
+    num_ended = sum(
+        interrupt(expt, number, rng.uniform(0.2, 0.8) * duration_s) for _ in range(3)
+    )
+    finish(expt, uncut)
+    note(f"{number.name} at a random moment", num_ended, "ends the step, writes a checkpoint")
+
+
+def test_killed_between_two_checkpoints_names(make_expt, uncut, note):
+    expt = make_expt()
+    expt.train("--max-steps", "7")
+    expt.paths.last.replace(expt.paths.previous)
+    (expt.paths.checkpoints / ".last.ckpt.0011223344556677.tmp").write_bytes(b"new")
+    assert "damaged" not in finish(expt, uncut)
+    assert not list(expt.paths.checkpoints.glob(".*"))
+    note("kill -9 while the new checkpoint takes its name", 1, "goes on from the one before")
+
+
+def flip_bit(path: Path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_in_half(path: Path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def fill_with_zeros(path: Path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ("touch code-has-run",)
+
+
+def replace_with_code(path: Path):
+    AtomicCheckpointIO(path).save_checkpoint({"state_dict": Malicious()}, path)
+
+
+replace_with_code.says = "holds code, and a hash that is right"
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (flip_bit, "one bit of the last checkpoint flipped"),
+        (cut_in_half, "the last checkpoint cut in half"),
+        (fill_with_zeros, "the last checkpoint full of zeros, as after a power cut"),
+        (replace_with_code, "the last checkpoint replaced with a pickle that runs code"),
+    ],
+)
+def test_a_damaged_checkpoint(make_expt, uncut, note, damage, fault):
+    expt = make_expt()
+    expt.train("--max-steps", "7")
+    damage(expt.paths.last)
+    assert finish(expt, uncut).startswith(
+        "runs/a/checkpoints/last.ckpt: damaged; goes on from the one before, step 5\n"
+    )
+    assert not (expt.path / "code-has-run").exists()
+    note(fault, 1, "says so, goes on from the one before")
+
+
+def test_two_damaged_checkpoints(make_expt, uncut, note):
+    expt = make_expt()
+    expt.train("--max-steps", "7")
+    flip_bit(expt.paths.last)
+    flip_bit(expt.paths.previous)
+    code, _, stderr = expt.train()
+    assert (code, stderr) == (
+        2,
+        "runs/a/checkpoints/previous.ckpt: can't be read: no checkpoint, or a damaged one; "
+        "train.py --restart a trains it anew\n",
+    )
+    expt.train("--restart", "--max-steps", "1")
+    finish(expt, uncut)
+    note("both checkpoints damaged", 1, "refuses; --restart trains anew")
+
+
+def drop_half_a_line(path: Path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def add_half_a_line(path: Path):
+    path.write_bytes(path.read_bytes() + b"12,2.4,0.")
+
+
+def add_zeros(path: Path):
+    path.write_bytes(path.read_bytes() + bytes(100))
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (drop_half_a_line, "half a last line in train.csv and val.csv"),
+        (add_half_a_line, "half a line more in train.csv and val.csv"),
+        (add_zeros, "zeros at the end of train.csv and val.csv"),
+        (Path.unlink, "train.csv and val.csv removed"),
+    ],
+)
+def test_damaged_metrics(make_expt, uncut, note, damage, fault):
+    expt = make_expt()
+    expt.train("--max-steps", "11")
+    for path in (expt.paths.train_metrics, expt.paths.val_metrics):
+        damage(path)
+    finish(expt, uncut)
+    note(fault, 1, "what the checkpoint holds of them is put back")
+
+
+def fill_disk(folder: Path, *, leave: int):
+    """Leave so many bytes free."""
+    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+    (folder / "filler").write_bytes(bytes(free - leave))
+
+
+@pytest.mark.parametrize("leave", [0, 4096, 16384, 65536])
+def test_full_disk(make_expt, uncut, note, small_disk, leave):
+    expt = make_expt(folder=small_disk)
+    expt.train("--max-steps", "7")
+    before = expt.paths.last.read_bytes()
+    fill_disk(small_disk, leave=leave)
+    code, _, stderr = expt.train()
+    assert code == 1, stderr
+    *_, line = stderr.splitlines()
+    assert line.startswith("a: failed: runs/a"), stderr
+    assert line.endswith(
+        ": no space left on device; train.py goes on from the last checkpoint"
+    ), stderr
+    assert "Traceback" not in stderr
+    assert expt.paths.last.read_bytes() == before
+    (small_disk / "filler").unlink()
+    finish(expt, uncut)
+    note(f"disk full, {leave // 1024} kB free", 1, "stops, says so; earlier checkpoints stay")
+
+
+def set_clock_back():
+    class Clock(datetime):
+        """Set back by an hour whenever somebody looks."""
+
+        num_looks = 0
+
+        @classmethod
+        def now(cls, tz=None):
+            cls.num_looks += 1
+            return datetime.fromtimestamp(1.7e9 - 3600 * cls.num_looks, tz)
+
+    record_module.datetime = Clock
+    time.time = lambda: Clock.now().timestamp()
+
+
+def test_clock_going_backwards(make_expt, uncut, note):
+    expt = make_expt()
+    for steps in ("4", "12"):
+        assert expt.train("--max-steps", steps, prepare=set_clock_back)[0] == 0
+    finish(expt, uncut)
+    for table in (expt.paths.train_metrics, expt.paths.val_metrics):
+        assert pd.read_csv(table)["elapsed_s"].is_monotonic_increasing
+    for session in load_record(expt.paths.record).sessions:
+        assert session.ended >= session.started
+    note("clock set back by an hour, again and again", 2, "elapsed times grow as ever")
+
+
+def become_nobody():
+    if os.geteuid() == 0:  # who may write anywhere
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+@pytest.mark.parametrize(
+    ("folder", "code", "says"),
+    [
+        ("", 2, "runs/a: can't be written to: permission denied\n"),
+        ("checkpoints", 1, "a: failed: runs/a/checkpoints/{}.ckpt: permission denied; "
+                           "train.py goes on from the last checkpoint\n"),
+    ],
+)
+def test_read_only_folder(make_expt, uncut, note, folder, code, says):
+    expt = make_expt()
+    expt.train("--max-steps", "7")
+    read_only = expt.paths.run_dir / folder
+    others = [expt.path, *expt.path.rglob("*")]
+    for path in [*expt.path.parents]:
+        with contextlib.suppress(OSError):
+            path.chmod(path.stat().st_mode | 0o055)
+    for path in others:
+        path.chmod(0o777)
+    for path in (read_only, *read_only.iterdir()) if folder else others:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    found, _, stderr = expt.train(prepare=become_nobody)
+    for path in others:
+        path.chmod(0o777)
+    assert found == code, stderr
+    assert stderr.endswith((says.format("last"), says.format("best"))), stderr
+    finish(expt, uncut)
+    note(f"read-only folder {Path('runs/a', folder)}", 1, "stops, says so")
+
+
+def test_lock_of_a_dead_process(make_expt, uncut, note):
+    expt = make_expt()
+    expt.train("--max-steps", "7")
+    process = expt.start()
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    expt.paths.lock.write_text(f"{process.pid}\n")
+    finish(expt, uncut)
+    note("a lock file left by a dead process", 1, "the system has let go of it")
+
+
+def test_two_processes(make_expt, uncut, note):
+    expt = make_expt()
+    first = expt.start()
+    first.wait_for("runs/a/.lock")
+    time.sleep(0.1)
+    shutil.copytree(expt.path, other := expt.path.parent / "outputs", ignore=lambda *_: ["runs"])
+    second = expt.start()
+    assert second.wait()[0] == 2
+    assert "runs/a: another process is training this run\n" in second.stderr.read_text()
+    assert first.wait()[0] == 0
+    shutil.rmtree(other)
+    finish(expt, uncut)
+    note("a second process on the same run", 1, "the second refuses")
