@@ -11,6 +11,7 @@ from tqdm import tqdm
 from .checkpoints import Diverged
 from .metrics import append_metrics, copy_metrics, restore_metrics
 from .module import VAEModule
+from .progress import format_end
 from .record import RunPaths
 
 LOG_EVERY_STEPS = 10
@@ -136,8 +137,3 @@ class ProgressBar(L.Callback):
     def on_exception(self, trainer: L.Trainer, module: VAEModule, exception: BaseException):
         if self.bar is not None:
             self.bar.close()
-
-
-def format_end(end: datetime, now: datetime) -> str:
-    """A time of day, with the date if it isn't today's."""
-    return end.strftime("%H:%M" if end.date() == now.date() else "%d %b %H:%M")

@@ -6,17 +6,14 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from pandas import to_numeric
-from pandas.api.types import is_numeric_dtype
 
 from .experiment import UserError
-from .metrics import MetricsError, load_metrics
 from .module import VAEModule
+from .progress import find_best_validation
 from .record import RunPaths, write_atomic
 from .signals import Interrupted, InterruptedBySignal, SignalWatch
 
@@ -27,32 +24,6 @@ class StepsReached(Interrupted):
 
 class Diverged(Exception):
     """The loss is no number any more."""
-
-
-class BestValidation(NamedTuple):
-    step: int
-    r2: float
-
-
-def find_best_validation(paths: RunPaths) -> BestValidation | None:
-    """The first validation of the highest R², None before the first."""
-    if not paths.val_metrics.exists():
-        return None
-    metrics = load_metrics(paths.val_metrics)
-    if "r2" not in metrics:
-        return None
-    for column in ("step", "r2"):
-        if not is_numeric_dtype(metrics[column]):
-            numbers = to_numeric(metrics[column], errors="coerce")
-            wrong = metrics[column][numbers.isna() & metrics[column].notna()]
-            line, text = int(wrong.index[0]) + 2, wrong.iloc[0]
-            raise MetricsError(
-                f"{paths.val_metrics}:{line}: {column}: expected a number, got {text!r}"
-            )
-    if not metrics["r2"].notna().any():
-        return None
-    row = metrics.loc[metrics["r2"].idxmax()]
-    return BestValidation(int(row["step"]), float(row["r2"]))
 
 
 def load_checkpoint(path: Path) -> dict:

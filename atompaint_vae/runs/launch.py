@@ -16,6 +16,7 @@ from .experiment import Experiment, UserError
 from .hparams import Hparams, HparamsError, find_differences, load_resolved
 from .lock import archive_run
 from .metrics import MetricsError
+from .progress import find_progress
 from .record import RecordError, RunPaths, find_run_state, load_record
 
 EXIT_FAILED = 1
@@ -74,23 +75,13 @@ def _select_runs(runs: dict[str, Hparams], names: list[str]) -> dict[str, Hparam
 
 def list_runs(expt: Experiment, runs: dict[str, Hparams]):
     """Print each run's state and how far it got."""
-    from .checkpoints import find_best_validation
-
     width = max(map(len, runs))
     for name, hparams in runs.items():
         paths = expt.get_run_paths(name)
-        state = find_run_state(paths)
-        details = [f"{hparams.train.epochs * hparams.train.steps_per_epoch} steps"]
-        if state != "planned":
-            best = find_best_validation(paths)
-            if state != "finished":
-                done = load_record(paths.record).sessions[-1].steps_end or (best and best.step) or 0
-                details = [f"step {done} of {details[0]}"]
-            if best:
-                details.append(f"best validation R² {best.r2:.3f}")
-            if not paths.last.exists():
-                details.append("weights not on this machine")
-        print(f"{name:{width}}  {state:11}  {', '.join(details)}")
+        progress = find_progress(paths, hparams)
+        line = f"{name:{width}}  {progress.state:11}  {progress.describe()}"
+        is_missing = progress.state != "planned" and not paths.last.exists()
+        print(line + ", weights not on this machine" * is_missing)
 
 
 def plan_runs(expt: Experiment, names: list[str], device: str):

@@ -41,3 +41,15 @@ def lock_run(paths: RunPaths) -> Iterator[None]:
         except OSError:
             raise UserError(f"{paths.run_dir}: another process is training this run") from None
         yield
+
+
+def is_locked(paths: RunPaths) -> bool:
+    """Whether another process is training the run."""
+    try:
+        with paths.lock.open() as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

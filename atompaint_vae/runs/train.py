@@ -16,7 +16,6 @@ from .callbacks import MetricsWriter, ProgressBar
 from .checkpoints import (
     AtomicCheckpointIO,
     CheckpointWriter,
-    find_best_validation,
     load_newest_checkpoint,
     remove_leftovers,
 )
@@ -28,6 +27,7 @@ from .hparams import Hparams, dump_hparams, resolve_source
 from .lock import lock_run
 from .module import VAEModule
 from .plan import build_model, make_plan
+from .progress import find_best_validation
 from .record import (
     RunPaths,
     RunRecord,

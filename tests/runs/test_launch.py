@@ -12,10 +12,10 @@ from atompaint_vae.data.sources import find_atoms_path
 from atompaint_vae.runs.checkpoints import (
     CheckpointWriter,
     Diverged,
-    find_best_validation,
     load_checkpoint,
 )
 from atompaint_vae.runs.metrics import MetricsError
+from atompaint_vae.runs.progress import find_best_validation
 from atompaint_vae.runs.record import RunPaths, load_record
 from atompaint_vae.runs.signals import SignalWatch
 
