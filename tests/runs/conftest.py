@@ -169,9 +169,8 @@ def imported():
 
 @pytest.fixture(scope="session")
 def make_expt(tmp_path_factory, imported):
-    def make(edits: dict[str, str] | None = None, *, folder: Path | None = None) -> SmallExpt:
-        folder = folder or tmp_path_factory.mktemp("expts")
-        return SmallExpt(folder / "20240101_x", edits or {})
+    def make(edits: dict[str, str] | None = None) -> SmallExpt:
+        return SmallExpt(tmp_path_factory.mktemp("expts") / "20240101_x", edits or {})
 
     return make
 
