@@ -27,7 +27,7 @@ from atompaint_vae.runs.record import load_record
 pytestmark = pytest.mark.faults
 
 TABLE = Path(__file__).parents[2] / "docs/guide/faults.csv"
-NUM_KILLED_RUNS = 12
+NUM_KILLS = 50
 KILLS_OF_A_RUN = 5
 
 
@@ -96,27 +96,28 @@ def finish(expt, uncut) -> str:
 
 
 def test_kills(make_expt, uncut, duration_s, note):
-    rng, num_kills = random.Random(0), 0
-    for index in range(NUM_KILLED_RUNS):
+    rng, num_kills, num_runs = random.Random(0), 0, 0
+    while num_kills < NUM_KILLS:
         expt = make_expt()
         # Every other run writes checkpoints all the time, so that kills hit them too.
-        args = ["--save-steps", "1"] if index % 2 else []
-        done = 0
-        while done < KILLS_OF_A_RUN:
-            done += interrupt(expt, signal.SIGKILL, rng.uniform(0, duration_s), *args)
+        args = ["--save-steps", "1"] if num_runs % 2 else []
+        for _ in range(min(KILLS_OF_A_RUN, NUM_KILLS - num_kills)):
+            if not interrupt(expt, signal.SIGKILL, rng.uniform(0, duration_s), *args):
+                break  # it had finished
+            num_kills += 1
         finish(expt, uncut)
-        num_kills += done
-    assert num_kills >= 50
+        num_runs += 1
     note("kill -9 at a random moment", num_kills, "goes on from the last checkpoint")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_signals(make_expt, uncut, duration_s, note, number):
-    rng, expt = random.Random(number), make_expt()
-    num_ended = sum(
-        interrupt(expt, number, rng.uniform(0.2, 0.8) * duration_s) for _ in range(3)
-    )
-    finish(expt, uncut)
+    rng, num_ended = random.Random(number), 0
+    while num_ended < 3:
+        expt = make_expt()
+        while num_ended < 3 and interrupt(expt, number, rng.uniform(0, duration_s)):
+            num_ended += 1
+        finish(expt, uncut)
     note(f"{number.name} at a random moment", num_ended, "ends the step, writes a checkpoint")
 
 
