@@ -10,7 +10,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +31,7 @@ KILLS_OF_A_RUN = 5
 
 
 @pytest.fixture(scope="module")
-def note():
+def note(request):
     """Notes down a fault that lost nothing: what, how often, what the program did."""
     rows = []
 
@@ -41,8 +40,10 @@ def note():
 
     yield note
     table = pd.DataFrame(rows)
-    save_table(table, TABLE)
-    print("\n" + table.to_string(index=False), file=sys.__stdout__)
+    if not request.session.testsfailed:
+        save_table(table, TABLE)
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("\n" + table.to_string(index=False))
 
 
 @pytest.fixture(scope="module")
