@@ -36,7 +36,7 @@ def note(request):
     rows = []
 
     def note(fault: str, times: int, then: str):
-        rows.append({"fault": fault, "times": times, "what happens": then, "lost": "nothing"})
+        rows.append({"fault": fault, "times": times, "lost": "nothing", "what happens": then})
 
     yield note
     table = pd.DataFrame(rows)
@@ -163,8 +163,8 @@ def replace_with_code(path: Path):
     [
         (flip_bit, "one bit of the last checkpoint flipped"),
         (cut_in_half, "the last checkpoint cut in half"),
-        (fill_with_zeros, "the last checkpoint full of zeros, as after a power cut"),
-        (replace_with_code, "the last checkpoint replaced with a pickle that runs code"),
+        (fill_with_zeros, "the last checkpoint full of zeros"),
+        (replace_with_code, "the last checkpoint is a pickle that runs code"),
     ],
 )
 def test_a_damaged_checkpoint(make_expt, uncut, note, damage, fault):
@@ -221,7 +221,7 @@ def test_damaged_metrics(make_expt, uncut, note, damage, fault):
     for path in (expt.paths.train_metrics, expt.paths.val_metrics):
         damage(path)
     finish(expt, uncut)
-    note(fault, 1, "what the checkpoint holds of them is put back")
+    note(fault, 1, "put back from the checkpoint")
 
 
 def fill_disk(folder: Path, *, leave: int):
