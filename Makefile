@@ -13,7 +13,7 @@ QUICK := expts/20241001_quick_start
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-peers bench-peers fuzz lint screenshot clean
+.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-peers bench-peers fuzz lint screenshot clean
 
 notebook: quick-start html
 
@@ -57,6 +57,9 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow
+
+test-faults: .venv/ready
+	$(BIN)/python -m pytest -m faults
 
 fuzz: .venv/ready
 	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds 60

@@ -24,6 +24,7 @@ COMMANDS = {
     "new": ("atompaint_vae.commands.new", "begin an experiment: folder, scripts, notes"),
     "list": ("atompaint_vae.commands.list", "all experiments, their runs and best results"),
     "show": ("atompaint_vae.commands.show", "the runs of an experiment and how they differ"),
+    "status": ("atompaint_vae.commands.status", "how far each run is; what trains the rest"),
     "open": ("atompaint_vae.commands.open", "an experiment's page in the browser"),
     "figures": ("atompaint_vae.commands.figures", "which are stale or missing; draw those again"),
 }

@@ -9,8 +9,9 @@ import lightning as L
 from tqdm import tqdm
 
 from .checkpoints import Diverged
-from .metrics import append_metrics, truncate_metrics
+from .metrics import append_metrics, copy_metrics, restore_metrics
 from .module import VAEModule
+from .progress import format_end
 from .record import RunPaths
 
 LOG_EVERY_STEPS = 10
@@ -19,7 +20,8 @@ LOSS_KEYS = ("loss", "data_loss", "prior_loss")
 
 
 class MetricsWriter(L.Callback):
-    """Writes train.csv and val.csv, and drops the rows that a resumed run will make again.
+    """Writes train.csv and val.csv; a checkpoint holds them as well, and a run that goes on from it
+    begins with what they were then, whatever has happened to the files.
 
     raises: Diverged if the loss that was written is no finite number
     """
@@ -27,17 +29,20 @@ class MetricsWriter(L.Callback):
     def __init__(self, paths: RunPaths):
         self.paths = paths
         self.elapsed_s = 0.0
+        self.tables = {path.name: "" for path in (paths.train_metrics, paths.val_metrics)}
 
     def state_dict(self):
-        return {"elapsed_s": self._calc_elapsed_s()}
+        tables = {name: copy_metrics(self.paths.run_dir / name) for name in self.tables}
+        return {"elapsed_s": self._calc_elapsed_s(), "tables": tables}
 
     def load_state_dict(self, state):
         self.elapsed_s = state["elapsed_s"]
+        self.tables = state["tables"]
 
-    def on_train_start(self, trainer: L.Trainer, module: VAEModule):
+    def on_fit_start(self, trainer: L.Trainer, module: VAEModule):
         self.start_s = time.monotonic() - self.elapsed_s
-        for path in (self.paths.train_metrics, self.paths.val_metrics):
-            truncate_metrics(path, after_step=trainer.global_step)
+        for name, text in self.tables.items():
+            restore_metrics(self.paths.run_dir / name, text)
 
     def _calc_elapsed_s(self) -> float:
         return time.monotonic() - self.start_s
@@ -132,8 +137,3 @@ class ProgressBar(L.Callback):
     def on_exception(self, trainer: L.Trainer, module: VAEModule, exception: BaseException):
         if self.bar is not None:
             self.bar.close()
-
-
-def format_end(end: datetime, now: datetime) -> str:
-    """A time of day, with the date if it isn't today's."""
-    return end.strftime("%H:%M" if end.date() == now.date() else "%d %b %H:%M")

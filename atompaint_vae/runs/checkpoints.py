@@ -1,19 +1,19 @@
 """Checkpoints, from which a run that is cut off anywhere goes on as if it had not been."""
 
+import hashlib
 import io
 import math
+import sys
+import time
 from pathlib import Path
-from typing import NamedTuple
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from pandas import to_numeric
-from pandas.api.types import is_numeric_dtype
 
 from .experiment import UserError
-from .metrics import MetricsError, load_metrics
 from .module import VAEModule
+from .progress import find_best_validation
 from .record import RunPaths, write_atomic
 from .signals import Interrupted, InterruptedBySignal, SignalWatch
 
@@ -26,44 +26,64 @@ class Diverged(Exception):
     """The loss is no number any more."""
 
 
-class BestValidation(NamedTuple):
-    step: int
-    r2: float
-
-
-def find_best_validation(paths: RunPaths) -> BestValidation | None:
-    """The first validation of the highest R², None before the first."""
-    if not paths.val_metrics.exists():
-        return None
-    metrics = load_metrics(paths.val_metrics)
-    if "r2" not in metrics:
-        return None
-    for column in ("step", "r2"):
-        if not is_numeric_dtype(metrics[column]):
-            numbers = to_numeric(metrics[column], errors="coerce")
-            wrong = metrics[column][numbers.isna() & metrics[column].notna()]
-            line, text = int(wrong.index[0]) + 2, wrong.iloc[0]
-            raise MetricsError(
-                f"{paths.val_metrics}:{line}: {column}: expected a number, got {text!r}"
-            )
-    if not metrics["r2"].notna().any():
-        return None
-    row = metrics.loc[metrics["r2"].idxmax()]
-    return BestValidation(int(row["step"]), float(row["r2"]))
-
-
 def load_checkpoint(path: Path) -> dict:
     """A checkpoint, on the CPU; running no code that it may hold.
 
-    raises: UserError if it can't be read
+    raises: UserError if it can't be read, or isn't what was written
     """
+    reason = "no checkpoint, or a damaged one"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+        if _is_whole(content):
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
     except Exception:  # of many classes, whose texts advise to run what the file may hold
-        reason = "no checkpoint, or a damaged one"
-    raise UserError(f"{path}: can't be read: {reason}; remove {path.parent} to train the run anew")
+        pass
+    run = path.parents[1].name
+    raise UserError(f"{path}: can't be read: {reason}; train.py --restart {run} trains it anew")
+
+
+def load_newest_checkpoint(paths: RunPaths) -> dict | None:
+    """The last checkpoint, or else the one before, which then is the last; None if there is none.
+
+    raises: UserError if none that is there can be read
+    """
+    try:
+        if paths.last.exists():
+            return load_checkpoint(paths.last)
+    except UserError:
+        if not paths.previous.exists():
+            raise
+        checkpoint = load_checkpoint(paths.previous)
+        step = f"step {checkpoint['global_step']}"
+        print(f"{paths.last}: damaged; goes on from the one before, {step}", file=sys.stderr)
+    if not paths.previous.exists():
+        return None
+    paths.previous.replace(paths.last)
+    return load_checkpoint(paths.last)
+
+
+HASH_PREFIX = b"sha256:"
+HASH_LENGTH = len(HASH_PREFIX) + 2 * hashlib.sha256().digest_size
+
+
+def _calc_hash(content) -> bytes:
+    return HASH_PREFIX + hashlib.sha256(content).hexdigest().encode()
+
+
+def _append_hash(archive: io.BytesIO):
+    """Of all that comes before, as the archive's comment, which torch and other readers of ZIP
+    pass over; the two bytes before a comment are its length.
+    """
+    archive.seek(-2, io.SEEK_END)
+    archive.write(HASH_LENGTH.to_bytes(2, "little"))
+    archive.write(_calc_hash(archive.getbuffer()))
+
+
+def _is_whole(content: bytes) -> bool:
+    view = memoryview(content)
+    return view[-HASH_LENGTH:] == _calc_hash(view[:-HASH_LENGTH])
 
 
 def remove_leftovers(paths: RunPaths):
@@ -74,39 +94,67 @@ def remove_leftovers(paths: RunPaths):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's own goes through /tmp, and is cut where that is another file system."""
+    """Files that hold their hash; of last.ckpt, also what it was before.
+
+    Lightning's own goes through /tmp, and is cut where that is another file system.
+    """
+
+    def __init__(self, paths: RunPaths):
+        super().__init__()
+        self.paths = paths
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        write_atomic(Path(path), buffer.getvalue())
+        archive = io.BytesIO()
+        torch.save(checkpoint, archive)
+        _append_hash(archive)
+        keep = self.paths.previous if Path(path) == self.paths.last else None
+        write_atomic(Path(path), archive.getbuffer(), keep=keep)
+
+    def load_checkpoint(self, path, map_location=None, weights_only=True):
+        return load_checkpoint(Path(path))
 
 
 class CheckpointWriter(L.Callback):
     """Writes last.ckpt, and best.ckpt if it is that, after each validation; ends training early.
 
-    max_steps: end after so many steps of the run
+    max_steps:    end after so many steps of the run
+    save_steps:   also write last.ckpt whenever the run has a multiple of so many steps
+    save_minutes: also when the last one is so old
 
     raises: Interrupted, from inside the trainer, with last.ckpt written; Diverged if the weights
             are no finite numbers, with the checkpoints as they were
     """
 
-    def __init__(self, paths: RunPaths, watch: SignalWatch, *, max_steps: int | None = None):
+    def __init__(
+        self,
+        paths: RunPaths,
+        watch: SignalWatch,
+        *,
+        max_steps: int | None = None,
+        save_steps: int | None = None,
+        save_minutes: float = math.inf,
+    ):
         self.paths = paths
         self.watch = watch
         self.max_steps = math.inf if max_steps is None else max_steps
+        self.save_steps = save_steps
+        self.save_minutes = save_minutes
 
     def on_train_start(self, trainer: L.Trainer, module: VAEModule):
         self.watch.take_over()
         if trainer.global_step >= self.max_steps:
             raise StepsReached
         self.watch.is_patient = True
+        self.saved_s = time.monotonic()
 
     def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
-        # At the end of an epoch, the checkpoint comes after the validation.
-        if self._find_reason(trainer) and not trainer.is_last_batch:
+        if trainer.is_last_batch:
+            return  # the checkpoint comes after the validation
+        reason = self._find_reason(trainer)
+        if reason or self._is_due(trainer):
             self._save(trainer, module)
-            raise self._find_reason(trainer)
+        if reason:
+            raise reason
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: VAEModule):
         best = find_best_validation(self.paths)
@@ -128,6 +176,11 @@ class CheckpointWriter(L.Callback):
         if is_best:
             trainer.save_checkpoint(self.paths.best)
         trainer.save_checkpoint(self.paths.last)
+        self.saved_s = time.monotonic()
+
+    def _is_due(self, trainer: L.Trainer) -> bool:
+        is_multiple = self.save_steps and trainer.global_step % self.save_steps == 0
+        return is_multiple or time.monotonic() - self.saved_s >= 60 * self.save_minutes
 
     def _find_reason(self, trainer: L.Trainer) -> Interrupted | None:
         if self.watch.received:

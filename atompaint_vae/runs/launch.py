@@ -5,6 +5,7 @@ Everything that a train.py says to the user is here, so that the scripts themsel
 
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import docopt
@@ -13,7 +14,9 @@ from ..threads import set_thread_waiting
 from ..usage import describe_usage_error
 from .experiment import Experiment, UserError
 from .hparams import Hparams, HparamsError, find_differences, load_resolved
+from .lock import archive_run
 from .metrics import MetricsError
+from .progress import find_progress
 from .record import RecordError, RunPaths, find_run_state, load_record
 
 EXIT_FAILED = 1
@@ -72,23 +75,13 @@ def _select_runs(runs: dict[str, Hparams], names: list[str]) -> dict[str, Hparam
 
 def list_runs(expt: Experiment, runs: dict[str, Hparams]):
     """Print each run's state and how far it got."""
-    from .checkpoints import find_best_validation
-
     width = max(map(len, runs))
     for name, hparams in runs.items():
         paths = expt.get_run_paths(name)
-        state = find_run_state(paths)
-        details = [f"{hparams.train.epochs * hparams.train.steps_per_epoch} steps"]
-        if state != "planned":
-            best = find_best_validation(paths)
-            if state != "finished":
-                done = load_record(paths.record).sessions[-1].steps_end or (best and best.step) or 0
-                details = [f"step {done} of {details[0]}"]
-            if best:
-                details.append(f"best validation R² {best.r2:.3f}")
-            if not paths.last.exists():
-                details.append("weights not on this machine")
-        print(f"{name:{width}}  {state:11}  {', '.join(details)}")
+        progress = find_progress(paths, hparams)
+        line = f"{name:{width}}  {progress.state:11}  {progress.describe()}"
+        is_missing = progress.state != "planned" and not paths.last.exists()
+        print(line + ", weights not on this machine" * is_missing)
 
 
 def plan_runs(expt: Experiment, names: list[str], device: str):
@@ -147,9 +140,15 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
     from .signals import Interrupted
     from .train import choose_device, train_run
 
-    max_steps = _parse_steps(arguments["--max-steps"])
+    when = {
+        "max_steps": _parse_steps(arguments, "--max-steps"),
+        "save_steps": _parse_steps(arguments, "--save-steps"),
+        "save_minutes": _parse_minutes(arguments, "--save-minutes"),
+    }
     device = choose_device(arguments["--device"])
     runs = _select_runs(_check(expt), arguments["<run>"])
+    if arguments["--restart"]:
+        _archive(expt, runs)
     for name, hparams in runs.items():
         _check_unchanged(expt, name, hparams)
 
@@ -162,13 +161,18 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
             continue
         trained = expt.get_again_paths(name) if is_again else paths
         try:
-            record = train_run(trained, hparams, device=device, max_steps=max_steps)
+            record = train_run(trained, hparams, device=device, **when)
         except StepsReached:
-            print(f"{name}: stopped at --max-steps {max_steps}; train.py goes on from there")
+            stop = f"--max-steps {when['max_steps']}"
+            print(f"{name}: stopped at {stop}; train.py goes on from there")
         except Interrupted as reason:
             return _say(f"{name}: interrupted by {reason}", reason.exit_code)
         except Diverged as error:
             exit_code = _say(f"{name}: failed: {error}", EXIT_FAILED)
+        except OSError as error:
+            where, reason = error.filename or trained.run_dir, error.strerror or str(error)
+            rest = "train.py goes on from the last checkpoint"
+            return _say(f"{name}: failed: {where}: {reason.lower()}; {rest}", EXIT_FAILED)
         else:
             result = f"{name}: finished, best validation R² {record.best_val_r2:.3f}"
             print(f"{result}; {_keep_weights(paths, trained)}" if is_again else result)
@@ -195,13 +199,32 @@ def _check_unchanged(expt: Experiment, name: str, hparams: Hparams):
     if changes:
         raise UserError(
             f"{expt.hparams_path}: run {name!r} has changed since it started: "
-            f"{'; '.join(changes)}; remove {paths.run_dir} or give the run another name"
+            f"{'; '.join(changes)}; train.py --restart {name} archives it and begins anew, or give "
+            "the run another name"
         )
 
 
-def _parse_steps(text: str | None) -> int | None:
+def _archive(expt: Experiment, names: Iterable[str]):
+    for name in names:
+        paths = expt.get_run_paths(name)
+        if paths.run_dir.exists():
+            print(f"{name}: archived as {archive_run(paths)}")
+
+
+def _parse_steps(arguments: dict, option: str) -> int | None:
+    text = arguments[option]
     if text is None:
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"--max-steps: expected a whole number >= 1, got {text!r}")
+        raise UserError(f"{option}: expected a whole number >= 1, got {text!r}")
     return int(text)
+
+
+def _parse_minutes(arguments: dict, option: str) -> float:
+    try:
+        minutes = float(arguments[option])
+    except ValueError:
+        minutes = 0
+    if not minutes > 0:
+        raise UserError(f"{option}: expected a number > 0, got {arguments[option]!r}")
+    return minutes

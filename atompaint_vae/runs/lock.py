@@ -3,9 +3,22 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 
 from .experiment import UserError
 from .record import RunPaths
+
+
+def archive_run(paths: RunPaths) -> Path:
+    """Where the folder of a run is moved to, out of the way of a new one.
+
+    raises: UserError as `lock_run`
+    """
+    archived = paths.run_dir.parent / ".archive" / f"{paths.name}-{datetime.now():%Y%m%dT%H%M%S}"
+    with lock_run(paths):
+        archived.parent.mkdir(exist_ok=True)
+        return paths.run_dir.rename(archived)
 
 
 @contextmanager
@@ -28,3 +41,15 @@ def lock_run(paths: RunPaths) -> Iterator[None]:
         except OSError:
             raise UserError(f"{paths.run_dir}: another process is training this run") from None
         yield
+
+
+def is_locked(paths: RunPaths) -> bool:
+    """Whether another process is training the run."""
+    try:
+        with paths.lock.open() as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

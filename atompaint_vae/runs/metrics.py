@@ -8,6 +8,7 @@ hold no commas, quotes or newlines, so a line is a row and `,` is always a separ
 import os
 import re
 from collections.abc import Mapping, Sequence
+from errno import ENOSPC
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
     Add a row at the end of a table; the first row decides the columns, one of which is `step`.
 
     row:    numbers (NumPy's and torch's too) or short text; columns that it lacks stay blank
-    raises: MetricsError if the row has a column that the table lacks
+    raises: MetricsError if the row has a column that the table lacks; OSError, with whole lines
+            left, if it can't be written
     """
     cells = {str(key): _format_cell(path, key, value) for key, value in row.items()}
     if not re.fullmatch("[0-9]+", cells.get("step", "")):
@@ -49,11 +51,11 @@ def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
         text = line if end else ",".join(columns) + "\n" + line
         os.ftruncate(fd, end)  # drops a line that a killed process left unfinished
         try:
-            if (num := os.write(fd, text.encode())) != len(text.encode()):
-                raise OSError(f"{path}: only {num} bytes of a row could be written")
-        except OSError:  # the disk is full: leave whole lines
+            if os.write(fd, text.encode()) != len(text.encode()):
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
+        except OSError as error:  # the disk is full: leave whole lines
             os.ftruncate(fd, end)
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(fd)
 
@@ -84,29 +86,18 @@ def _format_cell(path: Path, key: str, value: Any) -> str:
     return text
 
 
-def truncate_metrics(path: Path, *, after_step: int) -> int:
-    """
-    Drop the rows of later steps, and an unfinished last line; return how many rows were dropped.
+def copy_metrics(path: Path) -> str:
+    """Return the finished lines of a table, the header too; "" before the first row."""
+    content = Path(path).read_bytes() if Path(path).exists() else b""
+    return content[:content.rfind(b"\n") + 1].decode("utf-8", "replace")
 
-    A run that resumes from the checkpoint of `after_step` writes those rows again, so that its
-    table ends up like that of a run that was never cut off. Without a table there is nothing to do.
-    """
-    if not Path(path).exists():
-        return 0
-    raw = Path(path).read_bytes()
-    header, *rows = _read_rows(path) or [[]]
-    kept = []
-    for line, row in enumerate(rows, start=2):
-        step = row[header.index("step")]
-        if not re.fullmatch("[0-9]+", step):
-            raise MetricsError(f"{path}:{line}: step: expected an integer >= 0, got {step!r}")
-        if int(step) <= after_step:
-            kept.append(row)
-    # A table without rows gets its columns from the next row, like one that is new.
-    text = "".join(",".join(row) + "\n" for row in ([header, *kept] if kept else []))
-    if text.encode() != raw:
+
+def restore_metrics(path: Path, text: str) -> None:
+    """Make a table what `copy_metrics` returned, whatever has become of it since."""
+    if text:
         write_atomic(path, text)
-    return len(rows) - len(kept)
+    else:
+        Path(path).unlink(missing_ok=True)
 
 
 def load_metrics(path: Path) -> "pd.DataFrame":

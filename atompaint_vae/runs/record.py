@@ -9,6 +9,7 @@ import os
 import platform
 import secrets
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -50,6 +51,7 @@ class RunPaths:
     reconstructions = property(lambda self: self.run_dir / "reconstructions.npz")
     checkpoints = property(lambda self: self.run_dir / "checkpoints")
     last = property(lambda self: self.checkpoints / "last.ckpt")
+    previous = property(lambda self: self.checkpoints / "previous.ckpt")
     best = property(lambda self: self.checkpoints / "best.ckpt")
     lock = property(lambda self: self.run_dir / ".lock")
     tensorboard = property(lambda self: self.run_dir / "tensorboard")
@@ -198,9 +200,10 @@ def end_session(
         error: str | None = None, now: datetime | None = None) -> RunRecord:
     """Return the record of a run whose last session is over."""
     *earlier, last = record.sessions
+    # The clock may have been set back meanwhile, and no session takes less than no time.
+    ended = max(now or datetime.now(UTC), last.started)
     last = Session.model_validate({
-        **dict(last), "exit": exit, "steps_end": steps_end, "error": error,
-        "ended": now or datetime.now(UTC)})
+        **dict(last), "exit": exit, "steps_end": steps_end, "error": error, "ended": ended})
     return update_record(record, state=exit, sessions=(*earlier, last))
 
 
@@ -221,8 +224,14 @@ def find_run_state(paths: RunPaths) -> RunState:
     return load_record(paths.record).state if paths.record.exists() else "planned"
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that, whatever happens, either the old or the new one is there, whole."""
+def write_atomic(
+        path: Path, content: str | bytes | memoryview, *, keep: Path | None = None) -> None:
+    """
+    Write a file so that, whatever happens, either the old or the new one is there, whole.
+
+    keep:   where the old one goes; a process that is killed may leave it there alone
+    raises: OSError that names the file, also where the system's own names none: on a full disk
+    """
     path = Path(path)
     content = content.encode() if isinstance(content, str) else content
     # Not tempfile's: its files can be read by nobody else, and colleagues may read a run.
@@ -232,9 +241,14 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if keep and path.exists():
+            path.replace(keep)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

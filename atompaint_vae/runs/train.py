@@ -4,6 +4,7 @@ import logging
 import shlex
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import lightning as L
@@ -15,8 +16,7 @@ from .callbacks import MetricsWriter, ProgressBar
 from .checkpoints import (
     AtomicCheckpointIO,
     CheckpointWriter,
-    find_best_validation,
-    load_checkpoint,
+    load_newest_checkpoint,
     remove_leftovers,
 )
 from .collapse import CollapseAlarm, find_collapse
@@ -27,6 +27,7 @@ from .hparams import Hparams, dump_hparams, resolve_source
 from .lock import lock_run
 from .module import VAEModule
 from .plan import build_model, make_plan
+from .progress import find_best_validation
 from .record import (
     RunPaths,
     RunRecord,
@@ -62,15 +63,16 @@ def train_run(
     hparams: Hparams,
     *,
     device: str = "auto",
-    max_steps: int | None = None,
+    **when,
 ) -> RunRecord:
     """The record of a run, trained until it is finished.
 
-    device:    "auto", "cpu" or "cuda"
-    max_steps: stop after so many steps of the run, as if interrupted
+    device: "auto", "cpu" or "cuda"
+    when:   `CheckpointWriter` says which steps to stop at, and which to write checkpoints at
 
     raises: Interrupted if a signal or max_steps ended it early, Diverged if the loss isn't finite,
-            UserError if it can't begin, or can't go on from where it was
+            UserError if it can't begin, or can't go on from where it was; OSError if its files
+            can't be written
     """
     _quieten()
     with lock_run(paths), SignalWatch() as watch:
@@ -91,9 +93,9 @@ def train_run(
                 MetricsWriter(paths),
                 CollapseAlarm(paths.name),
                 ProgressBar(paths.name, batch_size=hparams.optim.batch_size),
-                CheckpointWriter(paths, watch, max_steps=max_steps),
+                CheckpointWriter(paths, watch, **when),
             ],
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(paths)],
             logger=TensorBoardLogger(paths.run_dir, name="", version="tensorboard"),
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
@@ -117,9 +119,12 @@ def train_run(
             _end(paths, record, "interrupted", trainer, str(error) or None)
             raise
         except BaseException as error:
-            _end(paths, record, "failed", trainer, f"{type(error).__name__}: {error}")
+            with suppress(OSError):  # where nothing can be written, neither can this
+                _end(paths, record, "failed", trainer, f"{type(error).__name__}: {error}")
             raise
-        return _end(paths, record, "finished", trainer)
+        record = _end(paths, record, "finished", trainer)
+        paths.previous.unlink(missing_ok=True)
+        return record
 
 
 def _make_feed(hparams: Hparams, paths: RunPaths) -> CropFeed:
@@ -135,14 +140,14 @@ def _find_start(
     """The checkpoint to go on from, None if there is none, and the record so far."""
     data_hash = calc_source_hash(resolve_source(hparams, paths.expt_dir))
     earlier = load_record(paths.record) if paths.record.exists() else None
-    if not (earlier and paths.last.exists()):
+    if not (earlier and (paths.last.exists() or paths.previous.exists())):
         return None, _start_anew(paths, hparams, feed, data_hash, earlier)
     if earlier.data_hash != data_hash:
         raise UserError(
             f"{paths.record}: {hparams.data.source} holds other structures than when the run "
-            f"started; remove {paths.run_dir} or give the run another name"
+            f"started; train.py --restart {paths.name} trains it anew"
         )
-    return load_checkpoint(paths.last), earlier
+    return load_newest_checkpoint(paths), earlier
 
 
 def _start_anew(
@@ -161,14 +166,7 @@ def _start_anew(
         sessions=earlier.sessions if earlier else (),
     )
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
-    for path in (
-        paths.train_metrics,
-        paths.val_metrics,
-        paths.test_metrics,
-        paths.reconstructions,
-        paths.best,
-        paths.last,
-    ):
+    for path in (paths.test_metrics, paths.reconstructions, paths.best):
         path.unlink(missing_ok=True)
     write_atomic(paths.hparams, dump_hparams(hparams))
     return record

@@ -14,6 +14,9 @@ Options:
     --dry-run        Check hparams.nt and show what would train: sizes, costs, first losses, time;
                      train nothing.
     --max-steps N    Stop each run after N of its steps, as if it were cut off.
+    --save-steps N   Write a checkpoint every N steps too, not only after each validation.
+    --save-minutes M  ... and when the last one is M minutes old. [default: 10]
+    --restart        Begin the runs anew; what there was of them goes to runs/.archive/.
     --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
     --weights        Train again what is finished, but whose weights are not on this machine:
                      git keeps the records of runs, not their weights. The records stay

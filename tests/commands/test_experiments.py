@@ -170,9 +170,9 @@ def test_mistakes(root, capsys, argv, message):
     assert stderr.startswith(message)
 
 
-@pytest.mark.parametrize("name", ["new", "list", "show", "open", "figures"])
+@pytest.mark.parametrize("name", ["new", "list", "status", "show", "open", "figures"])
 def test_outside_of_a_notebook(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
-    arguments = {"list": [], "figures": ["check"]}.get(name, ["x"])
+    arguments = {"list": [], "status": [], "figures": ["check"]}.get(name, ["x"])
     code, _, stderr = run(capsys, name, *arguments)
     assert (code, stderr) == (2, f"{tmp_path}: no folder 'expts' here or above\n")

@@ -4,14 +4,21 @@ Importing torch and Lightning takes longer than these trainings; a forked proces
 """
 
 import importlib
+import io
 import os
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
+
+from atompaint_vae.runs.record import RunPaths, load_record
 
 ROOT = Path(__file__).parents[2]
 TRAIN_PY = ROOT / "expts" / "20241001_quick_start" / "train.py"
@@ -40,14 +47,14 @@ runs:
 class Process:
     """A forked train.py, in a process group of its own."""
 
-    def __init__(self, expt_dir: Path, args: list[str]):
+    def __init__(self, expt_dir: Path, args: list[str], prepare: Callable[[], object]):
         self.expt_dir = expt_dir
         self.stdout, self.stderr = expt_dir / "stdout.txt", expt_dir / "stderr.txt"
         self.pid = os.fork()
         if self.pid == 0:
-            self._train(args)
+            self._train(args, prepare)
 
-    def _train(self, args: list[str]):
+    def _train(self, args: list[str], prepare: Callable[[], object]):
         os.setpgid(0, 0)
         code = 1
         try:
@@ -58,6 +65,7 @@ class Process:
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
             sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
             os.chdir(self.expt_dir)
+            prepare()
             sys.argv = ["train.py", *args]
             run_train_py(self.expt_dir)
             code = 0
@@ -107,12 +115,50 @@ class SmallExpt:
             text = text.replace(old, new)
         path.write_text(text)
 
-    def start(self, *args: str) -> Process:
-        return Process(self.path, [*args])
+    @property
+    def paths(self) -> RunPaths:
+        return RunPaths(self.path / "runs/a")
 
-    def train(self, *args: str) -> tuple[int, str, str]:
+    def start(self, *args: str, prepare: Callable[[], object] = bool) -> Process:
+        """A process that trains; `prepare` is called in it before."""
+        return Process(self.path, [*args], prepare)
+
+    def train(self, *args: str, prepare: Callable[[], object] = bool) -> tuple[int, str, str]:
         """Exit code, stdout, stderr."""
-        return self.start(*args).wait()
+        return self.start(*args, prepare=prepare).wait()
+
+    def assert_same_run(self, other: "SmallExpt"):
+        """Every number that training made, to the last bit."""
+        paths, expected = self.paths, other.paths
+        for name in ("train_metrics", "val_metrics", "test_metrics"):
+            assert read_table(getattr(paths, name)) == read_table(getattr(expected, name)), name
+        for name in ("last", "best"):
+            state, expected_state = (
+                torch.load(getattr(p, name), weights_only=True) for p in (paths, expected)
+            )
+            assert state["global_step"] == expected_state["global_step"]
+            assert_same_tensors(state["state_dict"], expected_state["state_dict"])
+            assert_same_tensors(state["optimizer_states"], expected_state["optimizer_states"])
+        with np.load(paths.reconstructions) as arrays, np.load(expected.reconstructions) as others:
+            assert sorted(arrays) == sorted(others)
+            for key in arrays:
+                np.testing.assert_array_equal(arrays[key], others[key])
+        record, expected_record = load_record(paths.record), load_record(expected.record)
+        same = {"sessions": ()}
+        assert record.model_copy(update=same) == expected_record.model_copy(update=same)
+
+
+def read_table(path: Path) -> str:
+    """As it is on disk, but for the time that passed."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return table.drop(columns="elapsed_s", errors="ignore").to_csv()
+
+
+def assert_same_tensors(found, expected):
+    buffers = io.BytesIO(), io.BytesIO()
+    for buffer, value in zip(buffers, (found, expected), strict=True):
+        torch.save(value, buffer)
+    assert buffers[0].getvalue() == buffers[1].getvalue()
 
 
 @pytest.fixture(scope="session")

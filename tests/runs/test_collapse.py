@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from atompaint_vae.runs.callbacks import format_end
 from atompaint_vae.runs.collapse import CollapseAlarm, describe_collapse, find_collapse
+from atompaint_vae.runs.progress import format_end
 from atompaint_vae.runs.record import RunPaths, load_record
 
 METRICS = {"r2": 0.01234, "active_units": 0, "prior_loss": 0.02, "prior_0e": 0.02, "prior_1e": 0.0}

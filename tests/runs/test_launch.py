@@ -1,6 +1,7 @@
 """What train.py says to a user's mistakes, and what damage it survives."""
 
 import os
+import re
 import shutil
 import signal
 
@@ -8,8 +9,13 @@ import pytest
 import torch
 
 from atompaint_vae.data.sources import find_atoms_path
-from atompaint_vae.runs.checkpoints import CheckpointWriter, Diverged, find_best_validation
+from atompaint_vae.runs.checkpoints import (
+    CheckpointWriter,
+    Diverged,
+    load_checkpoint,
+)
 from atompaint_vae.runs.metrics import MetricsError
+from atompaint_vae.runs.progress import find_best_validation
 from atompaint_vae.runs.record import RunPaths, load_record
 from atompaint_vae.runs.signals import SignalWatch
 
@@ -25,6 +31,10 @@ from atompaint_vae.runs.signals import SignalWatch
         (["--max-steps", "0"], "--max-steps: expected a whole number >= 1, got '0'"),
         (["--max-steps", "1.5"], "--max-steps: expected a whole number >= 1, got '1.5'"),
         (["--device", "tpu"], "--device: expected auto, cpu or cuda, got 'tpu'"),
+        (["--save-steps", "0"], "--save-steps: expected a whole number >= 1, got '0'"),
+        (["--save-minutes", "0"], "--save-minutes: expected a number > 0, got '0'"),
+        (["--save-minutes", "nan"], "--save-minutes: expected a number > 0, got 'nan'"),
+        (["--save-minutes", "x"], "--save-minutes: expected a number > 0, got 'x'"),
         (["b"], "run 'b' is unknown; known: a"),
     ],
 )
@@ -60,8 +70,18 @@ def test_changed_hparams(make_expt):
     assert (code, stderr) == (
         2,
         "hparams.nt: run 'a' has changed since it started: optim.batch_size was 2, is 3; "
-        "train.epochs was 3, is 4; remove runs/a or give the run another name\n",
+        "train.epochs was 3, is 4; train.py --restart a archives it and begins anew, or give the "
+        "run another name\n",
     )
+    state = expt.paths.last.read_bytes()
+    code, stdout, _ = expt.train("a", "--restart", "--max-steps", "1")
+    (archived,) = (expt.path / "runs/.archive").iterdir()
+    assert re.fullmatch(r"a-\d{8}T\d{6}", archived.name)
+    said = f"a: archived as runs/.archive/{archived.name}\n"
+    assert (code, stdout.startswith(said)) == (0, True)
+    assert (archived / "checkpoints/last.ckpt").read_bytes() == state
+    assert "batch_size: 3" in expt.paths.hparams.read_text()
+    assert [s.steps_start for s in load_record(expt.paths.record).sessions] == [0]
 
 
 def test_a_set_beside_the_experiment(make_expt):
@@ -82,7 +102,7 @@ def test_a_set_beside_the_experiment(make_expt):
     assert code == 2
     assert stderr == (
         "runs/a/record.nt: ../sets/x.parquet holds other structures than when the run started; "
-        "remove runs/a or give the run another name\n"
+        "train.py --restart a trains it anew\n"
     )
 
 
@@ -93,9 +113,18 @@ def test_a_damaged_checkpoint(make_expt):
     code, _, stderr = expt.train()
     assert (code, stderr) == (
         2,
-        "runs/a/checkpoints/last.ckpt: can't be read: no checkpoint, or a damaged one; remove "
-        "runs/a/checkpoints to train the run anew\n",
+        "runs/a/checkpoints/last.ckpt: can't be read: no checkpoint, or a damaged one; "
+        "train.py --restart a trains it anew\n",
     )
+
+
+def test_checkpoints_by_steps_and_by_minutes(make_expt):
+    expt = make_expt()
+    expt.train("--max-steps", "4", "--save-steps", "2")
+    files = expt.paths.previous, expt.paths.last
+    assert [load_checkpoint(path)["global_step"] for path in files] == [2, 4]
+    expt.train("--max-steps", "8", "--save-minutes", "1e-9")
+    assert [load_checkpoint(path)["global_step"] for path in files] == [7, 8]
 
 
 def test_runs_that_is_a_file(make_expt):

@@ -177,10 +177,27 @@ def test_write_atomic_leaves_the_old_file_if_it_fails(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(record_module.os, "fsync", fail)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomic(path, "new")
+    with pytest.raises(OSError, match=r"No space left on device: .*x\.txt'"):
+        write_atomic(path, "new", keep=tmp_path / "kept.txt")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_atomic_keeps_the_old_file(tmp_path):
+    path, kept = tmp_path / "x.txt", tmp_path / "kept.txt"
+    write_atomic(path, "1", keep=kept)
+    assert not kept.exists()
+    for new, old in [("2", "1"), ("3", "2")]:
+        write_atomic(path, new, keep=kept)
+        assert (path.read_text(), kept.read_text()) == (new, old)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_no_session_ends_before_it_began():
+    session = make_session(command="x", device="cpu", steps_start=0, path=Path.cwd(), now=T0)
+    record = start_session(RunRecord(run="a", experiment="x"), session)
+    record = end_session(record, exit="finished", steps_end=1, now=T0 - timedelta(hours=1))
+    assert record.sessions[-1].ended == T0
 
 
 def test_write_atomic_heeds_the_umask(tmp_path):

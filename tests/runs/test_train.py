@@ -1,55 +1,16 @@
-import io
 import os
 import random
 import shutil
 import signal
 import time
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-import torch
 
 from atompaint_vae.runs.record import RunPaths, load_record
 
 
 def get_paths(expt, name="a") -> RunPaths:
     return RunPaths(expt.path / "runs" / name)
-
-
-def read_table(path: Path) -> str:
-    """As it is on disk, but for the time that passed."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return table.drop(columns="elapsed_s", errors="ignore").to_csv()
-
-
-def assert_same_run(expt, uncut):
-    """Every number that training made, to the last bit."""
-    paths, expected = get_paths(expt), get_paths(uncut)
-    for name in ("train_metrics", "val_metrics", "test_metrics"):
-        assert read_table(getattr(paths, name)) == read_table(getattr(expected, name)), name
-    for name in ("last", "best"):
-        state, expected_state = (
-            torch.load(getattr(p, name), weights_only=True) for p in (paths, expected)
-        )
-        assert state["global_step"] == expected_state["global_step"]
-        assert_same_tensors(state["state_dict"], expected_state["state_dict"])
-        assert_same_tensors(state["optimizer_states"], expected_state["optimizer_states"])
-    with np.load(paths.reconstructions) as arrays, np.load(expected.reconstructions) as others:
-        assert sorted(arrays) == sorted(others)
-        for key in arrays:
-            np.testing.assert_array_equal(arrays[key], others[key])
-    record, expected_record = load_record(paths.record), load_record(expected.record)
-    same = {"sessions": ()}
-    assert record.model_copy(update=same) == expected_record.model_copy(update=same)
-
-
-def assert_same_tensors(found, expected):
-    buffers = io.BytesIO(), io.BytesIO()
-    for buffer, value in zip(buffers, (found, expected), strict=True):
-        torch.save(value, buffer)
-    assert buffers[0].getvalue() == buffers[1].getvalue()
 
 
 def get_sessions(expt) -> list[tuple]:
@@ -71,7 +32,7 @@ def test_cut_and_resume(make_expt, uncut):
     code, stdout, _ = expt.train("--max-steps", "15")
     best_r2 = load_record(get_paths(uncut).record).best_val_r2
     assert (code, stdout) == (0, f"a: finished, best validation R² {best_r2:.3f}\n")
-    assert_same_run(expt, uncut)
+    expt.assert_same_run(uncut)
     assert get_sessions(expt) == [
         ("interrupted", 0, 3, None),
         ("interrupted", 3, 5, None),
@@ -94,7 +55,7 @@ def test_kill_and_resume(make_expt, uncut, seed):
     assert process.wait()[0] == -signal.SIGKILL
     code, _, stderr = expt.train()
     assert code == 0, stderr
-    assert_same_run(expt, uncut)
+    expt.assert_same_run(uncut)
     first, last = get_sessions(expt)
     assert first == ("interrupted", 0, None, None)
     assert last[0] == "finished"

@@ -1,0 +1,51 @@
+"""How far each run is, and the commands that train what is missing.
+
+Usage:
+    atompaint-vae status [EXPT...]
+    atompaint-vae status (-h | --help)
+
+EXPT is an experiment's name, or its date; all experiments if there is none.
+
+A run is planned, running, interrupted, failed or finished. Running means that a process is at work
+on it now: its step, and when it would end. Interrupted means that none is, and that train.py goes
+on from the last checkpoint. Of a failed run, the error is shown; train.py tries it again.
+
+Exit codes: 0 done; 2 there is no such experiment, or no notebook here or above.
+"""
+
+import os
+import shlex
+from pathlib import Path
+
+import docopt
+
+from ..runs.experiment import Experiment
+from ..runs.find import find_experiment, find_experiments, find_expts_dir
+from ..runs.progress import list_progress
+
+
+def main(argv: list[str]) -> int:
+    arguments = docopt.docopt(__doc__, ["status", *argv])
+    expts_dir = find_expts_dir(Path.cwd())
+    folders = [find_experiment(expts_dir, name) for name in arguments["EXPT"]]
+    folders = folders or [expts_dir / name for name in find_experiments(expts_dir)[::-1]]
+    blocks = ["\n".join(describe_experiment(Experiment(folder))) for folder in folders]
+    print("\n\n".join(blocks), end="\n" if blocks else "")
+    return 0
+
+
+def describe_experiment(expt: Experiment) -> list[str]:
+    """Lines: a name, its runs, a command. Broken files must not hide the other experiments."""
+    try:
+        runs = list_progress(expt)
+    except ValueError as error:
+        return [expt.name, f"  {str(error).splitlines()[0]}"]
+    width = max(map(len, runs))
+    lines = [expt.name]
+    lines += [f"  {name:{width}}  {run.state:11}  {run.describe()}" for name, run in runs.items()]
+    missing = [name for name, run in runs.items() if run.state not in ("running", "finished")]
+    if missing:
+        folder = os.path.relpath(expt.expt_dir)
+        names = missing if len(missing) < len(runs) else []
+        lines.append(f"  {shlex.join(['cd', folder])} && {shlex.join(['./train.py', *names])}")
+    return lines

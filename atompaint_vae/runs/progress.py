@@ -1,0 +1,116 @@
+"""How far a run is, also while another process trains it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from .experiment import Experiment
+from .hparams import Hparams
+from .lock import is_locked
+from .metrics import MetricsError, load_metrics
+from .record import RunPaths, RunState, load_record
+
+
+class BestValidation(NamedTuple):
+    step: int
+    r2: float
+
+
+def find_best_validation(paths: RunPaths) -> BestValidation | None:
+    """The first validation of the highest R², None before the first."""
+    from pandas import to_numeric
+    from pandas.api.types import is_numeric_dtype
+
+    if not paths.val_metrics.exists():
+        return None
+    metrics = load_metrics(paths.val_metrics)
+    if "r2" not in metrics:
+        return None
+    for column in ("step", "r2"):
+        if not is_numeric_dtype(metrics[column]):
+            numbers = to_numeric(metrics[column], errors="coerce")
+            wrong = metrics[column][numbers.isna() & metrics[column].notna()]
+            line, text = int(wrong.index[0]) + 2, wrong.iloc[0]
+            raise MetricsError(
+                f"{paths.val_metrics}:{line}: {column}: expected a number, got {text!r}"
+            )
+    if not metrics["r2"].notna().any():
+        return None
+    row = metrics.loc[metrics["r2"].idxmax()]
+    return BestValidation(int(row["step"]), float(row["r2"]))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """step:  of the last metrics, 0 before the first
+    end:   when a run that is being trained would end, None if that can't be told yet
+    error: what ended a run that failed
+    """
+
+    state: RunState
+    step: int
+    num_steps: int
+    best: BestValidation | None = None
+    end: datetime | None = None
+    error: str | None = None
+
+    def describe(self) -> str:
+        if self.state in ("planned", "finished"):
+            details = [f"{self.num_steps} steps"]
+        else:
+            share = f"{self.step / self.num_steps:.0%}"
+            details = [f"step {self.step} of {self.num_steps} ({share})"]
+        if self.end:
+            details.append(f"end {format_end(self.end, datetime.now())}")
+        if self.best:
+            details.append(f"best validation R² {self.best.r2:.3f}")
+        return ", ".join([*details, *filter(None, [self.error])])
+
+
+def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
+    """How far a run is.
+
+    raises: RecordError, MetricsError if its files are damaged
+    """
+    num_steps = hparams.train.epochs * hparams.train.steps_per_epoch
+    is_running = is_locked(paths)
+    if not paths.record.exists():
+        return Progress("running" if is_running else "planned", 0, num_steps)
+    record = load_record(paths.record)
+    # A process that was killed outright could not say so.
+    state = "interrupted" if record.state == "running" else record.state
+    state = "running" if is_running else state
+    session = record.sessions[-1]
+    step, elapsed_s, written = _find_last_row(paths)
+    end = None
+    if is_running and step:
+        end = written + timedelta(seconds=elapsed_s / step * (num_steps - step))
+    return Progress(
+        state,
+        step if session.steps_end is None else session.steps_end,
+        num_steps,
+        best=find_best_validation(paths),
+        end=end,
+        error=session.error if state == "failed" else None,
+    )
+
+
+def _find_last_row(paths: RunPaths) -> tuple[int, float, datetime]:
+    """Step, time that had been trained until then, time of day; of either table."""
+    last = 0, 0.0, datetime.now()
+    for path in (paths.train_metrics, paths.val_metrics):
+        if path.exists() and len(metrics := load_metrics(path)):
+            row, written = metrics.iloc[-1], datetime.fromtimestamp(path.stat().st_mtime)
+            last = max(last, (int(row["step"]), float(row["elapsed_s"]), written))
+    return last
+
+
+def list_progress(expt: Experiment) -> dict[str, Progress]:
+    """How far each run of an experiment is, in the order of hparams.nt."""
+    runs = expt.load_hparams()
+    return {name: find_progress(expt.get_run_paths(name), runs[name]) for name in runs}
+
+
+def format_end(end: datetime, now: datetime) -> str:
+    """A time of day, with the date if it isn't today's."""
+    return end.strftime("%H:%M" if end.date() == now.date() else "%d %b %H:%M")

@@ -1,0 +1,139 @@
+import fcntl
+import os
+import re
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timedelta
+
+import pytest
+
+from atompaint_vae import cli
+from atompaint_vae.runs.metrics import copy_metrics
+from atompaint_vae.runs.record import RunPaths
+
+HPARAMS = """\
+shared:
+  model:
+    layers:
+      - 2x0e
+    latent: 2x0e
+  train:
+    epochs: 20
+    steps_per_epoch: 10
+runs:
+  done:
+  cut:
+    seed: 1
+  killed:
+    seed: 2
+  at-work:
+    seed: 3
+  wrong:
+    seed: 4
+  next:
+    seed: 5
+"""
+
+HOLD = """
+import fcntl, sys, time
+with open(sys.argv[1], "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def expt_dir(tmp_path, monkeypatch, write_run):
+    """Runs of 200 steps at 6 s each."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "expts/20250102_x"
+    write_run(folder, "done")
+    write_run(folder, "cut", state="interrupted")
+    write_run(folder, "killed", state="running")
+    write_run(folder, "at-work", state="running")
+    write_run(folder, "wrong", state="failed", error="Diverged: the loss is nan at step 200")
+    (folder / "hparams.nt").write_text(HPARAMS)
+    for name, step in [("killed", 50), ("at-work", 150), ("wrong", 200)]:
+        paths = RunPaths(folder / "runs" / name)
+        for path in (paths.train_metrics, paths.val_metrics):
+            lines = copy_metrics(path).splitlines(keepends=True)
+            kept = [x for x in lines if x[0] == "s" or int(x.split(",")[0]) <= step]
+            path.write_text("".join(kept))
+        record = paths.record.read_text()
+        if name != "wrong":
+            record = re.sub(r"(steps_end:|ended:).*", r"\1", record).replace(
+                "exit: finished", "exit: running"
+            )
+        else:
+            record = record.replace("exit: finished", "exit: failed")
+        paths.record.write_text(record)
+    path = folder / "runs/cut/record.nt"
+    path.write_text(path.read_text().replace("steps_end: 200", "steps_end: 40"))
+    return folder
+
+
+def status(capsys, *argv):
+    code = cli.run_command(["status", *argv])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_status(expt_dir, capsys):
+    lock = RunPaths(expt_dir / "runs/at-work").lock
+    RunPaths(expt_dir / "runs/killed").lock.write_text("")  # of a process that is dead
+    command = [sys.executable, "-c", HOLD, str(lock)]
+    # 50 steps of 6 s remain after the last row.
+    now = datetime.now()
+    end = now + timedelta(seconds=300)
+    for name in ("train.csv", "val.csv"):
+        os.utime(expt_dir / "runs/at-work" / name, (now.timestamp(),) * 2)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        code, stdout, _ = status(capsys)
+        process.kill()
+    assert code == 0
+    name, *rows, resume = stdout.splitlines()
+    assert name == "20250102_x"
+    assert [re.split("  +", row.strip()) for row in rows] == [
+        ["done", "finished", "200 steps, best validation R² 0.982"],
+        ["cut", "interrupted", "step 40 of 200 (20%), best validation R² 0.982"],
+        ["killed", "interrupted", "step 50 of 200 (25%), best validation R² 0.632"],
+        ["at-work", "running", f"step 150 of 200 (75%), end {end:%H:%M}, best validation R² 0.950"],
+        ["wrong", "failed", "step 200 of 200 (100%), best validation R² 0.982, "
+         "Diverged: the loss is nan at step 200"],
+        ["next", "planned", "200 steps"],
+    ]  # fmt: skip
+    assert resume == "  cd expts/20250102_x && ./train.py cut killed wrong next"
+    # Nobody is at work any more.
+    resume = status(capsys, "20250102")[1].splitlines()[-1]
+    assert resume == "  cd expts/20250102_x && ./train.py cut killed at-work wrong next"
+
+
+def test_to_look_at_a_run_stops_no_training(expt_dir, capsys):
+    path = RunPaths(expt_dir / "runs/cut").lock
+    path.write_text("")
+    status(capsys)
+    with path.open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_broken_files_hide_nothing(expt_dir, capsys):
+    broken = expt_dir.with_name("20250103_y z")
+    broken.mkdir()
+    (broken / "hparams.nt").write_text("runs:\n")
+    code, stdout, _ = status(capsys)
+    assert code == 0
+    assert stdout.startswith(f"20250103_y z\n  {broken}/hparams.nt:1:1: no runs; ")
+    assert "\n\n20250102_x\n" in stdout
+    (broken / "hparams.nt").write_text(HPARAMS)
+    resume = status(capsys, "20250103")[1].splitlines()[-1]
+    assert shlex.split(resume) == ["cd", "expts/20250103_y z", "&&", "./train.py"]
+
+
+def test_status_of_nothing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "expts").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert status(capsys) == (0, "", "")
+    assert status(capsys, "x") == (2, "", "unknown experiment 'x'; known: none\n")
