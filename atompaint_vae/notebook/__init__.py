@@ -20,6 +20,7 @@ def setup(app):
         hparams,
         markup,
         math,
+        navigation,
         numbers,
         pictures,
         references,
@@ -35,7 +36,7 @@ def setup(app):
 
     app.setup_extension("sphinx_math_dollar")
     for component in (
-        assets, math, datatable, experiments, experiment_links, references, updates, numbers,
+        assets, math, navigation, datatable, experiments, experiment_links, references, updates, numbers,
         pictures, videos, stale, sheets, sheet, hparams, run_data, runs, curves, compare, viewer,
         api, markup,
     ):  # fmt: skip
