@@ -36,9 +36,9 @@ def setup(app):
 
     app.setup_extension("sphinx_math_dollar")
     for component in (
-        assets, math, navigation, datatable, experiments, experiment_links, references, updates, numbers,
-        pictures, videos, stale, sheets, sheet, hparams, run_data, runs, curves, compare, viewer,
-        api, markup,
+        assets, math, navigation, datatable, experiments, experiment_links, references, updates,
+        numbers, pictures, videos, stale, sheets, sheet, hparams, run_data, runs, curves, compare,
+        viewer, api, markup,
     ):  # fmt: skip
         component.setup_component(app)
     return {

@@ -13,7 +13,9 @@ from sphinx.util.osutil import relative_uri
 
 KEY = "furo_navigation_tree"
 LINK = re.compile(r'(<a class="reference internal" href=")([^"#][^"]*)"')
-ITEM = r'<li class="(toctree-l\d+[^"]*)"><a class="reference internal" href="{}">(.*?</a>)(<input )?'
+ITEM = (
+    r'<li class="(toctree-l\d+[^"]*)"><a class="reference internal" href="{}">(.*?</a>)(<input )?'
+)
 
 
 @lru_cache(maxsize=1)
