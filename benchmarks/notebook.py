@@ -69,11 +69,11 @@ class Site:
 def run(quick: bool) -> list[dict]:
     """Rows of builds, of pages and, against exmemo, of tables."""
     sizes = (30, 100, 50) if quick else (300, 1000, 500)
-    num_repeats = 2 if quick else 5
+    num_repeats = 1 if quick else 3
     with tempfile.TemporaryDirectory() as folder, start_browser() as browser:
         return [
-            *measure_lab(Path(folder, "lab"), browser, sizes, num_repeats),
             *([] if quick else measure_own_pages(Path(folder, "own"), num_repeats)),
+            *measure_lab(Path(folder, "lab"), browser, sizes, num_repeats),
             *compare_tables(Path(folder), browser, sizes[2] // 10, num_repeats),
         ]
 
