@@ -39,11 +39,12 @@ def mark_current(tree: str, target: str, *, is_page: bool) -> str:
         checked = '<input checked="" ' if box else ""
         return f'<li class="{classes} current{page}"><a {link}>{rest}{checked}'
 
-    return re.sub(ITEM.format(re.escape(target)), mark, tree)
+    # A page that lists itself has a second item, below which nothing lies.
+    return re.sub(ITEM.format(re.escape(target)), mark, tree, count=0 if is_page else 1)
 
 
 def find_ancestors(includes: dict[str, list[str]], page: str) -> list[str]:
-    """The pages in whose contents a page is, directly or not."""
+    """The pages in whose contents a page is, directly or not; the last is the notebook's first."""
     parents = {}
     for parent, children in includes.items():
         for child in children:
@@ -68,7 +69,7 @@ def add_tree(app, pagename, templatename, context, doctree):
     context["toctree"] = context.pop("atompaint_toctree")
     get_uri = app.builder.get_target_uri
     tree = mark_current(make_tree(app.builder), get_uri(pagename), is_page=True)
-    for ancestor in find_ancestors(app.env.toctree_includes, pagename):
+    for ancestor in find_ancestors(app.env.toctree_includes, pagename)[:-1]:
         tree = mark_current(tree, get_uri(ancestor), is_page=False)
     own = get_uri(pagename)
     context[KEY] = LINK.sub(lambda x: f'{x[1]}{relative_uri(own, x[2])}"', tree)
