@@ -67,7 +67,7 @@ fuzz: .venv/ready
 test-peers: .venv/ready bench-peers
 	$(BIN)/python -m pytest -m peers
 
-bench-peers: .venv-peers/ready
+bench-peers: .venv-peers/ready .venv-peers-notebook/ready
 
 # escnn needs older packages than ours; and a Fortran compiler, for one that has no wheel.
 .venv-peers/ready: benchmarks/peers/requirements.txt constraints.txt
@@ -75,6 +75,13 @@ bench-peers: .venv-peers/ready
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --upgrade pip
 	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/peers/requirements.txt
+	touch $@
+
+# exmemo needs docopt, in whose place we have docopt-ng.
+.venv-peers-notebook/ready: benchmarks/peers/requirements_notebook.txt
+	test -x .venv-peers-notebook/bin/python || $(PYTHON) -m venv .venv-peers-notebook
+	.venv-peers-notebook/bin/python -m pip install --quiet --upgrade pip
+	.venv-peers-notebook/bin/python -m pip install --quiet --requirement benchmarks/peers/requirements_notebook.txt
 	touch $@
 
 lint: .venv/ready

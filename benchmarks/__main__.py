@@ -4,7 +4,7 @@ Usage:
     benchmarks <name> [--quick] [--json FILE] [--record]
 
 Arguments:
-    <name>       feed, grids, layers, training or voxelize.
+    <name>       feed, grids, layers, notebook, training or voxelize.
 
 Options:
     --quick      Fewer and smaller cases; ends within a minute.
@@ -12,8 +12,8 @@ Options:
     --record     Write the rows and a description of this machine to benchmarks/records/<name>.json.
 
 A ratio is how many times better ours is; ours and the reference are medians of n repeats, taken in
-turns.  escnn, with which layers and training compare, comes with `make bench-peers`; without it,
-its rows are left out.
+turns.  escnn, with which layers and training compare, and exmemo, with which notebook does, come
+with `make bench-peers`; without them, their rows or columns are left out.
 """
 
 import importlib

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import ndimage
 
 SIDE_A = 3.0
 """Twice the diameter of an atom's ball of 0.75 Å: a cube of this side holds 15 of their volumes."""
@@ -49,6 +48,8 @@ def find_solid_blocks(
 
     image, reconstruction: float [C, X, Y, Z], filled fractions
     """
+    from scipy import ndimage  # slow to import, and few pages show reconstructions
+
     density = reconstruction.sum(axis=0, dtype=np.float32)
     labels, _ = ndimage.label(find_solid_voxels(density, resolution_A))
     is_solid_in_input = find_solid_voxels(image.sum(axis=0, dtype=np.float32), resolution_A)

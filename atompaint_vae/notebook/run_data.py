@@ -5,6 +5,7 @@ A page's scripts find each run in `_static/runs/<experiment>/<run>.js`, a script
 fetch nothing else from file://. Pages that show the same run share it.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from ..runs.compare import EFFECTLESS, RULES
 from ..runs.find import UnknownRunError, find_experiments, find_runs
-from ..runs.properties import HPARAMS, Run, list_files, load_run, load_runs, make_signature
+from ..runs.properties import HPARAMS, Run, load_run, load_runs, make_signature
 from ..runs.record import RunPaths, write_atomic
 from ..runs.where import filter_runs
 
@@ -63,34 +64,32 @@ def note_runs(env, names: Sequence[str]) -> dict[str, RunPaths]:
     raises: UnknownRunError if a name means nothing
     """
     shown = env.metadata[env.docname].setdefault(SHOWN, {})
-    shown["\n".join(names)] = None  # a page whose names are wrong is read again when runs come
+    key = "\n".join(names)
+    shown[key] = None  # a page whose names are wrong is read again when runs come
     found = find_runs(Path(env.srcdir) / "expts", names, env.atompaint_experiments)
-    files = _list_all_files(env, found)
-    shown["\n".join(names)] = files
-    for file in files:
-        env.note_dependency(file)
+    shown[key] = sign_runs(found)
     return found
 
 
-def _list_all_files(env, found: Mapping[str, RunPaths]) -> list[str]:
-    root = Path(env.srcdir)
-    return [file.relative_to(root).as_posix() for x in found.values() for file in list_files(x)]
+def sign_runs(found: Mapping[str, RunPaths]) -> str:
+    """Something that differs whenever runs, or files of runs, have come, gone or changed."""
+    text = "\n".join(f"{id} {make_signature(paths)}" for id, paths in found.items())
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The pages for which runs, or files of runs, have come or gone."""
+    """The pages for which runs, or files of runs, have come, gone or changed."""
     expts_dir = Path(env.srcdir) / "expts"
     # Looked for once in a build, before Sphinx begins to read, and maybe divides itself.
     env.atompaint_experiments = find_experiments(expts_dir)
-    now: dict[str, list[str] | None] = {}
+    now: dict[str, str | None] = {}
     outdated = []
     for doc, metadata in env.metadata.items():
         for key, before in metadata.get(SHOWN, {}).items():
             if key not in now:
                 try:
                     names = key.split("\n") if key else []
-                    found = find_runs(expts_dir, names, env.atompaint_experiments)
-                    now[key] = _list_all_files(env, found)
+                    now[key] = sign_runs(find_runs(expts_dir, names, env.atompaint_experiments))
                 except UnknownRunError:
                     now[key] = None
             if now[key] != before:

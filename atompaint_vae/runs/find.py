@@ -120,9 +120,11 @@ def _say_unknown(kind: str, name: str, known: Sequence[str], where: str = "") ->
 
 
 def _list_runs(expts_dir: Path, experiment: str) -> dict[str, RunPaths]:
-    folders = [x.parent for x in (expts_dir / experiment / "runs").glob("*/record.nt")]
-    folders.sort(key=lambda folder: _split_numbers(folder.name))
-    return {f"{experiment}/{folder.name}": RunPaths(folder) for folder in folders}
+    folder = expts_dir / experiment / "runs"
+    runs = folder.iterdir() if folder.is_dir() else ()
+    recorded = [x for x in runs if (x / "record.nt").exists()]
+    recorded.sort(key=lambda run: _split_numbers(run.name))
+    return {f"{experiment}/{run.name}": RunPaths(run) for run in recorded}
 
 
 def _split_numbers(name: str) -> list[tuple[bool, int, str]]:

@@ -7,12 +7,12 @@ reducer named where a table has many rows: `last(val.r2)`, `best(val.r2)`, but `
 """
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from pathlib import Path
 
 from .find import get_date
 from .hparams import Hparams, flatten, load_resolved
@@ -30,6 +30,9 @@ CURVES = ("train", "val")
 BETTER = {"loss": min, "error": min, "r2": max}
 """What is best, by a word of a metric's name; other metrics have no best value."""
 
+
+FILES = ("hparams.nt", "record.nt", "train.csv", "val.csv", "test.csv")
+"""What properties and curves come from; pages of a thousand runs look at these often."""
 
 VERSION = 1
 """Of the properties: counted up when their names or values change, so that none are kept."""
@@ -63,13 +66,6 @@ def load_runs(found: Mapping[str, RunPaths]) -> list[Run]:
     return [load_run(id, paths) for id, paths in found.items()]
 
 
-def list_files(paths: RunPaths) -> list[Path]:
-    """The committed files of a run that properties and curves come from, those that there are."""
-    files = [paths.hparams, paths.record]
-    files += [paths.train_metrics, paths.val_metrics, paths.test_metrics]
-    return [path for path in files if path.exists()]
-
-
 def load_run(id: str, paths: RunPaths) -> Run:
     """A run, read again if one of its files has changed."""
     return _load_run(id, paths, make_signature(paths))
@@ -77,8 +73,9 @@ def load_run(id: str, paths: RunPaths) -> Run:
 
 def make_signature(paths: RunPaths) -> str:
     """Something that differs whenever a file of the run, or what is read from it, has changed."""
-    states = [(path.name, path.stat()) for path in list_files(paths)]
-    files = [f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in states]
+    with os.scandir(paths.run_dir) as entries:
+        states = [(x.name, x.stat()) for x in entries if x.name in FILES]
+    files = [f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in sorted(states)]
     return " ".join([str(VERSION), *files])
 
 

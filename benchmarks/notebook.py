@@ -1,0 +1,215 @@
+"""Time to build a notebook's pages and to open them, and what pages weigh; tables against exmemo's.
+
+The laboratory is a generated notebook, built as `make html` builds.  The pages that are compared
+with exmemo's hold ten tables each, the same CSV files in the same theme; they are built by one
+process, because exmemo doesn't let Sphinx use several.  exmemo comes with `make bench-peers`;
+without it, its side is left out.
+"""
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from atompaint_vae.runs.record import load_record, save_record, update_record
+
+from ._browser import Browser, Opened, start_browser
+from ._lab import ROOT, make_lab, make_table_pages
+
+EXMEMO_PYTHON = ROOT / ".venv-peers-notebook" / "bin" / "python"
+
+TABLES_READY = "!document.querySelector('.datatable:not(.datatable-ready, [data-rows])')"
+"""Rows beside the page are fetched when a reader comes near."""
+
+LAB_PAGES = {
+    "contents": ("index", "document.querySelector('.experiments a')"),
+    "page of 10 tables": ("tables", TABLES_READY),
+    "page of all runs": ("compare", "document.querySelector('.run-compare tbody button')"),
+}
+"""Pages, with their file and, in JavaScript, what is so once they can be used."""
+
+TALL_PX = 20_000
+"""A window that high has all ten tables in sight."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """
+    Pages of ten tables that one extension shows.
+
+    drawn:  a selector of each table that can be used
+    """
+
+    source: Path
+    extension: str
+    python: Path | str
+    drawn: str
+
+    def build(self) -> float:
+        return build(self.source, python=self.python, jobs="1")
+
+    def forget(self) -> None:
+        shutil.rmtree(self.source / "_build", ignore_errors=True)
+
+    def change_table(self) -> None:
+        change_table(self.source / "table_0.csv")
+
+    def open(self, browser: Browser, page: int) -> Opened:
+        """One of the pages, in a window that has all tables in sight."""
+        path = self.source / "_build" / "html" / f"page_{page}.html"
+        ready = f"document.querySelectorAll('{self.drawn}').length == 10"
+        return browser.open(path, ready, height_px=TALL_PX)
+
+
+def run(quick: bool) -> list[dict]:
+    """Rows of builds, of pages and, against exmemo, of tables."""
+    sizes = (30, 100, 50) if quick else (300, 1000, 500)
+    num_repeats = 1 if quick else 3
+    with tempfile.TemporaryDirectory() as folder, start_browser() as browser:
+        return [
+            *([] if quick else measure_own_pages(Path(folder, "own"), num_repeats)),
+            *measure_lab(Path(folder, "lab"), browser, sizes, num_repeats),
+            *compare_tables(Path(folder), browser, sizes[2] // 10, num_repeats),
+        ]
+
+
+def measure_lab(
+    folder: Path, browser: Browser | None, sizes: tuple[int, int, int], num_repeats: int
+) -> list[dict]:
+    """Rows of a laboratory's notebook; sizes are of experiments, runs and tables."""
+    expts = make_lab(folder, *sizes)
+    expt = expts[len(expts) // 2]
+    label = "{} experiments, {} runs, {} tables".format(*sizes)
+    rows = [make_row(f"{label}: cold build", [build(folder)], unit="s")]
+    for what, change in (
+        ("no-op build", lambda: None),
+        ("one CSV changed", lambda: change_table(min(expt.glob("table_*.csv")))),
+        ("one run's record changed", lambda: change_record(min(expt.glob("runs/*/record.nt")))),
+        ("one page's text changed", lambda: change_page(expt / "notes.rst")),
+    ):
+        times_s = []
+        for _ in range(num_repeats):
+            change()
+            times_s.append(build(folder))
+        rows.append(make_row(f"{label}: {what}", times_s, unit="s"))
+    for what, (page, ready) in LAB_PAGES.items() if browser else ():
+        path = folder / "_build" / "html" / "docs" / f"{page}.html"
+        times_ms = [browser.open(path, ready).ready_ms for _ in range(num_repeats)]
+        rows.append(make_row(f"{label}: {what}, time to interactive", times_ms, unit="ms"))
+    return rows
+
+
+def measure_own_pages(out: Path, num_repeats: int) -> list[dict]:
+    """Rows of this notebook itself."""
+    cold_s = build(ROOT, out)
+    times_s = [build(ROOT, out) for _ in range(num_repeats)]
+    return [
+        make_row("this notebook: cold build", [cold_s], unit="s"),
+        make_row("this notebook: no-op build", times_s, unit="s"),
+    ]
+
+
+def compare_tables(
+    folder: Path, browser: Browser | None, num_pages: int, num_repeats: int
+) -> list[dict]:
+    """Rows of pages of ten tables, ours and exmemo's in turns."""
+    sites = [
+        Site(folder / "ours", "atompaint_vae.notebook", sys.executable, ".datatable-ready"),
+        Site(folder / "exmemo", "exmemo.sphinx.general", EXMEMO_PYTHON, ".ht_master tbody"),
+    ]
+    if not EXMEMO_PYTHON.exists():
+        print("without exmemo; `make bench-peers` sets it up", file=sys.stderr)
+        sites.pop()
+    for site in sites:
+        make_table_pages(site.source, site.extension, num_pages)
+
+    def time_builds(prepare: Callable[[Site], None]) -> list[list[float]]:
+        times_s = [[] for _ in sites]
+        for _ in range(num_repeats):
+            for site, times in zip(sites, times_s, strict=True):
+                prepare(site)
+                times.append(site.build())
+        return times_s
+
+    label = f"{num_pages} pages of 10 tables"
+    rows = [
+        make_row(f"{label}: cold build", *time_builds(Site.forget), unit="s"),
+        make_row(f"{label}: no-op build", *time_builds(lambda site: None), unit="s"),
+        make_row(f"{label}: one CSV changed", *time_builds(Site.change_table), unit="s"),
+    ]
+    return rows + (compare_pages(sites, browser, num_repeats) if browser else [])
+
+
+def compare_pages(sites: Sequence[Site], browser: Browser, num_repeats: int) -> list[dict]:
+    """Rows of one page of ten tables: when it can be used, and how large it is."""
+    times_ms = [[] for _ in sites]
+    for _ in range(num_repeats):
+        for site, times in zip(sites, times_ms, strict=True):
+            times.append(site.open(browser, 0).ready_ms)
+    own_kB, shared_kB = [], []
+    for site in sites:
+        one, other = site.open(browser, 0).files, site.open(browser, 1).files
+        own_kB.append([sum(x.stat().st_size for x in one - other) / 1e3])
+        shared_kB.append([sum(x.stat().st_size for x in one & other) / 1e3])
+    return [
+        make_row("page of 10 tables, all in sight: time to interactive", *times_ms, unit="ms"),
+        make_row("page of 10 tables: what only it loads", *own_kB, unit="kB"),
+        make_row("page of 10 tables: what others load too", *shared_kB, unit="kB"),
+    ]
+
+
+def make_row(
+    name: str, ours: Sequence[float], theirs: Sequence[float] | None = None, *, unit: str
+) -> dict:
+    own = statistics.median(ours)
+    reference = statistics.median(theirs) if theirs else None
+    return {
+        "name": name,
+        "ours": own,
+        "reference": reference,
+        "reference_name": "exmemo" if theirs else None,
+        "ratio": reference / own if theirs else None,
+        "unit": unit,
+        "n": len(ours),
+    }
+
+
+def build(
+    source: Path,
+    out: Path | None = None,
+    *,
+    python: Path | str = sys.executable,
+    jobs: str = "auto",
+) -> float:
+    """
+    The seconds that `make html` takes, but for make itself.
+
+    raises: RuntimeError with what Sphinx says if a page has a warning
+    """
+    command = [python, "-m", "sphinx", "-M", "html", source, out or source / "_build"]
+    command += ["--quiet", "--jobs", jobs, "--fail-on-warning", "--keep-going"]
+    start_s = time.perf_counter()
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    elapsed_s = time.perf_counter() - start_s
+    if result.returncode:
+        raise RuntimeError(f"{source}: the build failed:\n{result.stderr}")
+    return elapsed_s
+
+
+def change_table(path: Path) -> None:
+    """Nothing; the last cell has one digit more."""
+    path.write_text(path.read_text("utf-8").rstrip("\n") + "1\n", "utf-8")
+
+
+def change_record(path: Path) -> None:
+    record = load_record(path)
+    save_record(path, update_record(record, best_val_r2=record.best_val_r2 * 0.99))
+
+
+def change_page(path: Path) -> None:
+    path.write_text(path.read_text("utf-8") + "\nAnd a line more.\n", "utf-8")
