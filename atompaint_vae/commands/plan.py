@@ -4,8 +4,8 @@ Usage:
     atompaint-vae plan EXPT [RUN...] [--device NAME]
     atompaint-vae plan (-h | --help)
 
-EXPT is an experiment's folder, such as expts/20241217_train_vae; RUN a run of its hparams.nt, whose
-layers are then listed too. The same as ./train.py --dry-run in that folder.
+EXPT is an experiment's name, date or folder; RUN a run of its hparams.nt, whose layers are then
+listed too. The same as ./train.py --dry-run in that folder.
 
 Mistakes in hparams.nt are named with line and column, all at once, before anything is computed.
 Then, for each run: parameters; the latent's shape; the compression ratio, marked ! where the latent
@@ -29,10 +29,14 @@ import docopt
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["plan", *argv])
     from ..runs.experiment import Experiment, UserError
+    from ..runs.find import find_experiment, find_expts_dir
     from ..runs.launch import plan_runs
 
+    folder = Path(arguments["EXPT"])
+    if not (folder / "hparams.nt").exists():
+        folder = find_experiment(find_expts_dir(Path.cwd()), arguments["EXPT"])
     try:
-        plan_runs(Experiment(Path(arguments["EXPT"])), arguments["RUN"], arguments["--device"])
+        plan_runs(Experiment(folder), arguments["RUN"], arguments["--device"])
     except UserError as error:
         raise ValueError(str(error)) from error
     return 0

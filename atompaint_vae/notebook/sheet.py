@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shlex
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -211,22 +212,23 @@ def make_redo(name: str, records: dict[str, RunRecord | None], commands: list[st
         runs.setdefault(session.git_commit if session else None, []).append(run)
     lines = []
     for commit, names in runs.items():
-        block = [f"./train.py {' '.join(names)}"]
+        block = [shlex.join(["./train.py", *names])]
         if commit is None:
-            lines += ["Train what isn't finished:", "", *make_block([f"cd expts/{name}", *block])]
+            cd = shlex.join(["cd", f"expts/{name}"])
+            lines += ["Train what isn't finished:", "", *make_block([cd, *block])]
             continue
         copy = f"../{name}_{commit[:7]}"
         block = [
-            f"git worktree add {copy} {commit}",
-            f"cd {copy}/expts/{name}",
-            f"rm -rf {' '.join(f'runs/{x}' for x in names)}",
+            shlex.join(["git", "worktree", "add", copy, commit]),
+            shlex.join(["cd", f"{copy}/expts/{name}"]),
+            shlex.join(["rm", "-rf", *(f"runs/{x}" for x in names)]),
             *block,
         ]
         runs_text = ", ".join(map(quote, names))
         lines += [f"Train {runs_text} again, in a copy of the notebook as it was:", ""]
         lines += make_block(block)
     if commands:
-        block = [f"cd expts/{name}", *(f"./{command}" for command in commands)]
+        block = [shlex.join(["cd", f"expts/{name}"]), *(f"./{command}" for command in commands)]
         lines += ["Draw again, from the records:", "", *make_block(block)]
     return lines
 
