@@ -44,13 +44,18 @@ def make_table(rows: pd.DataFrame) -> pd.DataFrame:
             "" if pd.isna(value) else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
             for value in table[column]
         ]
-    return table[["what", "compared with", "ratio", "ours", "reference", "unit", "n"]].fillna("")
+    return table[["what", "ours", "reference", "unit", "ratio", "compared with", "n"]].fillna("")
 
 
 def make_machine_table() -> pd.DataFrame:
-    machines = {name: load_record(name)["machine"] for name in BENCHMARKS}
-    table = pd.DataFrame(machines).dropna(how="all").rename_axis("").reset_index()
-    return table.astype(object).where(table.notna(), "")
+    rows = []
+    for name in BENCHMARKS:
+        machine = load_record(name)["machine"]
+        share = machine.pop("processor_share_of_others")
+        shown = {key: value for key, value in machine.items() if value is not None}
+        others = "" if share is None else f"{share:.0%}"
+        rows.append({"benchmark": name, "others' share": others, **shown})
+    return pd.DataFrame(rows).fillna("")
 
 
 def plot_ratios(rows: pd.DataFrame):
