@@ -71,11 +71,9 @@ class _InChunks(torch.autograd.Function):
         ctx.save_for_backward(x, scale, shift, *parameters)
         ctx.nonlinearity = nonlinearity
         result = x.new_empty(len(x), nonlinearity.irreps_out.dim)
-        # Autocast would choose another precision here than in the backward pass.
-        with torch.autocast(x.device.type, enabled=False):
-            for chunk in _chunk(x, nonlinearity.num_values):
-                features = torch.addcmul(shift, x[chunk].to(scale), scale)
-                result[chunk] = nonlinearity.calc(features.to(x))
+        for chunk in _chunk(x, nonlinearity.num_values):
+            features = torch.addcmul(shift, x[chunk].to(scale), scale)
+            result[chunk] = nonlinearity.calc(features.to(x))
         return result
 
     @staticmethod
