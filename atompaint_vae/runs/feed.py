@@ -3,9 +3,17 @@
 from pathlib import Path
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader
 
-from ..data.dataset import CropDataset, EpochSampler, calc_image_std, collate_crops, open_split
+from ..data.dataset import (
+    CropBatch,
+    CropDataset,
+    EpochSampler,
+    calc_image_std,
+    collate_crops,
+    open_split,
+)
 from ..data.filters import CropFilters
 from .hparams import Hparams, resolve_source
 from .signals import ignore_signals
@@ -92,6 +100,13 @@ class CropFeed(L.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader:
         return self._make_loader(self.datasets["test"])
+
+    def transfer_batch_to_device(
+        self, batch: CropBatch, device: torch.device, dataloader_index: int
+    ) -> CropBatch:
+        # The noise is drawn on the CPU; asking a GPU for the samples' numbers would wait for it.
+        moved = super().transfer_batch_to_device(batch, device, dataloader_index)
+        return moved._replace(sample_index=batch.sample_index)
 
     def _make_loader(self, dataset: CropDataset, sampler: EpochSampler | None = None) -> DataLoader:
         return DataLoader(

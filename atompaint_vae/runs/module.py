@@ -80,13 +80,6 @@ class VAEModule(L.LightningModule):
             beta=self.run_hparams.loss.beta,
         )
 
-    def transfer_batch_to_device(
-        self, batch: CropBatch, device: torch.device, dataloader_index: int
-    ) -> CropBatch:
-        # The noise is drawn on the CPU; asking a GPU for the samples' numbers would wait for it.
-        moved = super().transfer_batch_to_device(batch, device, dataloader_index)
-        return moved._replace(sample_index=batch.sample_index)
-
     def _sample_noise(
         self, like: Float[Tensor, "b c x y z"], sample_index: Int[Tensor, " b"]
     ) -> Float[Tensor, "b c x y z"]:
