@@ -32,7 +32,7 @@ from atompaint_vae.nn import (
 from atompaint_vae.nn.fields import list_copies
 from atompaint_vae.nn.rotations import calc_representation
 
-from .peers.client import PEERS_PYTHON, ROOT, list_libraries
+from .peers.client import PEERS_PYTHON, ROOT, list_libraries, make_row
 
 FUNCTIONS = ("elu", "relu", "hermite")
 REFERENCES = {1: "escnn thomson_cube 96", 2: "escnn thomson_cube 96", 3: "escnn thomson_cube 192"}
@@ -90,10 +90,14 @@ def _compare(
         errors = {name: 100 * _calc_error(module[function]) for name, module in modules.items()}
         for name, error in errors.items():
             label = f"L = {frequency}, {function}: error on {name}"
-            rows.append(_make_row(label, error, errors[reference], reference, "%", NUM_ROTATIONS))
+            rows.append(
+                make_row(label, error, errors[reference], reference, unit="%", n=NUM_ROTATIONS)
+            )
     for name, time_ms in times_ms.items():
         label = f"L = {frequency}, elu: time on {name}"
-        rows.append(_make_row(label, time_ms, times_ms[reference], reference, "ms", num_repeats))
+        rows.append(
+            make_row(label, time_ms, times_ms[reference], reference, unit="ms", n=num_repeats)
+        )
     return rows
 
 
@@ -131,7 +135,9 @@ def _compare_layers() -> list[dict]:
         for grid, error in errors.items():
             label = f"L = {frequency}, {num_fields} fields: error of a layer on {grid}"
             finest = errors[GRIDS[-1]]
-            rows.append(_make_row(label, error, finest, GRIDS[-1], "%", NUM_LAYER_ROTATIONS))
+            rows.append(
+                make_row(label, error, finest, GRIDS[-1], unit="%", n=NUM_LAYER_ROTATIONS)
+            )
     return rows
 
 
@@ -140,20 +146,6 @@ def _draw_rotation(generator: torch.Generator) -> Tensor:
     q, r = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
     q = q * r.diagonal().sign()
     return q * torch.linalg.det(q)
-
-
-def _make_row(
-    name: str, ours: float, reference: float, reference_name: str, unit: str, n: int
-) -> dict:
-    return {
-        "name": name,
-        "ours": ours,
-        "reference": reference,
-        "reference_name": reference_name,
-        "ratio": reference / ours,
-        "unit": unit,
-        "n": n,
-    }
 
 
 def _calc_error(module: FourierNonlinearity) -> float:

@@ -95,13 +95,6 @@ class ZoneDatabase:
         """A uniform point of the zone."""
         return self.centres_A[zone] + rng.uniform(-0.5, 0.5, 3) * self.zone_size_A
 
-    def count(self) -> dict[str, int]:
-        """Structures of each split, by the database's own names."""
-        return dict(self._select(
-            """SELECT split.name, COUNT(*) FROM structure
-               JOIN split ON split.id = structure.split_id GROUP BY split.name""", ()
-        ))  # fmt: skip
-
     def _load_zone_size(self) -> float:
         query = "SELECT value, encoding FROM metadata WHERE key = 'zone_size_A'"
         rows = self._select(query, ())
