@@ -6,9 +6,14 @@ Usage:
 
 EXPT is an experiment's name, or its date; all experiments if there is none.
 
-A run is planned, running, interrupted, failed or finished. Running means that a process is at work
-on it now: its step, and when it would end. Interrupted means that none is, and that train.py goes
-on from the last checkpoint. Of a failed run, the error is shown; train.py tries it again.
+A run is planned, queued, running, interrupted, failed or finished. Queued means that it waits in
+Slurm's queue, to begin or to go on. Running means that a process is at work on it now: its step,
+and when it would end. Interrupted means that none is, and that train.py goes on from the last
+checkpoint. Of a failed run, the error is shown; train.py tries it again. Of a run whose task in
+Slurm is over too early, the last lines of the log are shown.
+
+The last line is the command that trains what is neither finished, running nor queued; it submits
+that to Slurm if the experiment was submitted before.
 
 Exit codes: 0 done; 2 there is no such experiment, or no notebook here or above.
 """
@@ -22,6 +27,7 @@ import docopt
 from ..runs.experiment import Experiment
 from ..runs.find import find_experiment, find_experiments, find_expts_dir
 from ..runs.progress import list_progress
+from ..runs.queue import load_submissions
 
 
 def main(argv: list[str]) -> int:
@@ -37,15 +43,21 @@ def main(argv: list[str]) -> int:
 def describe_experiment(expt: Experiment) -> list[str]:
     """Lines: a name, its runs, a command. Broken files must not hide the other experiments."""
     try:
-        runs = list_progress(expt)
+        runs = list_progress(expt, expt.load_hparams())
+        submissions = load_submissions(expt)
     except ValueError as error:
         return [expt.name, f"  {str(error).splitlines()[0]}"]
     width = max(map(len, runs))
     lines = [expt.name]
-    lines += [f"  {name:{width}}  {run.state:11}  {run.describe()}" for name, run in runs.items()]
-    missing = [name for name, run in runs.items() if run.state not in ("running", "finished")]
+    for name, run in runs.items():
+        lines.append(f"  {name:{width}}  {run.state:11}  {run.describe()}")
+        lines += [f"    | {line}" for line in run.list_log()]
+    ended = ("planned", "interrupted", "failed")
+    missing = [name for name, run in runs.items() if run.state in ended]
     if missing:
         folder = os.path.relpath(expt.expt_dir)
         names = missing if len(missing) < len(runs) else []
-        lines.append(f"  {shlex.join(['cd', folder])} && {shlex.join(['./train.py', *names])}")
+        options = list(submissions.values())[-1].options if submissions else ()
+        train = shlex.join(["./train.py", *names, *options])
+        lines.append(f"  {shlex.join(['cd', folder])} && {train}")
     return lines

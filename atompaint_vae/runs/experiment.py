@@ -42,6 +42,11 @@ class Experiment:
     def hparams_path(self) -> Path:
         return self.expt_dir / "hparams.nt"
 
+    @property
+    def slurm_dir(self) -> Path:
+        """What was submitted to Slurm, and the logs of its tasks: git ignores it."""
+        return self.expt_dir / ".slurm"
+
     def load_hparams(self) -> dict[str, Hparams]:
         return load_hparams(self.hparams_path)
 

@@ -16,12 +16,15 @@ from .experiment import Experiment, UserError
 from .hparams import Hparams, HparamsError, find_differences, load_resolved
 from .lock import archive_run
 from .metrics import MetricsError
-from .progress import find_progress
+from .progress import list_progress
 from .record import RecordError, RunPaths, find_run_state, load_record
+from .submit import SLURM_OPTIONS, submit_runs
 
 EXIT_FAILED = 1
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
+
+NOT_TOGETHER = (("--list", "--dry-run"), ("--list", "--slurm"), ("--weights", "--slurm"))
 
 
 def main(usage: str, script: str):
@@ -30,9 +33,17 @@ def main(usage: str, script: str):
     try:
         arguments = parse_arguments(usage)
         expt = Experiment(_shorten(Path(script).resolve().parent))
-        if arguments["--list"] and arguments["--dry-run"]:
-            raise UserError("--list and --dry-run can't be given together")
-        if arguments["--list"]:
+        _check_options(arguments)
+        if arguments["--slurm"]:
+            _parse_when(arguments)
+            submit_runs(
+                expt,
+                _begin(expt, arguments),
+                _list_options(usage, arguments),
+                array_limit=_parse_count(arguments, "--array-limit"),
+                dry_run=arguments["--dry-run"],
+            )
+        elif arguments["--list"]:
             list_runs(expt, _select_runs(expt.load_hparams(), arguments["<run>"]))
         elif arguments["--dry-run"]:
             plan_runs(expt, arguments["<run>"], arguments["--device"])
@@ -56,6 +67,25 @@ def parse_arguments(usage: str) -> dict:
         raise UserError(f"{problem}; see {Path(sys.argv[0]).name} --help") from None
 
 
+def _check_options(arguments: dict):
+    for one, other in NOT_TOGETHER:
+        if arguments[one] and arguments[other]:
+            raise UserError(f"{one} and {other} can't be given together")
+    for option in SLURM_OPTIONS:
+        if arguments[option] is not None and not arguments["--slurm"]:
+            raise UserError(f"{option} is an option of --slurm, which isn't given")
+
+
+def _list_options(usage: str, arguments: dict) -> dict[str, list[str]]:
+    """The words of the command line for each option that isn't left at its default."""
+    defaults = docopt.docopt(usage, [])
+    return {
+        name: [name] if value is True else [name, value]
+        for name, value in arguments.items()
+        if name.startswith("--") and value != defaults[name]
+    }
+
+
 def _shorten(folder: Path) -> Path:
     """The folder as seen from here, if that is shorter to read."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
@@ -76,11 +106,10 @@ def _select_runs(runs: dict[str, Hparams], names: list[str]) -> dict[str, Hparam
 def list_runs(expt: Experiment, runs: dict[str, Hparams]):
     """Print each run's state and how far it got."""
     width = max(map(len, runs))
-    for name, hparams in runs.items():
-        paths = expt.get_run_paths(name)
-        progress = find_progress(paths, hparams)
+    for name, progress in list_progress(expt, runs).items():
         line = f"{name:{width}}  {progress.state:11}  {progress.describe()}"
-        is_missing = progress.state != "planned" and not paths.last.exists()
+        is_missing = progress.state not in ("planned", "queued")
+        is_missing = is_missing and not expt.get_run_paths(name).last.exists()
         print(line + ", weights not on this machine" * is_missing)
 
 
@@ -134,23 +163,27 @@ def _check(expt: Experiment) -> dict[str, Hparams]:
     return checked.runs
 
 
+def _begin(expt: Experiment, arguments: dict) -> dict[str, Hparams]:
+    """The runs that are asked for: as they were when they started, or archived to start anew."""
+    runs = _select_runs(_check(expt), arguments["<run>"])
+    if arguments["--restart"]:
+        if not arguments["--dry-run"]:
+            _archive(expt, runs)
+        return runs
+    for name, hparams in runs.items():
+        _check_unchanged(expt, name, hparams)
+    return runs
+
+
 def train_runs(expt: Experiment, arguments: dict) -> int:
     """Train what is not finished, one run after the other; the exit code."""
     from .checkpoints import Diverged, StepsReached
     from .signals import Interrupted
     from .train import choose_device, train_run
 
-    when = {
-        "max_steps": _parse_steps(arguments, "--max-steps"),
-        "save_steps": _parse_steps(arguments, "--save-steps"),
-        "save_minutes": _parse_minutes(arguments, "--save-minutes"),
-    }
+    when = _parse_when(arguments)
     device = choose_device(arguments["--device"])
-    runs = _select_runs(_check(expt), arguments["<run>"])
-    if arguments["--restart"]:
-        _archive(expt, runs)
-    for name, hparams in runs.items():
-        _check_unchanged(expt, name, hparams)
+    runs = _begin(expt, arguments)
 
     exit_code = 0
     for name, hparams in runs.items():
@@ -211,7 +244,15 @@ def _archive(expt: Experiment, names: Iterable[str]):
             print(f"{name}: archived as {archive_run(paths)}")
 
 
-def _parse_steps(arguments: dict, option: str) -> int | None:
+def _parse_when(arguments: dict) -> dict:
+    return {
+        "max_steps": _parse_count(arguments, "--max-steps"),
+        "save_steps": _parse_count(arguments, "--save-steps"),
+        "save_minutes": _parse_minutes(arguments, "--save-minutes"),
+    }
+
+
+def _parse_count(arguments: dict, option: str) -> int | None:
     text = arguments[option]
     if text is None:
         return None

@@ -1,13 +1,15 @@
 """How far a run is, also while another process trains it."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
 
 from .experiment import Experiment
 from .hparams import Hparams
 from .lock import is_locked
 from .metrics import MetricsError, load_metrics
+from .queue import Task, find_tasks
 from .record import RunPaths, RunState, load_record
 
 
@@ -42,29 +44,43 @@ def find_best_validation(paths: RunPaths) -> BestValidation | None:
 
 @dataclass(frozen=True)
 class Progress:
-    """step:  of the last metrics, 0 before the first
-    end:   when a run that is being trained would end, None if that can't be told yet
-    error: what ended a run that failed
+    """step:    of the last metrics, 0 before the first
+    began:   when the last process began to train it, None if none ever did
+    end:     when it would end if it were being trained, None if that can't be told yet
+    error:   what ended a run that failed
+    task:    its last one in Slurm, None if it had none, is finished, or was trained without since
     """
 
-    state: RunState
+    state: RunState | Literal["queued"]
     step: int
     num_steps: int
     best: BestValidation | None = None
+    began: datetime | None = None
     end: datetime | None = None
     error: str | None = None
+    task: Task | None = None
 
     def describe(self) -> str:
-        if self.state in ("planned", "finished"):
+        if self.state in ("planned", "finished") or (self.state == "queued" and not self.step):
             details = [f"{self.num_steps} steps"]
         else:
             share = f"{self.step / self.num_steps:.0%}"
             details = [f"step {self.step} of {self.num_steps} ({share})"]
-        if self.end:
+        if self.end and self.state == "running":
             details.append(f"end {format_end(self.end, datetime.now())}")
         if self.best:
             details.append(f"best validation R² {self.best.r2:.3f}")
+        if self.task and self.task.reason:
+            details.append(f"Slurm {self.task.name}: {self.task.reason}")
+        if self.task and self.task.start and self.state == "queued":
+            details.append(f"start {format_end(self.task.start, datetime.now())}")
         return ", ".join([*details, *filter(None, [self.error])])
+
+    def list_log(self) -> list[str]:
+        """The file that its task in Slurm wrote, and its last lines; nothing if it isn't over."""
+        if not self.task or self.task.state != "gone" or not self.task.log.exists():
+            return []
+        return [f"{self.task.log}:", *self.task.read_log_end()]
 
 
 def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
@@ -83,13 +99,14 @@ def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
     session = record.sessions[-1]
     step, elapsed_s, written = _find_last_row(paths)
     end = None
-    if is_running and step:
+    if step:
         end = written + timedelta(seconds=elapsed_s / step * (num_steps - step))
     return Progress(
         state,
         step if session.steps_end is None else session.steps_end,
         num_steps,
         best=find_best_validation(paths),
+        began=session.started,
         end=end,
         error=session.error if state == "failed" else None,
     )
@@ -105,10 +122,33 @@ def _find_last_row(paths: RunPaths) -> tuple[int, float, datetime]:
     return last
 
 
-def list_progress(expt: Experiment) -> dict[str, Progress]:
-    """How far each run of an experiment is, in the order of hparams.nt."""
-    runs = expt.load_hparams()
-    return {name: find_progress(expt.get_run_paths(name), runs[name]) for name in runs}
+def list_progress(expt: Experiment, runs: Mapping[str, Hparams]) -> dict[str, Progress]:
+    """How far runs of an experiment are, also those in Slurm's queue."""
+    found = {name: find_progress(expt.get_run_paths(name), runs[name]) for name in runs}
+    unfinished = [name for name, progress in found.items() if progress.state != "finished"]
+    for name, task in find_tasks(expt, unfinished).items():
+        found[name] = _add_task(found[name], task)
+    return found
+
+
+def _add_task(progress: Progress, task: Task) -> Progress:
+    if task.state == "gone" and (progress.state == "running" or _is_outdated(task, progress)):
+        return progress
+    state = progress.state
+    if task.state == "queued" and state != "running":
+        state = "queued"
+    if task.state == "running":  # locks don't reach other machines on every file system
+        state = "running"
+    if task.has_given_up:
+        state = "failed"
+    return replace(progress, state=state, task=task)
+
+
+def _is_outdated(task: Task, progress: Progress) -> bool:
+    """Whether the run has been trained without Slurm since its task was over."""
+    if not (progress.began and task.log.exists()):
+        return False
+    return datetime.fromtimestamp(task.log.stat().st_mtime, UTC) < progress.began
 
 
 def format_end(end: datetime, now: datetime) -> str:

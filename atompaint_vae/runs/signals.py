@@ -22,8 +22,9 @@ class SignalWatch:
     """Where the signals that end training arrive while it is entered: Ctrl-C, a kill, a terminal
     that is closed, and SIGUSR1, by which Slurm says that the time is nearly over.
 
-    The first one raises Interrupted at once, or waits in `received` while `is_patient`; the second
-    one doesn't wait.
+    The first one raises Interrupted at once, or waits in `received` while `is_patient`; a second
+    Ctrl-C doesn't wait. Other signals may come twice: Slurm sends SIGTERM to a process, and to the
+    srun that it was started by, which hands it on.
     """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -47,9 +48,9 @@ class SignalWatch:
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame):
-        is_second = self.received is not None
+        is_second_interrupt = number == self.received == signal.SIGINT
         self.received = signal.Signals(number)
-        if is_second or not self.is_patient:
+        if is_second_interrupt or not self.is_patient:
             raise InterruptedBySignal(self.received)
 
 

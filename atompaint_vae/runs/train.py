@@ -10,6 +10,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from ..data.sources import calc_source_hash
 from .callbacks import MetricsWriter, ProgressBar
@@ -95,7 +96,8 @@ def train_run(
                 ProgressBar(paths.name, batch_size=hparams.optim.batch_size),
                 CheckpointWriter(paths, watch, **when),
             ],
-            plugins=[AtomicCheckpointIO(paths)],
+            # Else Lightning, within a job of Slurm's, requeues it at a signal, in its own way.
+            plugins=[AtomicCheckpointIO(paths), LightningEnvironment()],
             logger=TensorBoardLogger(paths.run_dir, name="", version="tensorboard"),
             use_distributed_sampler=False,
             num_sanity_val_steps=0,

@@ -21,6 +21,14 @@ Options:
     --weights        Train again what is finished, but whose weights are not on this machine:
                      git keeps the records of runs, not their weights. The records stay
                      as they are; those of the new training go to .again/.
+
+Options for a cluster, where they override slurm.nt:
+    --slurm          Submit the runs to Slurm, an array task each, which is requeued until its run
+                     is finished. As a --dry-run, print the script.
+    --time T         How long a task may take at a time, e.g. 4:00:00.
+    --partition P    Where to submit to.
+    --gres LIST      What a task needs, e.g. gpu:1.
+    --array-limit N  Train at most N runs at once.
 """
 
 from atompaint_vae.runs.launch import main
