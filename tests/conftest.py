@@ -5,6 +5,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+pytest_plugins = ["small_expt"]
+
 # A busy machine is no failure, and the suite is the same every time; to look for new examples:
 # HYPOTHESIS_PROFILE=explore make test
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
@@ -69,6 +71,30 @@ def write_run():
         return paths
 
     return write
+
+
+@pytest.fixture(scope="session")
+def write_faults(request):
+    """Notes down faults that lost nothing, and writes their table if no test has failed."""
+    import pandas as pd
+
+    from atompaint_vae.figures.tables import save_table
+
+    def collect(path):
+        rows = []
+
+        def note(fault: str, times: int, then: str):
+            """What, how often, what the program did."""
+            rows.append({"fault": fault, "times": times, "lost": "nothing", "what happens": then})
+
+        yield note
+        table = pd.DataFrame(rows)
+        if not request.session.testsfailed:
+            save_table(table, path)
+        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            print("\n" + table.to_string(index=False))
+
+    return collect
 
 
 def fill_atoms(coords_A, channels, num_channels, size, resolution_A):

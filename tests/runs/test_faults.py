@@ -18,7 +18,6 @@ import pandas as pd
 import pytest
 import torch
 
-from atompaint_vae.figures.tables import save_table
 from atompaint_vae.runs import record as record_module
 from atompaint_vae.runs.checkpoints import _append_hash
 from atompaint_vae.runs.record import load_record
@@ -31,19 +30,8 @@ KILLS_OF_A_RUN = 5
 
 
 @pytest.fixture(scope="module")
-def note(request):
-    """Notes down a fault that lost nothing: what, how often, what the program did."""
-    rows = []
-
-    def note(fault: str, times: int, then: str):
-        rows.append({"fault": fault, "times": times, "lost": "nothing", "what happens": then})
-
-    yield note
-    table = pd.DataFrame(rows)
-    if not request.session.testsfailed:
-        save_table(table, TABLE)
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("\n" + table.to_string(index=False))
+def note(write_faults):
+    yield from write_faults(TABLE)
 
 
 @pytest.fixture(scope="module")

@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
-# A real one-node Slurm on this machine, for tests: Debian's slurm-wlm and munge, loopback only.
+# A real Slurm of one node on this machine, for tests: Debian's slurm-wlm and munge, loopback only.
 #
-#   apt-get install -y slurm-wlm munge
-#   ./local_slurm.sh start DIR     # then: export SLURM_CONF=DIR/slurm.conf
+#   apt-get install slurm-wlm munge
+#   ./local_slurm.sh start DIR [PORT]   # of two ports; then: export SLURM_CONF=DIR/slurm.conf
 #   ./local_slurm.sh stop DIR
+#
+# Jobs of the partition `urgent` preempt those of `main`, and those of `graceful`, which are told
+# first and have a minute to end.
 set -euo pipefail
-verb=${1:?start or stop} dir=$(realpath -m "${2:?a directory for its files}")
+verb=${1:?start or stop} dir=$(realpath -m "${2:?a folder for its files}") port=${3:-16817}
 
 start() {
     mkdir -p "$dir/state" "$dir/spool"
+    # A task that is requeued waits until its credentials have expired: as short as Slurm takes it.
     cat >"$dir/slurm.conf" <<CONF
 ClusterName=local
 SlurmctldHost=localhost
 AuthType=auth/munge
-AuthInfo=cred_expire=2
+AuthInfo=cred_expire=5
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SlurmUser=root
@@ -24,8 +28,8 @@ SlurmctldPidFile=$dir/slurmctld.pid
 SlurmdPidFile=$dir/slurmd.pid
 SlurmctldLogFile=$dir/slurmctld.log
 SlurmdLogFile=$dir/slurmd.log
-SlurmctldPort=16817
-SlurmdPort=16818
+SlurmctldPort=$port
+SlurmdPort=$((port + 1))
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 ReturnToService=2
@@ -34,10 +38,10 @@ JobRequeue=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SchedulerParameters=batch_sched_delay=1,sched_interval=2
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=2000 State=UNKNOWN
-PartitionName=main Nodes=localhost Default=YES PriorityTier=1 MaxTime=INFINITE State=UP
-PartitionName=graceful Nodes=localhost PriorityTier=1 GraceTime=60 MaxTime=INFINITE State=UP
-PartitionName=urgent Nodes=localhost PriorityTier=10 MaxTime=INFINITE State=UP
+NodeName=localhost NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=1000 State=UNKNOWN
+PartitionName=main Nodes=localhost Default=YES PriorityTier=1 State=UP
+PartitionName=graceful Nodes=localhost PriorityTier=1 GraceTime=60 State=UP
+PartitionName=urgent Nodes=localhost PriorityTier=10 State=UP
 CONF
     if ! munge -n </dev/null >/dev/null 2>&1; then
         mkdir -p /run/munge && chown munge: /run/munge
@@ -47,7 +51,7 @@ CONF
     slurmctld -c
     slurmd -N localhost
     for _ in $(seq 60); do
-        sinfo -h -o %T 2>/dev/null | grep -q idle && { echo "SLURM_CONF=$SLURM_CONF"; return; }
+        sinfo -h -o %T 2>/dev/null | grep -q idle && return
         sleep 0.5
     done
     echo "slurm did not come up; see $dir/slurmctld.log and $dir/slurmd.log" >&2

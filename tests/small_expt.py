@@ -20,7 +20,7 @@ import torch
 
 from atompaint_vae.runs.record import RunPaths, load_record
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TRAIN_PY = ROOT / "expts" / "20241001_quick_start" / "train.py"
 
 HPARAMS = """\
@@ -117,7 +117,10 @@ class SmallExpt:
 
     @property
     def paths(self) -> RunPaths:
-        return RunPaths(self.path / "runs/a")
+        return self.get_paths("a")
+
+    def get_paths(self, run: str) -> RunPaths:
+        return RunPaths(self.path / "runs" / run)
 
     def start(self, *args: str, prepare: Callable[[], object] = bool) -> Process:
         """A process that trains; `prepare` is called in it before."""
@@ -127,9 +130,9 @@ class SmallExpt:
         """Exit code, stdout, stderr."""
         return self.start(*args, prepare=prepare).wait()
 
-    def assert_same_run(self, other: "SmallExpt"):
+    def assert_same_run(self, other: "SmallExpt", run: str = "a"):
         """Every number that training made, to the last bit."""
-        paths, expected = self.paths, other.paths
+        paths, expected = self.get_paths(run), other.get_paths(run)
         for name in ("train_metrics", "val_metrics", "test_metrics"):
             assert read_table(getattr(paths, name)) == read_table(getattr(expected, name)), name
         for name in ("last", "best"):
