@@ -13,7 +13,9 @@ How this site's Slurm wants runs to be submitted: `slurm.nt`, in the notebook's 
 
 import re
 from pathlib import Path
+from typing import Annotated
 
+from annotated_types import Ge
 from pydantic import Field
 
 from .located import LocatedError, Problem, list_problems, load_located
@@ -36,7 +38,7 @@ class SlurmSettings(TextModel):
     """What `slurm.nt` may hold."""
     sbatch: dict[str, str] = Field({}, description=(
         "Options of sbatch by their long names; blank for those without a value."))
-    array_limit: Int | None = Field(None, ge=1, description=(
+    array_limit: Annotated[Int, Ge(1)] | None = Field(None, description=(
         "How many runs of an array may train at once."))
     notice_s: Int = Field(120, ge=1, description=(
         "How long before its time is over a run is told to write a checkpoint and end."))

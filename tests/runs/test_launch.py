@@ -24,6 +24,13 @@ from atompaint_vae.runs.signals import SignalWatch
     ("args", "message"),
     [
         (["--list", "--dry-run"], "--list and --dry-run can't be given together"),
+        (["--list", "--slurm"], "--list and --slurm can't be given together"),
+        (["--weights", "--slurm"], "--weights and --slurm can't be given together"),
+        (["--time", "1:00"], "--time is an option of --slurm, which isn't given"),
+        (["--array-limit", "2"], "--array-limit is an option of --slurm, which isn't given"),
+        (["--slurm", "--array-limit", "0"], "--array-limit: expected a whole number >= 1, got '0'"),
+        (["--slurm", "--save-steps", "0"], "--save-steps: expected a whole number >= 1, got '0'"),
+        (["--slurm", "b"], "run 'b' is unknown; known: a"),
         (["--nonsense"], "--nonsense is not expected; see train.py --help"),
         (["a", "-z"], "-z is not expected; see train.py --help"),
         (["--list=3"], "--list must not have an argument; see train.py --help"),

@@ -72,8 +72,8 @@ def test_preemption(make_submitted, undisturbed, note, partition, fault):
 
 def test_time_limit(make_submitted, undisturbed, note):
     expt = make_submitted()
-    expt.slow_down(4)  # which takes longer than the time
-    job = expt.submit("--time", "1")
+    expt.slow_down(8)  # which takes longer than the time
+    job = expt.submit("--time", "2")
     wait_for_end(job)
     restarts = count_restarts(job)
     assert min(restarts) >= 1
@@ -122,20 +122,6 @@ def test_ended_tasks(make_submitted, undisturbed, note):
         note(f"{how}, of one task of an array", times, "that task alone is requeued, and goes on")
 
 
-def test_node_goes_down(make_submitted, undisturbed, note):
-    expt = make_submitted()
-    expt.slow_down(0.4)
-    job = expt.submit()
-    expt.wait_for_step_5("a", "b")
-    run("scontrol", "update", "nodename=localhost", "state=down", "reason=test")
-    wait_for_state(f"{job}_0", "PENDING", "REQUEUED")
-    run("scontrol", "update", "nodename=localhost", "state=resume")
-    wait_for_end(job)
-    assert min(count_restarts(job)) >= 1
-    assert_same_runs(expt, undisturbed)
-    note("node goes down", 2, "Slurm requeues the tasks; they go on from the last checkpoint")
-
-
 def test_code_that_fails(make_submitted, undisturbed):
     expt = make_submitted()
     script = (expt.path / "train.py").read_text()
@@ -147,10 +133,10 @@ def test_code_that_fails(make_submitted, undisturbed):
     assert count_restarts(job) == [0, 3]
     assert {i: task["JobState"] for i, task in show_tasks(job).items()} == {
         0: "COMPLETED", 1: "FAILED"}  # fmt: skip
-    title, a, b, *log, resubmit = expt.show_status()
+    _, a, b, *log, resubmit = expt.show_status()
     assert a.startswith("  a  finished ")
     assert b.startswith("  b  failed       step 7 of 15 (47%), ")
-    assert [line.strip("| ") for line in log][-1] == f"{job}_1: b, 3 failures without a new checkpoint"
+    assert log[-1] == f"    | {job}_1: b, 3 failures without a new checkpoint"
     assert resubmit == "  cd . && ./train.py b --slurm"
     (expt.path / "train.py").write_text(script)
     expt.resubmit()
