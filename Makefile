@@ -13,7 +13,7 @@ QUICK := expts/20241001_quick_start
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-peers bench-peers fuzz lint screenshot clean
+.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-peers bench-peers fuzz lint screenshot clean
 
 notebook: quick-start html
 
@@ -35,7 +35,7 @@ html: .venv/ready
 # What a build or a run writes itself must not begin the next build.
 livehtml: .venv/ready
 	$(BIN)/sphinx-autobuild . _build/html --jobs auto --ignore "_build/*" --ignore "*/runs/*" \
-		--ignore ".git/*" --ignore ".venv/*" --ignore "*/.again/*" --ignore "*/sheet.rst" --ignore "*.tmp"
+		--ignore ".git/*" --ignore ".venv/*" --ignore "*/.again/*" --ignore "*/.slurm/*" --ignore "*/sheet.rst" --ignore "*.tmp"
 
 check: .venv/ready
 	$(BIN)/atompaint-vae figures check
@@ -60,6 +60,9 @@ test-slow: .venv/ready
 
 test-faults: .venv/ready
 	$(BIN)/python -m pytest -m faults
+
+test-slurm: .venv/ready
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 fuzz: .venv/ready
 	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds 60

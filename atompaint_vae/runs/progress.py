@@ -139,7 +139,7 @@ def _add_task(progress: Progress, task: Task) -> Progress:
         state = "queued"
     if task.state == "running":  # locks don't reach other machines on every file system
         state = "running"
-    if task.has_given_up:
+    if task.has_given_up and task.state not in ("queued", "running"):
         state = "failed"
     return replace(progress, state=state, task=task)
 

@@ -27,7 +27,7 @@ srun --ntasks=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \\
 
 give_up() {
     echo "$task: $run, $1"
-    echo stopped >>"$failures"
+    echo stopped >"$failures"
     exit "$code"
 }
 

@@ -137,3 +137,74 @@ def test_status_of_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert status(capsys) == (0, "", "")
     assert status(capsys, "x") == (2, "", "unknown experiment 'x'; known: none\n")
+
+
+@pytest.fixture
+def submitted(expt_dir, tmp_path, monkeypatch):
+    """The folder of what was submitted: job 8, then 9; squeue says what the file `said` holds."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/bash\ncat {tmp_path}/said\n")
+    squeue.chmod(0o755)
+    (tmp_path / "said").write_text(
+        f"9_0|PENDING|2124-05-06T07:08:00|(Priority)|{expt_dir}\n"
+        f"9_1|RUNNING|2024-01-01T11:00:00|node07|{expt_dir}\n"
+        f"9_2|PENDING|N/A|(JobArrayTaskLimit)|{expt_dir}\n"
+    )
+    folder = expt_dir / ".slurm"
+    folder.mkdir()
+    (folder / "8.nt").write_text("runs:\n  - killed\n  - wrong\noptions:\n  - --slurm\n")
+    (folder / "9.nt").write_text(
+        "runs:\n  - cut\n  - at-work\n  - next\noptions:\n  - --slurm\n  - --time\n  - 1:00\n"
+    )
+    return folder
+
+
+def test_status_of_what_was_submitted(submitted, capsys):
+    for index in range(2):
+        (submitted / f"8_{index}.log").write_text("1\n2\n3\n4\n")
+    (submitted / "8_0.failures").write_text("exit code 137\n" * 3 + "stopped\n")
+    code, stdout, _ = status(capsys)
+    assert code == 0
+    end = r"end (\d\d \w{3} )?\d\d:\d\d"
+    expected = [
+        r"  done     finished     200 steps, best validation R² 0\.982",
+        r"  cut      queued       step 40 of 200 \(20%\), best validation R² 0\.982, "
+        r"Slurm 9_0: Priority, start 06 May 07:08",
+        r"  killed   failed       step 50 of 200 \(25%\), best validation R² 0\.632",
+        *[rf"    \| {x}" for x in (re.escape(f"{submitted}/8_0.log:"), 2, 3, 4)],
+        rf"  at-work  running      step 150 of 200 \(75%\), {end}, best validation R² 0\.950, "
+        r"Slurm 9_1: node07",
+        r"  wrong    failed       step 200 of 200 \(100%\), best validation R² 0\.982, "
+        r"Diverged: the loss is nan at step 200",
+        *[rf"    \| {x}" for x in (re.escape(f"{submitted}/8_1.log:"), 2, 3, 4)],
+        r"  next     queued       200 steps, Slurm 9_2: JobArrayTaskLimit",
+        r"  cd expts/20250102_x && \./train\.py killed wrong --slurm --time 1:00",
+    ]
+    _, *lines = stdout.splitlines()
+    assert len(lines) == len(expected), stdout
+    for line, pattern in zip(lines, expected, strict=True):
+        assert re.fullmatch(pattern, line), line
+
+
+def test_the_log_of_an_earlier_task_is_not_shown(submitted, capsys):
+    # The record's session began in 2025, without Slurm.
+    log = submitted / "8_1.log"
+    log.write_text("long ago\n")
+    os.utime(log, (1.7e9, 1.7e9))
+    stdout = status(capsys)[1]
+    assert "8_1.log" not in stdout
+    assert "  wrong    failed " in stdout
+
+
+def test_status_where_slurm_does_not_answer(submitted, tmp_path, capsys):
+    (tmp_path / "squeue").write_text("#!/bin/bash\necho 'squeue: no controller' >&2; exit 1\n")
+    lines = status(capsys)[1].splitlines()
+    assert lines[-2] == "  next     planned      200 steps, Slurm 9_2: squeue: no controller"
+
+
+def test_a_damaged_submission_is_named(submitted, capsys):
+    (submitted / "9.nt").write_text("runs:\n")
+    assert status(capsys)[1].splitlines()[1:] == [
+        f"  {submitted}/9.nt:1:6: runs: expected a list, each item text, got ''"
+    ]

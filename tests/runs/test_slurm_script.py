@@ -107,7 +107,10 @@ def test_three_failures_without_a_checkpoint_are_enough(run_task, expt, code):
     found, stdout, calls = run_task(code)
     assert (found, calls[1:]) == (code, [])
     assert stdout.splitlines()[-1] == "12_1: b, 3 failures without a new checkpoint"
-    assert (expt.slurm_dir / "12_1.failures").read_text().endswith("stopped\n")
+    assert (expt.slurm_dir / "12_1.failures").read_text() == "stopped\n"
+    # A user may requeue it.
+    assert run_task(code)[2][1:] == [requeue]
+    assert not (expt.slurm_dir / "12_1.failures").read_text().endswith("stopped\n")
 
 
 def test_failures_after_a_new_checkpoint_are_counted_anew(run_task):

@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 
 from atompaint_vae.runs.slurm_settings import (
@@ -5,6 +8,8 @@ from atompaint_vae.runs.slurm_settings import (
     SlurmSettingsError,
     load_slurm_settings,
 )
+
+TEMPLATES = sorted((Path(__file__).parents[2] / "docs/guide/slurm").glob("*.nt"))
 
 
 def test_the_nearest_file_above_is_read(tmp_path):
@@ -44,3 +49,14 @@ def test_mistakes_are_named_where_they_are(tmp_path, text, message):
     with pytest.raises(SlurmSettingsError) as error:
         load_slurm_settings(tmp_path)
     assert str(error.value) == f"{path}:{message}"
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
+def test_templates_can_be_used(tmp_path, template):
+    shutil.copy(template, tmp_path / "slurm.nt")
+    settings = load_slurm_settings(tmp_path)
+    assert {"time", "cpus-per-task"} <= set(settings.sbatch)
+
+
+def test_there_are_templates():
+    assert len(TEMPLATES) == 4
