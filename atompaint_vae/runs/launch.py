@@ -137,15 +137,23 @@ def _check(expt: Experiment) -> dict[str, Hparams]:
 def train_runs(expt: Experiment, arguments: dict) -> int:
     """Train what is not finished, one run after the other; the exit code."""
     from .checkpoints import Diverged, StepsReached
+    from .processes import ProcessLost, Processes
     from .signals import Interrupted
-    from .train import choose_device, train_run
+    from .train import choose_device, follow, train_run
 
     when = {
-        "max_steps": _parse_steps(arguments, "--max-steps"),
-        "save_steps": _parse_steps(arguments, "--save-steps"),
+        "max_steps": _parse_number(arguments, "--max-steps"),
+        "save_steps": _parse_number(arguments, "--save-steps"),
         "save_minutes": _parse_minutes(arguments, "--save-minutes"),
     }
-    device = choose_device(arguments["--device"])
+    num_devices = _parse_number(arguments, "--devices")
+    processes = Processes(choose_device(arguments["--device"], num_devices), num_devices)
+    if not processes.is_first:
+        try:
+            follow(processes)
+        except ProcessLost:  # the first process says so, or is gone
+            return EXIT_FAILED
+        return 0
     runs = _select_runs(_check(expt), arguments["<run>"])
     if arguments["--restart"]:
         _archive(expt, runs)
@@ -161,7 +169,7 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
             continue
         trained = expt.get_again_paths(name) if is_again else paths
         try:
-            record = train_run(trained, hparams, device=device, **when)
+            record = train_run(trained, hparams, processes, **when)
         except StepsReached:
             stop = f"--max-steps {when['max_steps']}"
             print(f"{name}: stopped at {stop}; train.py goes on from there")
@@ -173,9 +181,13 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
             where, reason = error.filename or trained.run_dir, error.strerror or str(error)
             rest = "train.py goes on from the last checkpoint"
             return _say(f"{name}: failed: {where}: {reason.lower()}; {rest}", EXIT_FAILED)
+        except ProcessLost as error:
+            rest = "train.py goes on from the last checkpoint"
+            return _say(f"{name}: failed: {error}; {rest}", EXIT_FAILED)
         else:
             result = f"{name}: finished, best validation R² {record.best_val_r2:.3f}"
             print(f"{result}; {_keep_weights(paths, trained)}" if is_again else result)
+    processes.dismiss()
     return exit_code
 
 
@@ -211,7 +223,7 @@ def _archive(expt: Experiment, names: Iterable[str]):
             print(f"{name}: archived as {archive_run(paths)}")
 
 
-def _parse_steps(arguments: dict, option: str) -> int | None:
+def _parse_number(arguments: dict, option: str) -> int | None:
     text = arguments[option]
     if text is None:
         return None

@@ -68,12 +68,13 @@ def try_run(hparams: Hparams, expt_dir: Path, *, device: str) -> Trial:
     validation_s = _read_clock(device) - start_s
 
     train = hparams.train
+    _, data_loss, prior_loss = losses[0]["losses"].tolist()
     # The first step also warms up; of the others, the fastest is the least disturbed.
     step_s = min(times_s[1:]) * hparams.optim.batch_size / num_crops
     num_held_out = train.epochs * train.num_val_crops + train.num_test_crops
     return Trial(
-        data_loss=losses[0]["data_loss"].item(),
-        weighted_prior_loss=hparams.loss.beta * losses[0]["prior_loss"].item(),
+        data_loss=data_loss,
+        weighted_prior_loss=hparams.loss.beta * prior_loss,
         step_s=step_s,
         total_s=train.epochs * train.steps_per_epoch * step_s
         + num_held_out * validation_s / num_crops,
