@@ -92,10 +92,11 @@ class Processes:
         try:
             yield
         except RuntimeError as error:
-            print("XXX", type(error), repr(str(error)))
-            if self._fabric and (isinstance(error, dist.DistError) or "gloo" in str(error)):
-                raise ProcessLost(f"one of {self.num_devices} processes has ended") from error
-            raise
+            if not (self._fabric and (isinstance(error, dist.DistError) or "gloo" in str(error))):
+                raise
+            # Lightning's observer of these would kill this process before it has said why it ends.
+            self._fabric.strategy.launcher.procs.clear()
+            raise ProcessLost(f"one of {self.num_devices} processes has ended") from error
 
 
 def _quieten():

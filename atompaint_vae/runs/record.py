@@ -101,7 +101,8 @@ class Session(TextModel):
     started: Time
     ended: Annotated[Time | None, _BLANK_IS_NONE] = None
     device: Line
-    devices: Int = Field(1, ge=1, description="Of this kind, with a process and a part of each batch.")
+    devices: Int = Field(1, ge=1, description=(
+        "Devices of this kind, each with its part of every batch."))
     versions: dict[str, Line] = Field(description="Versions of Python and of packages.")
     git_commit: MaybeLine = Field(None, description="Blank outside a git repository.")
     git_dirty: Bool = Field(False, description="Whether the tree differed from the commit.")
