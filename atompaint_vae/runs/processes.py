@@ -7,7 +7,7 @@ writes, speaks and decides; the others wait for what it shares, and compute thei
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import lightning as L
@@ -40,10 +40,12 @@ class Processes:
             try:
                 self._fabric = L.Fabric(accelerator=device, devices=num_devices, strategy="ddp")
                 self._environment = self._fabric.strategy.cluster_environment
-                self._environment.validate_settings(num_devices, num_nodes=1)
-            except (RuntimeError, ValueError) as error:
+                num_started = self._environment.world_size()
+                if num_started == num_devices:
+                    self._environment.validate_settings(num_devices, num_nodes=1)
+            except (RuntimeError, ValueError) as error:  # Lightning's, of how srun was called
                 raise UserError(f"--devices {num_devices}: {error}") from error
-            if (num_started := self._environment.world_size()) != num_devices:
+            if num_started != num_devices:
                 raise UserError(f"--devices {num_devices}: srun has started {num_started}")
         self.is_first = self._fabric is None or self._fabric.global_rank == 0
 
@@ -57,11 +59,11 @@ class Processes:
         """In every process, what the first one gives; starts them if that has not been done."""
         if self._fabric is None:
             return what
-        if self._group is None:
-            self._fabric.launch()
-            # On the CPU, where to wait for each other is not to wait for a GPU.
-            self._group = dist.new_group(backend="gloo")
         with self.watch_for_loss():
+            if self._group is None:
+                self._fabric.launch()
+                # On the CPU, where to wait for each other is not to wait for a GPU.
+                self._group = dist.new_group(backend="gloo")
             box = [what]
             dist.broadcast_object_list(box, src=0, group=self._group)
         return box[0]
@@ -80,8 +82,9 @@ class Processes:
         Where the first process ends in any other way, they notice that it is gone.
         """
         if self._fabric and (self._group or self._environment.creates_processes_externally):
-            self.share(None)
-            dist.destroy_process_group()
+            with suppress(ProcessLost):
+                self.share(None)
+                dist.destroy_process_group()
 
     @contextmanager
     def watch_for_loss(self) -> Iterator[None]:
