@@ -4,7 +4,7 @@ Usage:
     benchmarks <name> [--quick] [--json FILE] [--record]
 
 Arguments:
-    <name>       feed, grids, layers, notebook, training or voxelize.
+    <name>       devices, feed, grids, layers, notebook, training or voxelize.
 
 Options:
     --quick      Fewer and smaller cases; ends within a minute.

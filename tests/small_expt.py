@@ -45,11 +45,14 @@ runs:
 
 
 class Process:
-    """A forked train.py, in a process group of its own."""
+    """A forked train.py, in a process group of its own; `rank` tells it from others of its kind."""
 
-    def __init__(self, expt_dir: Path, args: list[str], prepare: Callable[[], object]):
+    def __init__(
+        self, expt_dir: Path, args: list[str], prepare: Callable[[], object], rank: int = 0
+    ):
         self.expt_dir = expt_dir
-        self.stdout, self.stderr = expt_dir / "stdout.txt", expt_dir / "stderr.txt"
+        self.stdout = expt_dir / f"stdout_{rank}.txt"
+        self.stderr = expt_dir / f"stderr_{rank}.txt"
         self.pid = os.fork()
         if self.pid == 0:
             self._train(args, prepare)

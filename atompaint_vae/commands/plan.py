@@ -1,7 +1,7 @@
 """What the runs of an experiment would train: sizes, costs, the first losses, the time.
 
 Usage:
-    atompaint-vae plan EXPT [RUN...] [--device NAME]
+    atompaint-vae plan EXPT [RUN...] [--device NAME] [--devices N]
     atompaint-vae plan (-h | --help)
 
 EXPT is an experiment's name, date or folder; RUN a run of its hparams.nt, whose layers are then
@@ -9,12 +9,15 @@ listed too. The same as ./train.py --dry-run in that folder.
 
 Mistakes in hparams.nt are named with line and column, all at once, before anything is computed.
 Then, for each run: parameters; the latent's shape; the compression ratio, marked ! where the latent
-is no smaller than the image; steps; multiply-adds of a step, forward and backward; memory that a
-step keeps for its backward pass; the losses of the first batch with fresh weights; and the time,
-from a few steps of real training on this machine. Ctrl-C leaves the runs that are done.
+is no smaller than the image; steps; crops of a step; multiply-adds of a step, forward and backward;
+memory that a step keeps for its backward pass; the losses of the first batch with fresh weights;
+and the time, from a few steps of real training on this machine. Ctrl-C leaves the runs that are
+done.
 
 Options:
     --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
+    --devices N      As many of them share each batch; multiply-adds and memory are then of one.
+                     [default: 1]
 
 Exit codes: 0 all could train; 2 something is wrong, and named; 130 interrupted.
 """
@@ -30,13 +33,14 @@ def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["plan", *argv])
     from ..runs.experiment import Experiment, UserError
     from ..runs.find import find_experiment, find_expts_dir
-    from ..runs.launch import plan_runs
+    from ..runs.launch import parse_number, plan_runs
 
     folder = Path(arguments["EXPT"])
     if not (folder / "hparams.nt").exists():
         folder = find_experiment(find_expts_dir(Path.cwd()), arguments["EXPT"])
     try:
-        plan_runs(Experiment(folder), arguments["RUN"], arguments["--device"])
+        num_devices = parse_number(arguments, "--devices")
+        plan_runs(Experiment(folder), arguments["RUN"], arguments["--device"], num_devices)
     except UserError as error:
         raise ValueError(str(error)) from error
     return 0

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..nn.distributed import sum_over_processes
 from .loss import Loss
 from .posterior import Posterior
 
@@ -68,6 +69,12 @@ class HeldOutMetrics:
 
     def _add_total(self, name: str, total: Tensor):
         self.sums[name] = self.sums[name] + total if name in self.sums else total
+
+    def add_other_processes(self):
+        """Count in what the others have seen, where several see a part each; all have to ask."""
+        self.sums = {name: sum_over_processes(total) for name, total in self.sums.items()}
+        counts = self.sums["loss"].new_tensor([self.num_images, self.num_voxels])
+        self.num_images, self.num_voxels = map(int, sum_over_processes(counts).tolist())
 
     def calc(self) -> dict[str, float]:
         """The metrics of everything that was seen.

@@ -4,12 +4,11 @@ Letters: b batch, x y z voxels, c channels, n irrep copies.
 """
 
 import torch
-import torch.distributed as dist
 from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
+from .distributed import count_processes, sum_over_processes
 from .fields import list_copies
 
 
@@ -70,12 +69,9 @@ class IrrepsNorm(nn.Module):
         components, about the mean for scalars."""
         channels = image.movedim(1, -1).flatten(0, -2).to(self.running_var.dtype)
         totals = torch.stack([channels.sum(dim=0), channels.square().sum(dim=0)])
-        num_voxels = len(channels)
-        if dist.is_available() and dist.is_initialized():
-            # Batches are as large everywhere.  Unlike dist.all_reduce, this one has a gradient.
-            totals = all_reduce(totals)
-            num_voxels *= dist.get_world_size()
-        channel_mean, channel_square = totals / num_voxels
+        # Batches are as large everywhere.
+        num_voxels = len(channels) * count_processes()
+        channel_mean, channel_square = sum_over_processes(totals) / num_voxels
 
         square = torch.zeros_like(self.running_var).index_add(
             0, self._copy_of_channel, channel_square

@@ -17,13 +17,12 @@ from .record import RunPaths
 LOG_EVERY_STEPS = 10
 
 LOSS_KEYS = ("loss", "data_loss", "prior_loss")
+"""Of what a training step returns as `losses`."""
 
 
 class MetricsWriter(L.Callback):
     """Writes train.csv and val.csv; a checkpoint holds them as well, and a run that goes on from it
     begins with what they were then, whatever has happened to the files.
-
-    raises: Diverged if the loss that was written is no finite number
     """
 
     def __init__(self, paths: RunPaths):
@@ -49,19 +48,17 @@ class MetricsWriter(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
         if trainer.global_step % LOG_EVERY_STEPS == 0:
-            losses = {key: outputs[key].item() for key in LOSS_KEYS}
+            losses = dict(zip(LOSS_KEYS, outputs["losses"].tolist(), strict=True))
             learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
             row = {**self._make_key(trainer), **losses, "learning_rate": learning_rate}
             append_metrics(self.paths.train_metrics, row)
             self._log_to_tensorboard(trainer, "train", losses)
-            self._check_loss("loss", losses["loss"], trainer)
 
     def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
         if trainer.state.fn == "fit":
             row = {**self._make_key(trainer), **module.held_out_metrics}
             append_metrics(self.paths.val_metrics, row)
             self._log_to_tensorboard(trainer, "val", module.held_out_metrics)
-            self._check_loss("validation loss", module.held_out_metrics["loss"], trainer)
 
     def _make_key(self, trainer: L.Trainer) -> dict:
         return {
@@ -74,7 +71,22 @@ class MetricsWriter(L.Callback):
         values = {f"{stage}/{key}": value for key, value in values.items()}
         trainer.logger.log_metrics(values, step=trainer.global_step)
 
-    def _check_loss(self, name: str, loss: float, trainer: L.Trainer):
+
+class DivergenceStop(L.Callback):
+    """Ends training when a loss that is written is no finite number.
+
+    raises: Diverged, from inside the trainer
+    """
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
+        if trainer.global_step % LOG_EVERY_STEPS == 0:
+            self._check("loss", outputs["losses"][0].item(), trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
+        if trainer.state.fn == "fit":
+            self._check("validation loss", module.held_out_metrics["loss"], trainer)
+
+    def _check(self, name: str, loss: float, trainer: L.Trainer):
         if not math.isfinite(loss):
             raise Diverged(f"the {name} is {loss} at step {trainer.global_step}")
 
@@ -105,7 +117,7 @@ class ProgressBar(L.Callback):
         self.bar.update()
         if trainer.global_step % LOG_EVERY_STEPS == 0:
             r2 = module.held_out_metrics.get("r2")
-            self._show(trainer, loss=outputs["loss"].item(), val_r2=r2)
+            self._show(trainer, loss=outputs["losses"][0].item(), val_r2=r2)
 
     def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
         if trainer.state.fn != "fit":

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+import signal
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from .experiment import UserError
 from .module import VAEModule
+from .processes import Processes
 from .progress import find_best_validation
 from .record import RunPaths, write_atomic
 from .signals import Interrupted, InterruptedBySignal, SignalWatch
@@ -117,6 +119,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class CheckpointWriter(L.Callback):
     """Writes last.ckpt, and best.ckpt if it is that, after each validation; ends training early.
 
+    All processes that train together have one, and do the same at the same step.
+
     max_steps:    end after so many steps of the run
     save_steps:   also write last.ckpt whenever the run has a multiple of so many steps
     save_minutes: also when the last one is so old
@@ -129,6 +133,7 @@ class CheckpointWriter(L.Callback):
         self,
         paths: RunPaths,
         watch: SignalWatch,
+        processes: Processes,
         *,
         max_steps: int | None = None,
         save_steps: int | None = None,
@@ -136,6 +141,7 @@ class CheckpointWriter(L.Callback):
     ):
         self.paths = paths
         self.watch = watch
+        self.processes = processes
         self.max_steps = math.inf if max_steps is None else max_steps
         self.save_steps = save_steps
         self.save_minutes = save_minutes
@@ -150,24 +156,25 @@ class CheckpointWriter(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
         if trainer.is_last_batch:
             return  # the checkpoint comes after the validation
-        reason = self._find_reason(trainer)
-        if reason or self._is_due(trainer):
+        is_due, reason = self._agree(trainer, self._is_due(trainer))
+        if reason or is_due:
             self._save(trainer, module)
         if reason:
             raise reason
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: VAEModule):
-        best = find_best_validation(self.paths)
-        is_best = best is not None and best.step == trainer.global_step
+        # The first process alone knows that the file of metrics is written.
+        is_best, reason = self._agree(trainer, self.processes.is_first and self._is_best(trainer))
         self._save(trainer, module, is_best=is_best)
         num_steps = trainer.max_epochs * trainer.num_training_batches
-        if trainer.global_step < num_steps and (reason := self._find_reason(trainer)):
+        if trainer.global_step < num_steps and reason:
             raise reason
 
     def on_train_end(self, trainer: L.Trainer, module: VAEModule):
         self.watch.is_patient = False
-        if self.watch.received:
-            raise InterruptedBySignal(self.watch.received)
+        _, reason = self._agree(trainer)
+        if isinstance(reason, InterruptedBySignal):
+            raise reason
 
     def _save(self, trainer: L.Trainer, module: VAEModule, *, is_best: bool = False):
         """Weights that are no numbers would replace the last that a run can go on from."""
@@ -182,9 +189,17 @@ class CheckpointWriter(L.Callback):
         is_multiple = self.save_steps and trainer.global_step % self.save_steps == 0
         return is_multiple or time.monotonic() - self.saved_s >= 60 * self.save_minutes
 
-    def _find_reason(self, trainer: L.Trainer) -> Interrupted | None:
-        if self.watch.received:
-            return InterruptedBySignal(self.watch.received)
-        if trainer.global_step >= self.max_steps:
-            return StepsReached()
-        return None
+    def _is_best(self, trainer: L.Trainer) -> bool:
+        best = find_best_validation(self.paths)
+        return best is not None and best.step == trainer.global_step
+
+    def _agree(self, trainer: L.Trainer, wish: bool = False) -> tuple[bool, Interrupted | None]:
+        """Whether any process has this wish, and why all of them end now, None if they don't.
+
+        Their clocks differ, and a signal may reach only one of them.
+        """
+        received, wish = self.processes.find_largest(self.watch.received or 0, int(wish))
+        if received:
+            return bool(wish), InterruptedBySignal(signal.Signals(received))
+        is_over = trainer.global_step >= self.max_steps
+        return bool(wish), StepsReached() if is_over else None

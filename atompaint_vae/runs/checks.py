@@ -3,7 +3,7 @@
 A layer that can't be, data that aren't there: whatever can be known before anything trains.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -27,10 +27,13 @@ class CheckedExperiment:
     warnings: list[str]
 
 
-def check_experiment(path: Path) -> CheckedExperiment:
+def check_experiment(
+    path: Path, *, num_devices: int = 1, names: Collection[str] = ()
+) -> CheckedExperiment:
     """The runs of an experiment's `hparams.nt`, all of which can be trained.
 
-    raises: HparamsError, with every mistake at its file, line and column
+    num_devices: that share each batch of the runs of these names; without any, of all
+    raises:      HparamsError, with every mistake at its file, line and column
     """
     file = read_hparams(path)
     problems, warnings = list(file.problems), []
@@ -45,6 +48,8 @@ def check_experiment(path: Path) -> CheckedExperiment:
             warnings += [] if found else check_compression(model, data, values)
     for name, hparams in file.runs.items():
         warnings += check_warmup(hparams, file.values[name])
+        if not names or name in names:
+            problems += check_shares(hparams, num_devices, file.values[name])
     problems += check_data(file, Path(path).parent)
     if problems:
         raise HparamsError(list_problems(problems))
@@ -132,6 +137,24 @@ def check_warmup(hparams: Hparams, values: Located) -> list[Problem]:
         f"the run has only {num_steps}; the learning rate doesn't come to its height"
     )
     return [Problem(_find(values, "optim", "warmup_steps").place, text)]
+
+
+def check_shares(hparams: Hparams, num_devices: int, values: Located) -> Iterator[Problem]:
+    """Problems of crops that devices can't share."""
+    batch_size = hparams.optim.batch_size
+    if batch_size % num_devices:
+        text = (
+            f"optim.batch_size: expected a multiple of {num_devices}, since --devices "
+            f"{num_devices} share each batch equally; got {batch_size}"
+        )
+        yield Problem(_find(values, "optim", "batch_size").place, text)
+    for key in ("num_val_crops", "num_test_crops"):
+        if (num_crops := getattr(hparams.train, key)) < num_devices:
+            text = (
+                f"train.{key}: expected at least one for each of --devices {num_devices}, "
+                f"got {num_crops}"
+            )
+            yield Problem(_find(values, "train", key).place, text)
 
 
 def check_data(file: HparamsFile, expt_dir: Path) -> Iterator[Problem]:

@@ -19,13 +19,17 @@ STORED_STEP = 1 / 128
 """Reconstructions are rounded to this fraction of a voxel, so that they pack well."""
 
 
-def write_test_results(trainer: L.Trainer, module: VAEModule, feed: CropFeed, paths: RunPaths):
-    """Write test.csv and reconstructions.npz, with the weights of the best validation."""
+def test_best(trainer: L.Trainer, module: VAEModule, feed: CropFeed, paths: RunPaths) -> dict:
+    """The row of test.csv; leaves the module with the weights of the best validation."""
     checkpoint = load_checkpoint(paths.best)
     module.load_state_dict(checkpoint["state_dict"])
     trainer.test(module, feed, verbose=False)
+    return {"step": checkpoint["global_step"], **module.held_out_metrics}
+
+
+def write_test_results(row: dict, module: VAEModule, feed: CropFeed, paths: RunPaths):
+    """Write test.csv, a row of it, and reconstructions.npz."""
     paths.test_metrics.unlink(missing_ok=True)
-    row = {"step": checkpoint["global_step"], **module.held_out_metrics}
     append_metrics(paths.test_metrics, row)
 
     buffer = io.BytesIO()

@@ -63,7 +63,7 @@ def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
 
 
 class CropFeed(L.LightningDataModule):
-    """Loaders of the training and the held-out crops.
+    """Loaders of the training and the held-out crops; of several processes, each has its share.
 
     The n-th training step sees the same crops however often training was interrupted: a sample is
     a function of its number, and the sampler starts at the trainer's step.
@@ -85,7 +85,7 @@ class CropFeed(L.LightningDataModule):
         dataset = self.datasets["train"]
         sampler = EpochSampler(
             len(dataset),
-            batch_size=self.batch_size // self.trainer.world_size,
+            batch_size=self._calc_own_batch_size(),
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
@@ -96,10 +96,14 @@ class CropFeed(L.LightningDataModule):
         return self._make_loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader:
-        return self._make_loader(self.datasets["validation"])
+        return self._make_held_out_loader(self.datasets["validation"])
 
     def test_dataloader(self) -> DataLoader:
-        return self._make_loader(self.datasets["test"])
+        return self._make_held_out_loader(self.datasets["test"])
+
+    def _make_held_out_loader(self, dataset: CropDataset) -> DataLoader:
+        own = range(self.trainer.global_rank, len(dataset), self.trainer.world_size)
+        return self._make_loader(dataset, own)
 
     def transfer_batch_to_device(
         self, batch: CropBatch, device: torch.device, dataloader_index: int
@@ -108,10 +112,13 @@ class CropFeed(L.LightningDataModule):
         moved = super().transfer_batch_to_device(batch, device, dataloader_index)
         return moved._replace(sample_index=batch.sample_index)
 
-    def _make_loader(self, dataset: CropDataset, sampler: EpochSampler | None = None) -> DataLoader:
+    def _calc_own_batch_size(self) -> int:
+        return self.batch_size // self.trainer.world_size
+
+    def _make_loader(self, dataset: CropDataset, sampler: EpochSampler | range) -> DataLoader:
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=self._calc_own_batch_size(),
             sampler=sampler,
             collate_fn=collate_crops,
             num_workers=self.num_workers,

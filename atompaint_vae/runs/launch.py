@@ -6,6 +6,7 @@ Everything that a train.py says to the user is here, so that the scripts themsel
 import shutil
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import docopt
@@ -40,13 +41,14 @@ def main(usage: str, script: str):
                 expt,
                 _begin(expt, arguments),
                 _list_options(usage, arguments),
-                array_limit=_parse_count(arguments, "--array-limit"),
+                array_limit=parse_number(arguments, "--array-limit"),
                 dry_run=arguments["--dry-run"],
             )
         elif arguments["--list"]:
             list_runs(expt, _select_runs(expt.load_hparams(), arguments["<run>"]))
         elif arguments["--dry-run"]:
-            plan_runs(expt, arguments["<run>"], arguments["--device"])
+            num_devices = parse_number(arguments, "--devices")
+            plan_runs(expt, arguments["<run>"], arguments["--device"], num_devices)
         else:
             sys.exit(train_runs(expt, arguments))
     except (HparamsError, RecordError, MetricsError, UserError) as error:
@@ -113,7 +115,7 @@ def list_runs(expt: Experiment, runs: dict[str, Hparams]):
         print(line + ", weights not on this machine" * is_missing)
 
 
-def plan_runs(expt: Experiment, names: list[str], device: str):
+def plan_runs(expt: Experiment, names: list[str], device: str, num_devices: int):
     """Print what runs would train, and what it would cost; of those that are named, each layer."""
     from .cost import calc_cost
     from .plan import build_model, make_plan
@@ -121,43 +123,40 @@ def plan_runs(expt: Experiment, names: list[str], device: str):
         RunTable,
         describe_confounded,
         describe_losses,
+        describe_table,
         find_confounded,
         make_layer_table,
     )
     from .train import choose_device
-    from .trial import MAX_CROPS, NUM_TIMED_STEPS, try_run
+    from .trial import try_run
 
-    device = choose_device(device)
-    all_runs = _check(expt)
+    device = choose_device(device, num_devices)
+    all_runs = _check(expt, num_devices, names)
     runs = _select_runs(all_runs, names)
     table, notes, layers = RunTable(list(runs)), [], []
     print(table.make_header())
     for name, hparams in runs.items():
+        plan = make_plan(hparams, num_devices)
         cost = calc_cost(
             build_model(hparams),
-            batch_size=hparams.optim.batch_size,
+            batch_size=plan.batch_size,
             precision=hparams.train.precision,
         )
-        trial = try_run(hparams, expt.expt_dir, device=device)
-        print(table.make_line(name, make_plan(hparams), cost, trial), flush=True)
+        trial = try_run(hparams, expt.expt_dir, device=device, num_devices=num_devices)
+        print(table.make_line(name, plan, cost, trial), flush=True)
         notes.append(describe_losses(name, trial))
         layers.append(f"\n{name}\n{make_layer_table(cost)}")
     notes += [describe_confounded(keys) for keys in find_confounded(all_runs)]
-    print(
-        "\nMultiply-adds and memory: of a step of the whole batch, forward and backward. Losses: "
-        "of the first batch,\nwith fresh weights. Time: the faster of "
-        f"{NUM_TIMED_STEPS} steps of at most {MAX_CROPS} crops and a validation of them on "
-        f"{device},\nscaled up."
-    )
+    print(describe_table(device, num_devices))
     print("\n".join(["", *filter(None, notes)]) if any(notes) else "", end="\n" * any(notes))
     if names:
         print("\n".join(layers))
 
 
-def _check(expt: Experiment) -> dict[str, Hparams]:
+def _check(expt: Experiment, num_devices: int, names: list[str]) -> dict[str, Hparams]:
     from .checks import check_experiment
 
-    checked = check_experiment(expt.hparams_path)
+    checked = check_experiment(expt.hparams_path, num_devices=num_devices, names=names)
     for warning in checked.warnings:
         _say(warning, 0)
     return checked.runs
@@ -165,7 +164,8 @@ def _check(expt: Experiment) -> dict[str, Hparams]:
 
 def _begin(expt: Experiment, arguments: dict) -> dict[str, Hparams]:
     """The runs that are asked for: as they were when they started, or archived to start anew."""
-    runs = _select_runs(_check(expt), arguments["<run>"])
+    names = arguments["<run>"]
+    runs = _select_runs(_check(expt, parse_number(arguments, "--devices"), names), names)
     if arguments["--restart"]:
         if not arguments["--dry-run"]:
             _archive(expt, runs)
@@ -178,11 +178,17 @@ def _begin(expt: Experiment, arguments: dict) -> dict[str, Hparams]:
 def train_runs(expt: Experiment, arguments: dict) -> int:
     """Train what is not finished, one run after the other; the exit code."""
     from .checkpoints import Diverged, StepsReached
+    from .processes import Processes, ProcessLost
     from .signals import Interrupted
-    from .train import choose_device, train_run
+    from .train import choose_device, follow, train_run
 
     when = _parse_when(arguments)
-    device = choose_device(arguments["--device"])
+    num_devices = parse_number(arguments, "--devices")
+    processes = Processes(choose_device(arguments["--device"], num_devices), num_devices)
+    if not processes.is_first:
+        with suppress(ProcessLost):  # the first process says so, or is gone
+            follow(processes)
+        return 0
     runs = _begin(expt, arguments)
 
     exit_code = 0
@@ -194,7 +200,7 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
             continue
         trained = expt.get_again_paths(name) if is_again else paths
         try:
-            record = train_run(trained, hparams, device=device, **when)
+            record = train_run(trained, hparams, processes, **when)
         except StepsReached:
             stop = f"--max-steps {when['max_steps']}"
             print(f"{name}: stopped at {stop}; train.py goes on from there")
@@ -206,9 +212,13 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
             where, reason = error.filename or trained.run_dir, error.strerror or str(error)
             rest = "train.py goes on from the last checkpoint"
             return _say(f"{name}: failed: {where}: {reason.lower()}; {rest}", EXIT_FAILED)
+        except ProcessLost as error:
+            rest = "train.py goes on from the last checkpoint"
+            return _say(f"{name}: failed: {error}; {rest}", EXIT_FAILED)
         else:
             result = f"{name}: finished, best validation R² {record.best_val_r2:.3f}"
             print(f"{result}; {_keep_weights(paths, trained)}" if is_again else result)
+    processes.dismiss()
     return exit_code
 
 
@@ -246,13 +256,13 @@ def _archive(expt: Experiment, names: Iterable[str]):
 
 def _parse_when(arguments: dict) -> dict:
     return {
-        "max_steps": _parse_count(arguments, "--max-steps"),
-        "save_steps": _parse_count(arguments, "--save-steps"),
+        "max_steps": parse_number(arguments, "--max-steps"),
+        "save_steps": parse_number(arguments, "--save-steps"),
         "save_minutes": _parse_minutes(arguments, "--save-minutes"),
     }
 
 
-def _parse_count(arguments: dict, option: str) -> int | None:
+def parse_number(arguments: dict, option: str) -> int | None:
     text = arguments[option]
     if text is None:
         return None

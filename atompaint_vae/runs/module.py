@@ -12,6 +12,7 @@ from ..models.loss import Loss, calc_loss
 from ..models.metrics import HeldOutMetrics
 from ..models.posterior import Posterior
 from ..models.vae import VAE
+from ..nn.distributed import count_processes, sum_over_processes
 from ..nn.equivariance import calc_equivariance_error
 from .hparams import Hparams
 
@@ -57,11 +58,9 @@ class VAEModule(L.LightningModule):
         images = self.dataset.make_images(batch)
         posterior = self.model.encode(images)
         loss = self._calc_loss(images, posterior, batch.sample_index)
-        return {
-            "loss": loss.total,
-            "data_loss": loss.data.detach(),
-            "prior_loss": loss.prior.detach(),
-        }
+        # The first is of this process's part of the batch: its gradients are averaged, too.
+        losses = sum_over_processes(torch.stack(loss).detach()) / count_processes()
+        return {"loss": loss.total, "losses": losses}
 
     def _calc_loss(
         self,
@@ -103,6 +102,7 @@ class VAEModule(L.LightningModule):
             self._example = images[:1]
 
     def on_validation_epoch_end(self):
+        self._metrics.add_other_processes()
         self.held_out_metrics = {
             **self._metrics.calc(),
             "beta": self.run_hparams.loss.beta,
@@ -118,7 +118,7 @@ class VAEModule(L.LightningModule):
         self.on_validation_epoch_end()
 
     def _calc_equivariance_error(self, rotation: Float64[Tensor, "3 3"]) -> float:
-        """Of the reconstruction of one held-out crop."""
+        """Of the reconstruction of one held-out crop: in the first process, the first of all."""
         irreps = self.model.irreps_in
         return calc_equivariance_error(
             self.model, self._example, irreps_in=irreps, irreps_out=irreps, rotation=rotation

@@ -29,15 +29,19 @@ def build_model(hparams: Hparams, *, image_std: float = 1.0) -> VAE:
 
 @dataclass(frozen=True)
 class Plan:
-    """latent_shape: channels, then voxels along each axis"""
+    """batch_size:   crops of a step on each device
+    latent_shape: channels, then voxels along each axis
+    """
 
+    num_devices: int
+    batch_size: int
     num_parameters: int
     latent_shape: tuple[int, int, int, int]
     compression_ratio: float
     num_steps: int
 
 
-def make_plan(hparams: Hparams) -> Plan:
+def make_plan(hparams: Hparams, num_devices: int = 1) -> Plan:
     """What a run would train.  Leaves torch's random state as it was.
 
     raises: ValueError if the hyperparameters don't fit together
@@ -45,6 +49,8 @@ def make_plan(hparams: Hparams) -> Plan:
     with torch.random.fork_rng(devices=[]):
         model = build_model(hparams)
     return Plan(
+        num_devices=num_devices,
+        batch_size=hparams.optim.batch_size // num_devices,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         latent_shape=model.latent_shape,
         compression_ratio=model.compression_ratio,

@@ -1,17 +1,18 @@
 """Plans as a person reads them: a table of runs, a table of a run's layers, and what to mind."""
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from .cost import StepCost
 from .hparams import Hparams, find_differences
 from .plan import Plan
-from .trial import Trial
+from .trial import MAX_CROPS, NUM_TIMED_STEPS, Trial
 
 DOMINANT = 10
 """Times that a loss is larger than the other where that is worth a word."""
 
 COLUMNS = (
-    "", "run", "parameters", "latent", "compression", "steps", "multiply-adds", "memory",
+    "", "run", "parameters", "latent", "compression", "steps", "batch", "multiply-adds", "memory",
     "data loss", "beta × prior", "time",
 )  # fmt: skip
 
@@ -20,7 +21,7 @@ class RunTable:
     """A table of runs whose lines are made one by one, since each takes seconds."""
 
     def __init__(self, names: Sequence[str]):
-        self.widths = [len(str(len(names))), max(3, *map(len, names)), 10, 12, 11, 7, 13, 8, 9]
+        self.widths = [len(str(len(names))), max(3, *map(len, names)), 10, 12, 11, 7, 5, 13, 8, 9]
         self.widths += [12, 8]
         self.num_runs = 0
 
@@ -29,11 +30,12 @@ class RunTable:
 
     def make_line(self, name: str, plan: Plan, cost: StepCost, trial: Trial) -> str:
         self.num_runs += 1
+        batch = f"{plan.num_devices}×{plan.batch_size}".removeprefix("1×")
         mark = "!" if plan.compression_ratio <= 1 else "×"
         return self._join([
             str(self.num_runs), name, f"{plan.num_parameters:,}", format_shape(plan.latent_shape),
             f"{plan.compression_ratio:.1f}{mark}", f"{plan.num_steps:,}",
-            format_count(cost.multiply_adds), format_bytes(cost.saved_bytes),
+            batch, format_count(cost.multiply_adds), format_bytes(cost.saved_bytes),
             f"{trial.data_loss:.4g}", f"{trial.weighted_prior_loss:.4g}",
             format_time(trial.total_s),
         ])  # fmt: skip
@@ -44,6 +46,21 @@ class RunTable:
             for i, (cell, width) in enumerate(zip(cells, self.widths, strict=True))
         ]
         return "  ".join(texts).rstrip()
+
+
+def describe_table(device: str, num_devices: int) -> str:
+    """What the columns of the table of runs are of."""
+    step = "a step of the whole batch" if num_devices == 1 else "a step on one device"
+    text = (
+        f"Multiply-adds and memory: of {step}, forward and backward. Losses: of the first batch, "
+        f"with fresh weights. Time: the faster of {NUM_TIMED_STEPS} steps of at most {MAX_CROPS} "
+        f"crops and a validation of them on {device}, scaled up"
+    )
+    if num_devices > 1 and device == "cpu":
+        text += f", as {num_devices} processes share its cores"
+    elif num_devices > 1:
+        text += f", divided by {num_devices}"
+    return "\n" + textwrap.fill(f"{text}.", 100)
 
 
 def make_layer_table(cost: StepCost) -> str:

@@ -101,6 +101,8 @@ class Session(TextModel):
     started: Time
     ended: Annotated[Time | None, _BLANK_IS_NONE] = None
     device: Line
+    devices: Int = Field(1, ge=1, description=(
+        "Devices of this kind, each with its part of every batch."))
     versions: dict[str, Line] = Field(description="Versions of Python and of packages.")
     git_commit: MaybeLine = Field(None, description="Blank outside a git repository.")
     git_dirty: Bool = Field(False, description="Whether the tree differed from the commit.")
@@ -166,7 +168,7 @@ def find_git_state(path: Path) -> GitState:
 
 
 def make_session(
-        *, command: str, device: str, steps_start: int, path: Path,
+        *, command: str, device: str, devices: int = 1, steps_start: int, path: Path,
         now: datetime | None = None) -> Session:
     """Return a session that begins now, with the code's state; `path` lies in its repository."""
     versions = {"python": platform.python_version()}
@@ -177,8 +179,8 @@ def make_session(
             continue
     git = find_git_state(path)
     return Session(
-        command=command, started=now or datetime.now(UTC), device=device, versions=versions,
-        git_commit=git.commit, git_dirty=git.dirty, steps_start=steps_start)
+        command=command, started=now or datetime.now(UTC), device=device, devices=devices,
+        versions=versions, git_commit=git.commit, git_dirty=git.dirty, steps_start=steps_start)
 
 
 def update_record(record: RunRecord, **values: Any) -> RunRecord:

@@ -25,11 +25,14 @@ class SignalWatch:
     The first one raises Interrupted at once, or waits in `received` while `is_patient`; a second
     Ctrl-C doesn't wait. Other signals may come twice: Slurm sends SIGTERM to a process, and to the
     srun that it was started by, which hands it on.
+
+    may_raise: False for a process that follows another, which will be told what that one decides
     """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
-    def __init__(self):
+    def __init__(self, *, may_raise: bool = True):
+        self.may_raise = may_raise
         self.is_patient = False
         self.received: signal.Signals | None = None
 
@@ -50,7 +53,7 @@ class SignalWatch:
     def _note(self, number: int, frame):
         is_second_interrupt = number == self.received == signal.SIGINT
         self.received = signal.Signals(number)
-        if is_second_interrupt or not self.is_patient:
+        if self.may_raise and (is_second_interrupt or not self.is_patient):
             raise InterruptedBySignal(self.received)
 
 

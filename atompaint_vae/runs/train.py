@@ -1,10 +1,9 @@
 """Train one run: from its hyperparameters to its record, resuming what was cut off."""
 
-import logging
 import shlex
 import sys
-import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -13,21 +12,23 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from ..data.sources import calc_source_hash
-from .callbacks import MetricsWriter, ProgressBar
+from .callbacks import DivergenceStop, MetricsWriter, ProgressBar
 from .checkpoints import (
     AtomicCheckpointIO,
     CheckpointWriter,
+    Diverged,
     load_newest_checkpoint,
     remove_leftovers,
 )
 from .collapse import CollapseAlarm, find_collapse
-from .evaluate import write_test_results
+from .evaluate import test_best, write_test_results
 from .experiment import UserError
 from .feed import CropFeed
 from .hparams import Hparams, dump_hparams, resolve_source
 from .lock import lock_run
 from .module import VAEModule
 from .plan import build_model, make_plan
+from .processes import Processes
 from .progress import find_best_validation
 from .record import (
     RunPaths,
@@ -45,56 +46,68 @@ from .signals import Interrupted, SignalWatch
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def choose_device(name: str) -> str:
+def choose_device(name: str, num_devices: int = 1) -> str:
     """"cpu" or "cuda"; "auto" is the GPU where there is one.
 
     Apple's GPUs are left out: they have no float64, in which metrics are summed.
 
-    raises: UserError if there is no such device
+    raises: UserError if there is no such device, or not as many
     """
     if name not in DEVICES:
         raise UserError(f"--device: expected auto, cpu or cuda, got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA GPU here")
-    return "cuda" if torch.cuda.is_available() and name != "cpu" else "cpu"
+    if name == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    if (num_found := torch.cuda.device_count()) < num_devices:
+        raise UserError(f"--devices {num_devices}: torch finds {num_found} CUDA GPUs here")
+    return "cuda"
 
 
-def train_run(
-    paths: RunPaths,
-    hparams: Hparams,
-    *,
-    device: str = "auto",
-    **when,
-) -> RunRecord:
-    """The record of a run, trained until it is finished.
+@dataclass(frozen=True)
+class Task:
+    """What every process has to know of a run that they train together.
 
-    device: "auto", "cpu" or "cuda"
-    when:   `CheckpointWriter` says which steps to stop at, and which to write checkpoints at
-
-    raises: Interrupted if a signal or max_steps ended it early, Diverged if the loss isn't finite,
-            UserError if it can't begin, or can't go on from where it was; OSError if its files
-            can't be written
+    when: `CheckpointWriter` says which steps to stop at, and which to write checkpoints at
     """
-    _quieten()
-    with lock_run(paths), SignalWatch() as watch:
-        remove_leftovers(paths)
-        device = choose_device(device)
+
+    paths: RunPaths
+    hparams: Hparams
+    image_std: float
+    is_resumed: bool
+    when: dict
+
+
+class Training:
+    """One process's part in the training of a run."""
+
+    def __init__(
+        self,
+        task: Task,
+        feed: CropFeed,
+        processes: Processes,
+        watch: SignalWatch,
+        *,
+        callbacks: list[L.Callback],
+    ):
+        self.task = task
+        self.feed = feed
+        self.processes = processes
+        hparams, paths = task.hparams, task.paths
         torch.manual_seed(hparams.seed)
-        feed = _make_feed(hparams, paths)
-        checkpoint, record = _find_start(paths, hparams, feed)
-        model = build_model(hparams, image_std=record.image_std)
-        module = VAEModule(model, hparams, feed.datasets["train"])
-        trainer = L.Trainer(
-            accelerator=device,
-            devices=1,
+        model = build_model(hparams, image_std=task.image_std)
+        self.module = VAEModule(model, hparams, feed.datasets["train"])
+        self.trainer = L.Trainer(
+            accelerator=processes.device,
+            devices=processes.num_devices,
+            strategy=processes.make_strategy(),
             precision=hparams.train.precision,
             max_epochs=hparams.train.epochs,
             gradient_clip_val=hparams.optim.gradient_clip or None,
             callbacks=[
-                MetricsWriter(paths),
-                CollapseAlarm(paths.name),
-                ProgressBar(paths.name, batch_size=hparams.optim.batch_size),
-                CheckpointWriter(paths, watch, **when),
+                *callbacks,
+                DivergenceStop(),
+                CheckpointWriter(paths, watch, processes, **task.when),
             ],
             # Else Lightning, within a job of Slurm's, requeues it at a signal, in its own way.
             plugins=[AtomicCheckpointIO(paths), LightningEnvironment()],
@@ -105,18 +118,51 @@ def train_run(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
+
+    def run(self) -> dict:
+        """The row of test.csv, with everything before it done.
+
+        raises: as `train_run`
+        """
+        with self.processes.watch_for_loss():
+            resume = self.task.paths.last if self.task.is_resumed else None
+            self.trainer.fit(self.module, self.feed, ckpt_path=resume, weights_only=True)
+            return test_best(self.trainer, self.module, self.feed, self.task.paths)
+
+
+def train_run(paths: RunPaths, hparams: Hparams, processes: Processes, **when) -> RunRecord:
+    """The record of a run, trained until it is finished; for the first of the processes.
+
+    when: as in `Task`
+
+    raises: Interrupted if a signal or max_steps ended it early, Diverged if the loss isn't finite,
+            UserError if it can't begin, or can't go on from where it was; OSError if its files
+            can't be written; ProcessLost if another of the processes is gone
+    """
+    with lock_run(paths), SignalWatch() as watch:
+        remove_leftovers(paths)
+        feed = _make_feed(hparams, paths)
+        checkpoint, record = _find_start(paths, hparams, feed)
+        task = Task(paths, hparams, record.image_std, checkpoint is not None, when)
+        processes.share(task)
+        training = Training(task, feed, processes, watch, callbacks=[
+            MetricsWriter(paths),
+            CollapseAlarm(paths.name),
+            ProgressBar(paths.name, batch_size=hparams.optim.batch_size),
+        ])  # fmt: skip
+        trainer = training.trainer
         session = make_session(
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             device=_describe_device(trainer),
+            devices=processes.num_devices,
             steps_start=checkpoint["global_step"] if checkpoint else 0,
             path=paths.run_dir,
         )
         record = start_session(record, session)
         save_record(paths.record, record)
         try:
-            resume = paths.last if checkpoint else None
-            trainer.fit(module, feed, ckpt_path=resume, weights_only=True)
-            write_test_results(trainer, module, feed, paths)
+            test_row = training.run()
+            write_test_results(test_row, training.module, feed, paths)
         except Interrupted as error:
             _end(paths, record, "interrupted", trainer, str(error) or None)
             raise
@@ -127,6 +173,19 @@ def train_run(
         record = _end(paths, record, "finished", trainer)
         paths.previous.unlink(missing_ok=True)
         return record
+
+
+def follow(processes: Processes):
+    """Nothing, when the first process has no more to train; takes part in it until then.
+
+    raises: ProcessLost if the first process, or another, is gone
+    """
+    with SignalWatch(may_raise=False) as watch:
+        while task := processes.share():
+            feed = CropFeed(task.hparams, task.paths.expt_dir)
+            training = Training(task, feed, processes, watch, callbacks=[])
+            with suppress(Interrupted, Diverged):  # which the first process meets as well
+                training.run()
 
 
 def _make_feed(hparams: Hparams, paths: RunPaths) -> CropFeed:
@@ -190,20 +249,3 @@ def _describe_device(trainer: L.Trainer) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
-
-
-def _quieten():
-    """Keep Lightning from saying what the user did not ask."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (
-        # One worker is enough: crops are cheap, and images are made on the device.
-        ".*does not have many workers.*",
-        # It is: the sampler starts at the step where training stopped.
-        ".*your dataloader is not resumable.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        # Metrics are logged by callbacks, on their own terms.
-        ".*smaller than the logging interval.*",
-        # Lightning's own business with torch.
-        ".*isinstance.treespec, LeafSpec.*",
-    ):
-        warnings.filterwarnings("ignore", message)

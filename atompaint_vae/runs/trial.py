@@ -32,10 +32,13 @@ class Trial:
     total_s: float
 
 
-def try_run(hparams: Hparams, expt_dir: Path, *, device: str) -> Trial:
+def try_run(
+    hparams: Hparams, expt_dir: Path, *, device: str, num_devices: int = 1
+) -> Trial:
     """What the first steps of a run show.  Leaves torch's random state as it was.
 
-    device: "cpu" or "cuda"
+    device:      "cpu" or "cuda"
+    num_devices: GPUs that share the work; processes on the CPU share its cores as well
     """
     dataset = make_dataset(hparams, expt_dir, "train")
     with torch.random.fork_rng():
@@ -68,15 +71,17 @@ def try_run(hparams: Hparams, expt_dir: Path, *, device: str) -> Trial:
     validation_s = _read_clock(device) - start_s
 
     train = hparams.train
+    _, data_loss, prior_loss = losses[0]["losses"].tolist()
+    num_at_once = num_crops * (num_devices if device == "cuda" else 1)
     # The first step also warms up; of the others, the fastest is the least disturbed.
-    step_s = min(times_s[1:]) * hparams.optim.batch_size / num_crops
+    step_s = min(times_s[1:]) * hparams.optim.batch_size / num_at_once
     num_held_out = train.epochs * train.num_val_crops + train.num_test_crops
     return Trial(
-        data_loss=losses[0]["data_loss"].item(),
-        weighted_prior_loss=hparams.loss.beta * losses[0]["prior_loss"].item(),
+        data_loss=data_loss,
+        weighted_prior_loss=hparams.loss.beta * prior_loss,
         step_s=step_s,
         total_s=train.epochs * train.steps_per_epoch * step_s
-        + num_held_out * validation_s / num_crops,
+        + num_held_out * validation_s / num_at_once,
     )
 
 

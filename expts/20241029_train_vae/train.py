@@ -18,6 +18,8 @@ Options:
     --save-minutes M  ... and when the last one is M minutes old. [default: 10]
     --restart        Begin the runs anew; what there was of them goes to runs/.archive/.
     --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
+    --devices N      Train on N of them together, each with its part of every batch.
+                     [default: 1]
     --weights        Train again what is finished, but whose weights are not on this machine:
                      git keeps the records of runs, not their weights. The records stay
                      as they are; those of the new training go to .again/.

@@ -15,6 +15,7 @@ from atompaint_vae.runs.checkpoints import (
     load_checkpoint,
 )
 from atompaint_vae.runs.metrics import MetricsError
+from atompaint_vae.runs.processes import Processes
 from atompaint_vae.runs.progress import find_best_validation
 from atompaint_vae.runs.record import RunPaths, load_record
 from atompaint_vae.runs.signals import SignalWatch
@@ -196,7 +197,7 @@ def test_weights_that_are_no_numbers_replace_no_checkpoint(tmp_path):
             self.saved += (path,)
 
     trainer, module, paths = Trainer(), torch.nn.Linear(2, 2), RunPaths(tmp_path)
-    writer = CheckpointWriter(paths, SignalWatch())
+    writer = CheckpointWriter(paths, SignalWatch(), Processes("cpu"))
     writer._save(trainer, module, is_best=True)
     assert trainer.saved == (paths.best, paths.last)
     with torch.no_grad():

@@ -106,7 +106,7 @@ def test_plan_says_what_would_train(make_expt, capsys):
     assert run_command(["plan", str(expt.path), "big"]) == 0
     out, err = capsys.readouterr()
     assert re.search(
-        r"^1  big +[\d,]+  80×5×5×5 +0\.8! +15 +[\d.]+ M +[\d.]+ kB +[\d.e+]+ +[\d.e+]+ +\d+ s$",
+        r"^1  big +[\d,]+  80×5×5×5 +0\.8! +15 +2 +[\d.]+ M +[\d.]+ kB +[\d.e+]+ +[\d.e+]+ +\d+ s$",
         out, re.MULTILINE)  # fmt: skip
     assert "encoder.blocks.0  6x0e -> 1xfourier1+2x0e" in out
     assert "model.latent and loss.reduction vary together in all runs" in out

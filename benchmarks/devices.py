@@ -1,0 +1,85 @@
+"""Training steps of two processes with half of each batch, against one process with all of it.
+
+Whole trainings by train.py, as a user starts them: crops, images and metrics included, gradients
+and statistics exchanged by gloo. Processes that load crops take turns with them on the same cores.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+from atompaint_vae.runs.experiment import Experiment
+from atompaint_vae.runs.hparams import dump_hparams
+from atompaint_vae.runs.metrics import load_columns
+from atompaint_vae.runs.record import RunPaths
+
+EXPERIMENT = Path(__file__).parents[1] / "expts" / "20241217_train_vae"
+RUNS = ("2-layer-narrow", "2-layer-wide")
+NUM_STEPS = 60
+QUICK_NUM_STEPS = 20
+"""The first ten, which also warm up, aren't counted."""
+
+WAYS = {
+    "2 processes, 1 thread each": (2, 1),
+    "1 process, 1 thread": (1, 1),
+    "1 process, 2 threads": (1, 2),
+}
+
+
+def run(quick: bool) -> list[dict]:
+    """Rows of the time of a step, two processes against one; a ratio of 2 would be all that two
+    can do."""
+    num_steps, num_turns = (QUICK_NUM_STEPS, 1) if quick else (NUM_STEPS, 5)
+    names = RUNS[:1] if quick else RUNS
+    return [row for name in names for row in _compare(name, num_steps, num_turns)]
+
+
+def _compare(name: str, num_steps: int, num_turns: int) -> list[dict]:
+    hparams = Experiment(EXPERIMENT).load_hparams()[name]
+    train = hparams.train.model_copy(update={"epochs": 1, "steps_per_epoch": num_steps + 1})
+    resolved = dump_hparams(hparams.model_copy(update={"train": train}))
+    times_ms = {way: [] for way in WAYS}
+    for _ in range(num_turns):
+        for way, times in times_ms.items():
+            times.append(_time_step_ms(name, resolved, num_steps, *WAYS[way]))
+    (ours, ours_ms), *others = (
+        (way, statistics.median(times)) for way, times in times_ms.items()
+    )
+    return [
+        {
+            "name": f"step of {hparams.optim.batch_size} crops, {EXPERIMENT.name}/{name}: {ours}",
+            "ours": ours_ms,
+            "reference": other_ms,
+            "reference_name": other,
+            "ratio": other_ms / ours_ms,
+            "unit": "ms",
+            "n": num_turns,
+        }
+        for other, other_ms in others
+    ]
+
+
+def _time_step_ms(
+    name: str, hparams: str, num_steps: int, num_processes: int, num_threads: int
+) -> float:
+    """Of the steps of one training, the mean."""
+    with tempfile.TemporaryDirectory() as folder:
+        expt_dir = Path(folder) / EXPERIMENT.name
+        expt_dir.mkdir()
+        shutil.copy(EXPERIMENT / "train.py", expt_dir)
+        text = f"runs:\n  {name}:\n{textwrap.indent(hparams, '    ')}"
+        (expt_dir / "hparams.nt").write_text(text)
+        subprocess.run(
+            [sys.executable, "train.py", "--device", "cpu", "--devices", str(num_processes),
+             "--max-steps", str(num_steps)],
+            cwd=expt_dir, env=os.environ | {"OMP_NUM_THREADS": str(num_threads)}, check=True,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        rows = load_columns(RunPaths(expt_dir / "runs" / name).train_metrics)
+        time_s = rows["elapsed_s"][-1] - rows["elapsed_s"][0]
+        return 1e3 * time_s / (rows["step"][-1] - rows["step"][0])
