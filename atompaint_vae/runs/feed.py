@@ -36,6 +36,7 @@ def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
         "test": hparams.train.num_test_crops,
     }[split]
     data = hparams.data
+    num_structures = data.num_train_structures if split == "train" else None
     source = resolve_source(hparams, expt_dir)
     try:
         filters = CropFilters(
@@ -46,7 +47,7 @@ def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
             min_border_distance_A=data.min_border_distance_A,
         )
         return CropDataset(
-            open_split(source, split),
+            open_split(source, split, num_structures=num_structures),
             num_samples=num_samples,
             seed=hparams.seed if split == "train" else SEED_OF_SPLIT[split],
             size_voxels=data.size_voxels,
