@@ -61,11 +61,11 @@ class PosteriorHead(nn.Module):
         super().__init__()
         self.irreps_out = Irreps(irreps_latent)
         self.std = std
-        num_copies = count_copies(self.irreps_out)
-        scalars = Irreps([(num_copies, (0, 1))])
+        self.num_copies = count_copies(self.irreps_out)
+        scalars = Irreps([(self.num_copies, (0, 1))])
         self.irreps_in = self.irreps_out + (scalars if std == "logvar" else self.irreps_out)
         dims = torch.tensor([irrep.dim for irrep in list_copies(self.irreps_out)])
-        copy_of_channel = torch.arange(num_copies).repeat_interleave(dims)
+        copy_of_channel = torch.arange(self.num_copies).repeat_interleave(dims)
         self.register_buffer("copy_of_channel", copy_of_channel, persistent=False)
 
     def forward(self, parameters: Float[Tensor, "b i x y z"]) -> Posterior:
@@ -76,8 +76,7 @@ class PosteriorHead(nn.Module):
     def _calc_softplus_logvar(
         self, spread: Float[Tensor, "b c x y z"]
     ) -> Float[Tensor, "b n x y z"]:
-        num_copies = int(self.copy_of_channel[-1]) + 1
-        squares = spread.new_zeros(len(spread), num_copies, *spread.shape[2:])
+        squares = spread.new_zeros(len(spread), self.num_copies, *spread.shape[2:])
         squares = squares.index_add(1, self.copy_of_channel, spread.square())
         # The smallest number keeps the root's slope finite where an irrep is zero.
         norms = (squares + torch.finfo(squares.dtype).tiny).sqrt()
