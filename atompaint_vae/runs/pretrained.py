@@ -1,7 +1,7 @@
 """Published models: weights that come with the package, beside what their runs recorded.
 
-Each is a folder of `atompaint_vae/pretrained`: hparams.nt, record.nt and test.csv are the run's own;
-weights.sha256 is in the form that `sha256sum --check` reads.
+Each is a folder of `atompaint_vae/pretrained`: hparams.nt, record.nt and test.csv are the run's
+own; weights.sha256 is in the form that `sha256sum --check` reads.
 """
 
 import hashlib

@@ -60,21 +60,18 @@ def calc_sphere_r2(
     return calc_r2(image[:, :, inside, None, None], reconstruction[:, :, inside, None, None])
 
 
-def calc_misfit(found: Float[Tensor, "n c"], expected: Float[Tensor, "n c"]) -> float:
-    """0 if two sets of vectors are the same, 1 on average if they have nothing to do with each other:
-    half the mean square of their differences, over their variance."""
-    variance = sum((x - x.mean(0)).square().sum() for x in (found, expected))
-    return ((found - expected).square().sum() / variance).item()
+def calc_vector_r2(found: Float[Tensor, "n c"], predicted: Float[Tensor, "n c"]) -> float:
+    """R² of vectors, over all their components: the share of their variance that is predicted."""
+    variance = (found - found.mean(0)).square().sum()
+    return (1 - (found - predicted).square().sum() / variance).item()
 
 
-def calc_law_misfit(found: Float[Tensor, "n c"], before: Float[Tensor, "n c"]) -> float:
-    """The misfit that is left when any matrix may take one set of vectors to the other.
+def calc_linear_r2(found: Float[Tensor, "n c"], before: Float[Tensor, "n c"]) -> float:
+    """R² of the best prediction that a matrix and a shift can make from other vectors.
 
-    The matrix is the one of least squares on the first half of the samples; the misfit is of the
-    second.
+    They are those of least squares on the first half of the samples; R² is of the second.
     """
     half = len(found) // 2
-    ones = before.new_ones(len(before), 1)
-    inputs = torch.cat([before, ones], dim=1)
-    law = torch.linalg.lstsq(inputs[:half], found[:half]).solution
-    return calc_misfit(found[half:], inputs[half:] @ law)
+    inputs = torch.cat([before, before.new_ones(len(before), 1)], dim=1)
+    matrix = torch.linalg.lstsq(inputs[:half], found[:half]).solution
+    return calc_vector_r2(found[half:], inputs[half:] @ matrix)

@@ -23,8 +23,8 @@ from atompaint_vae.nn.rotations import (
 from atompaint_vae.runs.feed import SEED_OF_SPLIT, make_crops
 from atompaint_vae.runs.pretrained import load_pretrained, load_pretrained_hparams
 from atompaint_vae.runs.turned import (
-    calc_law_misfit,
-    calc_misfit,
+    calc_linear_r2,
+    calc_vector_r2,
     make_turned_images,
     sample_rotations,
 )
@@ -37,14 +37,14 @@ def main(folder: Path):
     atoms = load_split(STARTER, "test")
     table = pd.concat([measure(name, atoms) for name in MODELS], ignore_index=True)
     figure = plot(table)
-    table["misfit"] = table["misfit"].map("{:.2g}".format)
+    table["R²"] = table["R²"].map("{:z.3f}".format)
     stem = f"{folder.name.split('_')[0]}_latents"
     save_table(table, folder / f"{stem}.csv")
     save_figure(figure, folder / f"{stem}.svg")
 
 
 def measure(name, atoms):
-    """Misfits of one model, a row for each kind of rotation and part of the latent."""
+    """R² of one model, a row for each kind of rotation, part of the latent and prediction."""
     model, hparams = load_pretrained(name), load_pretrained_hparams(name)
     dataset = make_crops(atoms, hparams.data, num_samples=NUM_CROPS, seed=SEED_OF_SPLIT["test"])
     irreps = model.latent.irreps
@@ -70,29 +70,32 @@ def measure(name, atoms):
     found_at_centre = of_free.transpose(0, 1)[..., middle, middle, middle]
     expected_at_centre = torch.stack([centre @ x.T for x in matrices])
 
-    def compare(kind, found, expected):
+    def compare(rotations, found, expected):
         parts = {"all": slice(None)}
         if irreps.lmax:
             parts |= {f"l = {l}": list_channels(irreps, l) for l in range(irreps.lmax + 1)}
         return [
             {
-                "model": name, "rotations": kind, "latent": part, "law": "turned latent",
-                "misfit": calc_misfit(
+                "rotations": rotations,
+                "latent": part,
+                "prediction": "turned latent",
+                "R²": calc_vector_r2(
                     found[..., x].flatten(0, 1), expected[..., x].flatten(0, 1)
                 ),
             }
             for part, x in parts.items()
         ]  # fmt: skip
 
-    misfits = [calc_law_misfit(x, y) for x, y in zip(found, start, strict=True)]
-    any_law = {"model": name, "rotations": "cube", "latent": "all", "law": "any matrix"}
-    return pd.DataFrame(
-        [
-            *compare("cube", found, expected),
-            any_law | {"misfit": sum(misfits) / len(misfits)},
-            *compare("free", found_at_centre, expected_at_centre),
-        ]
-    )
+    linear = [calc_linear_r2(x, y) for x, y in zip(found, start, strict=True)]
+    rows = [
+        *compare("cube", found, expected),
+        {
+            "rotations": "cube", "latent": "all", "prediction": "any matrix",
+            "R²": sum(linear) / len(linear),
+        },
+        *compare("free", found_at_centre, expected_at_centre),
+    ]  # fmt: skip
+    return pd.DataFrame(rows).assign(model=name)[["model", *rows[0]]]
 
 
 def list_vectors(latents):
@@ -107,17 +110,13 @@ def list_channels(irreps, l):
 
 
 def plot(table):
-    figure, axis = make_figure(figsize=(7, 3.4))
-    rows = table[(table["rotations"] == "free") | (table["law"] == "any matrix") | (table["latent"] == "all")]
-    labels = [
-        f"{row['rotations']}, {row['latent']}" + (", any matrix" if row["law"] != "turned latent" else "")
-        for _, row in rows.iterrows()
-    ]
+    figure, axis = make_figure(figsize=(7, 3.2))
+    labels = table["rotations"] + ", " + table["latent"] + ", " + table["prediction"]
     for name, colour in zip(MODELS, RUN_COLOURS, strict=False):
-        is_own = rows["model"] == name
-        own = [x for x, y in zip(labels, is_own, strict=True) if y]
-        axis.plot(rows.loc[is_own, "misfit"], own, "o", color=colour, label=name)
-    axis.set(xlim=(-0.02, None), xlabel="misfit: 0 the same, 1 nothing to do with each other")
+        is_own = table["model"] == name
+        axis.plot(table.loc[is_own, "R²"], labels[is_own], "o", color=colour, label=name)
+    axis.axvline(0, color="#888888", lw=0.8)
+    axis.set(xlabel="R² of the prediction")
     axis.invert_yaxis()
     axis.legend()
     return figure
