@@ -5,6 +5,7 @@ Usage:
     layer_errors.py
 """
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -55,12 +56,11 @@ def measure(name, atoms):
 
 def calc_errors(model, image):
     def calc(rotations):
-        errors = [calc_layer_errors(model, image, rotation=x) for x in rotations]
-        return pd.DataFrame(errors)
+        return pd.DataFrame([calc_layer_errors(model, image, rotation=x) for x in rotations])
 
     cube, free = calc(make_octahedral_group()), calc(sample_rotations(NUM_FREE, seed=0))
-    names = [x for x in cube if pd.Series([x]).str.fullmatch(LAYER)[0]]
-    rows = {f"{x}": x for x in names} | {"whole model": ""}
+    names = [x for x in cube if re.fullmatch(LAYER, x)]
+    rows = {x: x for x in names} | {"whole model": ""}
     return pd.DataFrame(
         {
             "layer": list(rows),
@@ -77,19 +77,18 @@ def plot(table):
     for (name, of_model), colour in zip(
         table.groupby("model", sort=False), RUN_COLOURS, strict=False
     ):
-        for weights, marker, fill in (("fresh", "o", "none"), ("trained", "o", colour)):
+        for weights, fill in (("fresh", "none"), ("trained", colour)):
             rows = of_model[of_model["weights"] == weights]
+            style = {"color": colour, "mfc": fill, "ms": 5, "label": f"{name}, {weights}"}
             for axis, column in zip(axes, titles, strict=True):
-                axis.plot(
-                    rows[column], rows["layer"], marker, color=colour, mfc=fill, ms=5,
-                    label=f"{name}, {weights}",
-                )  # fmt: skip
+                axis.plot(rows[column], rows["layer"], "o", **style)
     for axis, title in zip(axes, titles.values(), strict=True):
         axis.set(title=title, xlabel="|f(Rx) − R f(x)| / |R f(x)|")
     axes[0].set(xscale="log")
     axes[1].set(xlim=(0, None))
     axes[0].invert_yaxis()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 

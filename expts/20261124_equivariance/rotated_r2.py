@@ -82,7 +82,8 @@ def plot(r2):
             )
         axis.set(title=title, xlabel="test crop, by R² of the first model")
     axes[0].set(ylabel="R² within the inscribed sphere")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
