@@ -10,7 +10,6 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn.conv import SteerableConv
 from ..nn.fields import FieldType
 from ..nn.resample import choose_padding
 from .encoder import ConvBlock, calc_sizes
@@ -22,6 +21,8 @@ class Decoder(nn.Module):
     layers:          the field types of the encoder's layers, in the encoder's order
     size_voxels:     the side of the image to make
     convs_per_layer: convolutions at each resolution below the image's
+    kernel_size:     of all convolutions, odd
+    conv:            `SteerableConv` or `FreeConv`
     nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
     """
 
@@ -33,6 +34,8 @@ class Decoder(nn.Module):
         *,
         size_voxels: int,
         convs_per_layer: int,
+        kernel_size: int,
+        conv: type[nn.Module],
         **nonlinearity,
     ):
         super().__init__()
@@ -44,16 +47,18 @@ class Decoder(nn.Module):
 
         blocks = []
         irreps = self.irreps_in
-        convolution: dict = {"padding": 1}
+        same_size = {"kernel_size": kernel_size, "padding": kernel_size // 2}
+        convolution = same_size
         for field_type, size in zip(reversed(layers), reversed(sizes), strict=True):
             for _ in range(convs_per_layer):
-                block = ConvBlock(irreps, field_type, **nonlinearity, **convolution)
+                block = ConvBlock(irreps, field_type, conv=conv, **nonlinearity, **convolution)
                 blocks.append(block)
                 irreps = block.irreps_out
-                convolution = {"padding": 1}
-            convolution = {"stride": 2, "padding": choose_padding(size), "transposed": True}
+                convolution = same_size
+            padding = choose_padding(size, kernel_size)
+            convolution = {**same_size, "stride": 2, "padding": padding, "transposed": True}
         self.blocks = nn.Sequential(*blocks)
-        self.head = SteerableConv(irreps, self.irreps_out, bias=True, **convolution)
+        self.head = conv(irreps, self.irreps_out, bias=True, **convolution)
 
     def forward(self, latent: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
         return self.head(self.blocks(latent.to(memory_format=torch.channels_last_3d)))

@@ -20,8 +20,9 @@ from ..nn.resample import calc_halved_size, choose_padding
 class ConvBlock(nn.Module):
     """Convolution, normalisation, nonlinearity.
 
+    conv:                   `SteerableConv`, or `FreeConv` for a network without symmetry
     grid, function, irreps: see `FieldNonlinearity`
-    convolution:            stride, padding, transposed: see `SteerableConv`
+    convolution:            kernel_size, stride, padding, transposed: see `SteerableConv`
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class ConvBlock(nn.Module):
         irreps_in: Irreps,
         field_type: FieldType,
         *,
+        conv: type[nn.Module] = SteerableConv,
         grid: str | None = None,
         function: str = "elu",
         irreps: str = "gate",
@@ -37,7 +39,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         nonlinearity = FieldNonlinearity(field_type, grid=grid, function=function, irreps=irreps)
         # In the order of the data, which is that of the repr.
-        self.conv = SteerableConv(irreps_in, nonlinearity.irreps_in, **convolution)
+        self.conv = conv(irreps_in, nonlinearity.irreps_in, **convolution)
         self.norm = IrrepsNorm(self.conv.irreps_out)
         self.nonlinearity = nonlinearity
         self.irreps_in = self.conv.irreps_in
@@ -65,6 +67,8 @@ class Encoder(nn.Module):
     layers:          the field type after each layer
     size_voxels:     the image's side
     convs_per_layer: convolutions in each layer; the first of them is the strided one
+    kernel_size:     of all convolutions, odd
+    conv:            `SteerableConv` or `FreeConv`
     nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
     """
 
@@ -76,23 +80,26 @@ class Encoder(nn.Module):
         *,
         size_voxels: int,
         convs_per_layer: int,
+        kernel_size: int,
+        conv: type[nn.Module],
         **nonlinearity,
     ):
         super().__init__()
         self.irreps_in = Irreps(irreps_in)
         self.irreps_out = Irreps(irreps_out)
+        same_size = {"kernel_size": kernel_size, "padding": kernel_size // 2}
 
         blocks = []
         irreps = self.irreps_in
         for field_type, size in zip(layers, calc_sizes(size_voxels, len(layers)), strict=False):
-            convolution = {"stride": 2, "padding": choose_padding(size)}
+            convolution = {**same_size, "stride": 2, "padding": choose_padding(size, kernel_size)}
             for _ in range(convs_per_layer):
-                block = ConvBlock(irreps, field_type, **nonlinearity, **convolution)
+                block = ConvBlock(irreps, field_type, conv=conv, **nonlinearity, **convolution)
                 blocks.append(block)
                 irreps = block.irreps_out
-                convolution = {"padding": 1}
+                convolution = same_size
         self.blocks = nn.Sequential(*blocks)
-        self.head = SteerableConv(irreps, self.irreps_out, padding=1, bias=True)
+        self.head = conv(irreps, self.irreps_out, **same_size, bias=True)
 
     def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
         return self.head(self.blocks(image.to(memory_format=torch.channels_last_3d)))

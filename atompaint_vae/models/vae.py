@@ -10,6 +10,7 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..nn.conv import SteerableConv
 from ..nn.fields import FieldType, parse_field_type
 from .decoder import Decoder
 from .encoder import Encoder, calc_sizes
@@ -27,6 +28,9 @@ class VAE(nn.Module):
     num_channels:    of the images
     size_voxels:     the images' side, odd
     convs_per_layer: convolutions in each layer
+    kernel_size:     of all convolutions, odd
+    conv:            `SteerableConv`, or `FreeConv` for a network without symmetry
+    posterior_std:   see `PosteriorHead`
     nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
     image_std:       of the training images; saved with the weights
 
@@ -42,6 +46,9 @@ class VAE(nn.Module):
         num_channels: int,
         size_voxels: int,
         convs_per_layer: int = 1,
+        kernel_size: int = 3,
+        conv: type[nn.Module] = SteerableConv,
+        posterior_std: str = "logvar",
         image_std: float = 1.0,
         **nonlinearity,
     ):
@@ -50,10 +57,12 @@ class VAE(nn.Module):
         self.latent = parse_field_type(latent)
         self.irreps_in = self.irreps_out = Irreps([(num_channels, (0, 1))])
         self.size_voxels = size_voxels
-        posterior = PosteriorHead(self.latent.irreps)
+        posterior = PosteriorHead(self.latent.irreps, std=posterior_std)
         options = {
             "size_voxels": size_voxels,
             "convs_per_layer": convs_per_layer,
+            "kernel_size": kernel_size,
+            "conv": conv,
             **nonlinearity,
         }
         self.encoder = Encoder(self.irreps_in, layers, posterior.irreps_in, **options)
@@ -78,6 +87,16 @@ class VAE(nn.Module):
     def decode(self, latent: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b i x2 y2 z2"]:
         """The images [b, *image_shape] of latents [b, *latent_shape]."""
         return self.decoder(latent) * self.image_std
+
+    def sample(
+        self, num_images: int, *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "b c x y z"]:
+        """The images [num_images, *image_shape] of latents drawn from the prior, N(0, 1).
+
+        generator: of the noise, on the CPU; torch's own by default
+        """
+        noise = torch.randn(num_images, *self.latent_shape, generator=generator)
+        return self.decode(noise.to(self.image_std))
 
     def forward(self, image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
         """The reconstruction from the posterior's mean."""

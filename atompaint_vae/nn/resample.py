@@ -1,18 +1,19 @@
 """Halving and doubling the side of an image without losing the cube's symmetry."""
 
 
-def choose_padding(size: int) -> int:
-    """The padding with which a 3³ convolution of stride 2 takes an odd side to an odd side.
+def choose_padding(size: int, kernel_size: int = 3) -> int:
+    """The padding with which a convolution of stride 2 takes an odd side to an odd side.
 
-    35 → 17 → 9 → 5 → 3.  The convolution is exactly equivariant to the 24 rotations of the cube
-    only if its positions are symmetric about the image's centre, (size + 2·padding − 3) mod 2 = 0;
-    of an odd side that is so for either padding, of an even side for none, so the side is kept odd.
+    35 → 17 → 9 → 5 → 3, for kernels of any odd side.  The convolution is exactly equivariant to the
+    24 rotations of the cube only if its positions are symmetric about the image's centre,
+    (size + 2·padding − kernel_size) mod 2 = 0; of an odd side that is so for any padding, of an even
+    side for none, so the side is kept odd.
 
     raises: ValueError if the side is even or below 3
     """
     if size % 2 == 0 or size < 3:
         raise ValueError(f"can't halve an image of {size} voxels a side: expected odd, >= 3")
-    return 0 if (size - 1) // 2 % 2 == 1 else 1
+    return kernel_size // 2 - (size - 1) // 2 % 2
 
 
 def calc_halved_size(size: int) -> int:

@@ -42,6 +42,7 @@ def check_experiment(
         model = _check_section(ModelHparams, values, "model")
         if model is not None:
             problems += check_grids(model, values)
+            problems += check_symmetry(model, values)
         if model is not None and data is not None:
             found = check_sizes(model, data, values)
             problems += found
@@ -85,6 +86,22 @@ def check_grids(model: ModelHparams, values: Located) -> Iterator[Problem]:
                 place,
                 f"model.layers[{i}]: {term.kind} fields of frequency {term.frequency} are too fine "
                 f"for model.grid {model.grid}; expected {' or '.join(others)}",
+            )
+
+
+def check_symmetry(model: ModelHparams, values: Located) -> Iterator[Problem]:
+    """Problems of fields that turn, in a network that doesn't."""
+    if model.symmetry == "rotation":
+        return
+    for keys in (*(("layers", i) for i in range(len(model.layers))), ("latent",)):
+        place = _find(values, "model", *keys)
+        irreps = parse_field_type(place.content).irreps
+        if irreps.lmax > 0:
+            name = "latent" if keys == ("latent",) else f"layers[{keys[1]}]"
+            yield Problem(
+                place.place,
+                f"model.{name}: {place.content} turns, but model.symmetry is none; expected scalars "
+                f"such as {irreps.dim}x0e",
             )
 
 

@@ -77,6 +77,7 @@ class VAEModule(L.LightningModule):
             posterior,
             reduction=self.run_hparams.loss.reduction,
             beta=self.run_hparams.loss.beta,
+            free_nats=self.run_hparams.loss.free_nats,
         )
 
     def _sample_noise(

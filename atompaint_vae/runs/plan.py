@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from ..data.voxelize import CHANNELS
+from ..models.baselines import FreeConv
 from ..models.vae import VAE
+from ..nn.conv import SteerableConv
 from .hparams import Hparams
 
 
@@ -20,6 +22,9 @@ def build_model(hparams: Hparams, *, image_std: float = 1.0) -> VAE:
         num_channels=len(CHANNELS),
         size_voxels=hparams.data.size_voxels,
         convs_per_layer=hparams.model.convs_per_layer,
+        kernel_size=hparams.model.kernel_size,
+        conv=FreeConv if hparams.model.symmetry == "none" else SteerableConv,
+        posterior_std=hparams.model.posterior_std,
         grid=None if hparams.model.grid == "auto" else hparams.model.grid,
         function=hparams.model.nonlinearity,
         irreps=hparams.model.irreps_nonlinearity,

@@ -74,6 +74,8 @@ class DataHparams(TextModel):
         "path begins at the experiment's folder."))
     size_voxels: Voxels = Field(35, ge=5, description=(
         "Side of an image; odd, so that a voxel sits at its centre."))
+    num_train_structures: Int = Field(0, ge=0, description=(
+        "Structures of the training split to crop, always the same ones for a number; 0 takes all."))
     resolution_A: Length = Field(1.0, gt=0, description="Side of a voxel [Å].")
     radius_A: Length = Field(0.75, gt=0, description="Radius of every atom [Å].")
     min_density_atoms_nm3: Density = Field(25.0, ge=0, description=(
@@ -100,6 +102,11 @@ class ModelHparams(TextModel):
         "and the decoder mirrors them."))
     latent: FieldsText = Field(description="Fields of the latent.")
     convs_per_layer: Int = Field(1, ge=1, description="Convolutions at each resolution.")
+    kernel_size: Voxels = Field(3, ge=3, le=7, description=(
+        "Side of every convolution's kernel [voxels]."))
+    symmetry: Literal["rotation", "none"] = Field("rotation", description=(
+        "`rotation` makes every layer equivariant; `none` makes a plain CNN, whose fields are scalars "
+        "such as `64x0e`, to compare with."))
     grid: Literal[
         "auto", "octahedral_48", "octahedral_72", "octahedral_96", "octahedral_120",
         "octahedral_144", "octahedral_192",
@@ -112,12 +119,18 @@ class ModelHparams(TextModel):
     irreps_nonlinearity: Literal["gate", "norm"] = Field("gate", description=(
         "What makes plain irreps above l = 0 nonlinear: gates, which are more scalars, or "
         "their own lengths."))
+    posterior_std: Literal["logvar", "softplus"] = Field("logvar", description=(
+        "What the posterior's standard deviations are made of: scalars that are log-variances, or the "
+        "softplus of the norms of irreps, as in atompaint 0.1.0, which never is below ln 2."))
 
 
 class LossHparams(TextModel):
-    reduction: Literal["mean", "sum"] = Field("sum", description=(
-        "How the squared errors of one image become its data loss; batches are always averaged."))
+    reduction: Literal["mean", "sum", "optimal"] = Field("sum", description=(
+        "How the squared errors of one image become its data loss; batches are always averaged. "
+        "`optimal` is the likelihood with the decoder variance that is best for each batch."))
     beta: Float = Field(1.0, ge=0, description="Weight of the prior loss.")
+    free_nats: Float = Field(0.0, ge=0, description=(
+        "Prior loss of each latent number that costs nothing [nats]."))
 
 
 class OptimHparams(TextModel):
