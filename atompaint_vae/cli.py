@@ -26,6 +26,8 @@ COMMANDS = {
     "show": ("atompaint_vae.commands.show", "the runs of an experiment and how they differ"),
     "status": ("atompaint_vae.commands.status", "how far each run is; what trains the rest"),
     "open": ("atompaint_vae.commands.open", "an experiment's page in the browser"),
+    "publish": ("atompaint_vae.commands.publish", "put a trained model into the package"),
+    "evaluate": ("atompaint_vae.commands.evaluate", "R² of a published model on any structures"),
     "figures": ("atompaint_vae.commands.figures", "which are stale or missing; draw those again"),
 }
 

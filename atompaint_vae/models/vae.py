@@ -88,6 +88,16 @@ class VAE(nn.Module):
         """The images [b, *image_shape] of latents [b, *latent_shape]."""
         return self.decoder(latent) * self.image_std
 
+    def sample(
+        self, num_images: int, *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "b c x y z"]:
+        """The images [num_images, *image_shape] of latents drawn from the prior, N(0, 1).
+
+        generator: of the noise, on the CPU; torch's own by default
+        """
+        noise = torch.randn(num_images, *self.latent_shape, generator=generator)
+        return self.decode(noise.to(self.image_std))
+
     def forward(self, image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
         """The reconstruction from the posterior's mean."""
         return self.decode(self.encode(image).mean)

@@ -35,7 +35,7 @@ def calc_equivariance_error(
         of_rotated = module(rotate(image, irreps_in))
         rotated = rotate(module(image), irreps_out)
     if not _permutes_voxels(rotation):
-        mask = _make_sphere_mask(rotated)
+        mask = make_sphere_mask(rotated)
         of_rotated, rotated = of_rotated * mask, rotated * mask
     return ((of_rotated - rotated).norm() / rotated.norm()).item()
 
@@ -99,7 +99,8 @@ def _permutes_voxels(rotation: Float64[Tensor, "3 3"]) -> bool:
     return bool(torch.allclose(rotation, rotation.round(), atol=1e-12))
 
 
-def _make_sphere_mask(image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "x y z"]:
+def make_sphere_mask(image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "x y z"]:
+    """1 for voxels whose centres lie in the largest sphere through centres of voxels, else 0."""
     axes = [torch.linspace(-1, 1, num_voxels).to(image) for num_voxels in image.shape[2:]]
     x, y, z = torch.meshgrid(*axes, indexing="ij")
     return (x * x + y * y + z * z <= 1).to(image)

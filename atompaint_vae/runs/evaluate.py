@@ -1,4 +1,4 @@
-"""Test a trained run on held-out structures, and keep some of its reconstructions."""
+"""Test a trained model on held-out structures, and keep some of its reconstructions."""
 
 import io
 
@@ -6,11 +6,14 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.utilities import move_data_to_device
+from tqdm import tqdm
 
-from ..data.dataset import collate_crops
+from ..data.dataset import CropDataset, collate_crops
 from ..models.metrics import calc_r2
+from ..models.vae import VAE
 from .checkpoints import load_checkpoint
 from .feed import CropFeed
+from .hparams import Hparams
 from .metrics import append_metrics
 from .module import VAEModule
 from .record import RunPaths, write_atomic
@@ -31,6 +34,19 @@ def write_test_results(trainer: L.Trainer, module: VAEModule, feed: CropFeed, pa
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **make_reconstructions(module, feed))
     write_atomic(paths.reconstructions, buffer.getvalue())
+
+
+def calc_test_metrics(model: VAE, hparams: Hparams, dataset: CropDataset) -> dict[str, float]:
+    """What test.csv holds, of a model on any crops; in the model's precision, on its device."""
+    module = VAEModule(model, hparams, dataset).eval()
+    module.on_test_epoch_start()
+    batches = torch.arange(len(dataset)).split(hparams.optim.batch_size)
+    with torch.no_grad():
+        for index, batch in enumerate(tqdm(batches, unit="batch", leave=False, disable=None)):
+            crops = collate_crops([dataset[i] for i in batch.tolist()])
+            module.test_step(move_data_to_device(crops, model.image_std.device), index)
+        module.on_test_epoch_end()
+    return module.held_out_metrics
 
 
 def make_reconstructions(module: VAEModule, feed: CropFeed) -> dict[str, np.ndarray]:

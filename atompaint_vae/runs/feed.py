@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import lightning as L
+import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
@@ -15,7 +16,9 @@ from ..data.dataset import (
     open_split,
 )
 from ..data.filters import CropFilters
+from ..data.macromol_db import ZoneDatabase
 from .hparams import Hparams, resolve_source
+from .schema import DataHparams
 from .signals import ignore_signals
 
 NUM_STD_IMAGES = 64
@@ -39,28 +42,42 @@ def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
     num_structures = data.num_train_structures if split == "train" else None
     source = resolve_source(hparams, expt_dir)
     try:
-        filters = CropFilters(
-            min_occupancy=data.min_occupancy,
-            elements=() if data.elements == "all" else tuple(data.elements.split()),
-            min_nucleic_share=data.min_nucleic_share,
-            max_nucleic_share=data.max_nucleic_share,
-            min_border_distance_A=data.min_border_distance_A,
-        )
-        return CropDataset(
+        return make_crops(
             open_split(source, split, num_structures=num_structures),
+            data,
             num_samples=num_samples,
             seed=hparams.seed if split == "train" else SEED_OF_SPLIT[split],
-            size_voxels=data.size_voxels,
-            resolution_A=data.resolution_A,
-            radius_A=data.radius_A,
-            min_density_atoms_nm3=data.min_density_atoms_nm3,
-            filters=filters,
-            density=data.density,
         )
     except ValueError as error:
         message = str(error)
         named = message if str(source) in message else f"{source}: {split}: {message}"
         raise ValueError(named) from error
+
+
+def make_crops(
+    atoms: pd.DataFrame | ZoneDatabase, data: DataHparams, *, num_samples: int, seed: int
+) -> CropDataset:
+    """Crops of any structures, made as a run's hyperparameters say.
+
+    raises: ValueError if no crop passes the filters
+    """
+    return CropDataset(
+        atoms,
+        num_samples=num_samples,
+        seed=seed,
+        size_voxels=data.size_voxels,
+        resolution_A=data.resolution_A,
+        radius_A=data.radius_A,
+        min_density_atoms_nm3=data.min_density_atoms_nm3,
+        filters=CropFilters(
+            min_occupancy=data.min_occupancy,
+            elements=() if data.elements == "all" else tuple(data.elements.split()),
+            min_nucleic_share=data.min_nucleic_share,
+            max_nucleic_share=data.max_nucleic_share,
+            min_border_distance_A=data.min_border_distance_A,
+        ),
+        density=data.density,
+    )
 
 
 class CropFeed(L.LightningDataModule):

@@ -1,0 +1,84 @@
+"""R² of a published model on structures of your own.
+
+Usage:
+    atompaint-vae evaluate NAME INPUT... [--crops N]
+    atompaint-vae evaluate (-h | --help)
+
+NAME is a published model, such as irreps-10. INPUT is what `atompaint-vae data build` takes: a
+folder, a structure file, a pattern, or a text file that lists files; or `starter`, the test
+structures that come with the package. Crops are made as the model's run made those of its test.
+
+The first column is measured, in float32; the second is what the model's run recorded of its test.
+
+Options:
+    --crops N  Crops to measure on. [default: 64]
+
+Exit codes: 0 done; 2 there is no such model, or a file that can't be read.
+"""
+
+import sys
+
+import docopt
+
+from ..runs.metrics import load_metrics
+
+SHOWN = ("r2", "prior_loss", "active_units", "equivariance_error")
+
+
+def main(argv: list[str]) -> int:
+    arguments = docopt.docopt(__doc__, ["evaluate", *argv])
+    num_crops = arguments["--crops"]
+    if not (num_crops.isdecimal() and int(num_crops)):
+        raise ValueError(f"--crops: expected a number of at least 1, got {num_crops!r}")
+
+    from ..runs.evaluate import calc_test_metrics
+    from ..runs.feed import SEED_OF_SPLIT, make_crops
+    from ..runs.pretrained import find_pretrained, load_pretrained, load_pretrained_hparams
+
+    name = arguments["NAME"]
+    model, hparams = load_pretrained(name), load_pretrained_hparams(name)
+    atoms = load_inputs(arguments["INPUT"])
+    crops = make_crops(
+        atoms, hparams.data, num_samples=int(num_crops), seed=SEED_OF_SPLIT["test"]
+    )
+    structures = atoms["structure"].cat.categories
+    print(f"{len(structures)} structures, {len(atoms):,} atoms, {num_crops} crops")
+    warn_of_training_structures(structures, hparams.data.source)
+    recorded = load_metrics(find_pretrained(name).test_metrics).iloc[0]
+    metrics = calc_test_metrics(model, hparams, crops)
+    for line in describe_metrics(metrics, recorded):
+        print(line)
+    return 0
+
+
+def load_inputs(inputs: list[str]):
+    """Atoms of structure files, or the test structures that come with the package."""
+    from ..data.inputs import find_structure_files
+    from ..data.sources import STARTER, load_split
+    from ..data.structures import concatenate_atoms, read_structure
+
+    if inputs == [STARTER]:
+        return load_split(STARTER, "test")
+    return concatenate_atoms([read_structure(path) for path in find_structure_files(inputs)])
+
+
+def warn_of_training_structures(structures, source: str) -> None:
+    from ..data.sources import STARTER, load_split
+
+    if source != STARTER:
+        return
+    known = {x.lower() for x in load_split(STARTER, "train")["structure"].cat.categories}
+    trained = [x for x in structures if x.lower() in known]
+    if trained:
+        print(f"the model was trained on {', '.join(trained)}", file=sys.stderr)
+
+
+def describe_metrics(metrics: dict[str, float], recorded) -> list[str]:
+    """A line for each metric, below the names of the columns."""
+    rows = [("", "measured", "recorded")]
+    rows += [
+        (key, f"{value:.3g}", f"{recorded[key]:.3g}" if key in recorded else "")
+        for key, value in metrics.items()
+        if key.startswith(SHOWN)
+    ]
+    return [f"{key:23}  {measured:>9}  {of_run:>9}" for key, measured, of_run in rows]

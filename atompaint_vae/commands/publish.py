@@ -1,0 +1,38 @@
+"""Put a trained model into the package, for `atompaint_vae.load_pretrained`.
+
+Usage:
+    atompaint-vae publish RUN NAME
+    atompaint-vae publish (-h | --help)
+
+RUN is a finished run, such as 20261124/irreps-10, on the machine that has its checkpoints. NAME is
+what users will load it by. Written are the weights of the best validation, with what the run
+recorded, into atompaint_vae/pretrained/NAME, and the model card, docs/models/NAME.rst; a model of
+that name is replaced. Commit them together with the run's record.
+
+Exit codes: 0 done; 2 there is no such run, or it can't be published.
+"""
+
+from pathlib import Path
+
+import docopt
+
+from ..runs.find import UnknownRunError, find_expts_dir, find_runs
+
+
+def main(argv: list[str]) -> int:
+    arguments = docopt.docopt(__doc__, ["publish", *argv])
+    expts_dir = find_expts_dir(Path.cwd())
+    found = find_runs(expts_dir, [arguments["RUN"]])
+    if len(found) != 1:
+        known = ", ".join(found) or "none has a record"
+        raise UnknownRunError(f"{arguments['RUN']!r} is not one run; known: {known}")
+
+    from ..runs.pretrained import PRETRAINED_DIR
+    from ..runs.publish import publish_run
+
+    ((run_id, paths),) = found.items()
+    name, root = arguments["NAME"], expts_dir.parent
+    card = root / "docs" / "models" / f"{name}.rst"
+    for path in publish_run(run_id, paths, PRETRAINED_DIR / name, card):
+        print(f"{path.relative_to(root) if path.is_relative_to(root) else path}")
+    return 0
