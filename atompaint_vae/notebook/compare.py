@@ -83,7 +83,7 @@ def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Map
         else:
             now[id] = before[id]
     if now != before:
-        write_atomic(path, json.dumps(now))
+        write_atomic(path, json.dumps(now), sync=False)
     return [properties for _, properties in now.values()]
 
 
@@ -133,7 +133,7 @@ def add_scripts(app, pagename, templatename, context, doctree):
         text = f'(window.atompaintCompare??={{}})["{name}"]={data};\n'
         path = Path(app.outdir) / "_static" / "runs" / f"{name}.js"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text)
+        write_atomic(path, text, sync=False)
         write_runs(app, node["runs"])
 
 

@@ -117,7 +117,7 @@ def write_run(app, id: str, paths: RunPaths) -> None:
     payload = {"properties": run.properties, "tables": tables, "every": every}
     line = f"(window.atompaintRuns??={{}})[{dump_json(run.id)}]={dump_json(payload)};\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, first_line + line)
+    write_atomic(path, first_line + line, sync=False)
 
 
 def _thin(values: Sequence[Any], every: int) -> Sequence[Any]:
