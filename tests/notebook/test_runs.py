@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from atompaint_vae.notebook import compare, run_data
+from atompaint_vae.notebook import FEW_PAGES, compare, run_data
 from atompaint_vae.runs.metrics import append_metrics
 
 INDEX = "Index\n=====\n\n.. toctree::\n   :glob:\n\n   *\n\n"
@@ -280,8 +280,11 @@ def test_an_experiment_that_comes_later_heals_the_page(runs_notebook, write_run)
 
 
 def test_pages_are_read_and_written_in_parallel_without_torch(runs_notebook):
-    for i in range(8):  # fewer are not worth a second process to Sphinx
-        write_page(runs_notebook, PAGE + "\n:metric:`20250101/wide test.r2`\n", f"page{i}.rst")
+    shown = PAGE + "\n:metric:`20250101/wide test.r2`\n"
+    pages = {f"page{i}" for i in range(FEW_PAGES + 1)}
+    for i, page in enumerate(sorted(pages)):
+        number = ":metric:`20250202/mean test.r2`"
+        write_page(runs_notebook, shown if i < 8 else number, f"{page}.rst")
     code = (
         "import sys; from sphinx.cmd.build import main;"
         "code = main(['-M', 'html', '.', '_build', '-j', '2', '-q', '-W']);"
@@ -300,9 +303,7 @@ def test_pages_are_read_and_written_in_parallel_without_torch(runs_notebook):
         runs_notebook.source / "expts/20250202_y/runs/mean/test.csv", {"step": 201, "r2": 0.5}
     )
     build(runs_notebook)
-    assert list_rebuilt(runs_notebook) == {
-        "expts/20250202_y/sheet", *(f"page{i}" for i in range(8))
-    }
+    assert list_rebuilt(runs_notebook) == {"expts/20250202_y/sheet", *pages}
 
 
 def test_the_plain_table_to_compare_has_the_newest_runs(runs_notebook, monkeypatch):
