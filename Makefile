@@ -52,8 +52,9 @@ pdf: .venv/ready
 latex text: .venv/ready
 	$(BIN)/sphinx-build -M $@ . _build --quiet --fail-on-warning --keep-going
 
+# The tests of a module share what is costly to make.
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow

@@ -16,10 +16,12 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 @pytest.fixture(autouse=True, scope="session")
 def _use_one_thread():
-    """Small tensors: threads would wait for each other more than they compute."""
+    """Small tensors: threads would wait for each other more than they compute, here and in the
+    programs that tests start."""
     import torch
 
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,7 @@ def setup(app):
         updates,
         videos,
         viewer,
+        watch,
     )
 
     app.connect("env-before-read-docs", work_alone)
@@ -49,7 +50,7 @@ def setup(app):
     for component in (
         assets, math, navigation, datatable, experiments, experiment_links, references, updates,
         numbers, pictures, videos, stale, sheets, sheet, hparams, run_data, runs, curves, compare,
-        viewer, api, markup,
+        viewer, api, markup, watch,
     ):  # fmt: skip
         component.setup_component(app)
     return {

@@ -19,7 +19,6 @@ from .run_data import (
     RunsDirective,
     add_run_scripts,
     dump_json,
-    get_paths,
     note_runs,
     write_runs,
 )
@@ -73,7 +72,7 @@ def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Map
 
     raises: HparamsError, RecordError or MetricsError if a record is damaged
     """
-    path = doctreedir / f"{name_data(found)}.json"
+    path = doctreedir / f"{name_data(found)}.json"  # also read when the page is written
     before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     now = {}
     for id, paths in found.items():
@@ -83,7 +82,7 @@ def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Map
         else:
             now[id] = before[id]
     if now != before:
-        write_atomic(path, json.dumps(now))
+        write_atomic(path, json.dumps(now), sync=False)
     return [properties for _, properties in now.values()]
 
 
@@ -128,12 +127,13 @@ def add_scripts(app, pagename, templatename, context, doctree):
     app.add_js_file("compare.js", loading_method="defer", priority=631)
     for node in found:
         name = name_data(node["runs"])
-        runs = load_properties(Path(app.doctreedir), get_paths(app.srcdir, node["runs"]))
+        noted = json.loads(Path(app.doctreedir, f"{name}.json").read_text("utf-8"))
+        runs = [properties for _, properties in noted.values()]
         data = dump_json(pack_properties(node["runs"], runs))
         text = f'(window.atompaintCompare??={{}})["{name}"]={data};\n'
         path = Path(app.outdir) / "_static" / "runs" / f"{name}.js"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text)
+        write_atomic(path, text, sync=False)
         write_runs(app, node["runs"])
 
 

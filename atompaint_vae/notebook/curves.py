@@ -119,7 +119,8 @@ def draw(srcdir: Path, node: run_curves, folder: Path, suffix: str) -> Path:
         from ..figures.style import render_figure
 
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, render_figure(plot_run_curves(runs, **node["options"]), suffix))
+        figure = plot_run_curves(runs, **node["options"])
+        write_atomic(path, render_figure(figure, suffix), sync=False)
     return path
 
 

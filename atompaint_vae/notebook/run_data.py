@@ -8,14 +8,15 @@ fetch nothing else from file://. Pages that show the same run share it.
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sphinx.util.docutils import SphinxDirective
 
 from ..runs.compare import EFFECTLESS, RULES
-from ..runs.find import UnknownRunError, find_experiments, find_runs
+from ..runs.find import UnknownRunError, find_runs
 from ..runs.properties import HPARAMS, Run, load_run, load_runs, make_signature
 from ..runs.record import RunPaths, write_atomic
 from ..runs.where import filter_runs
@@ -71,17 +72,18 @@ def note_runs(env, names: Sequence[str]) -> dict[str, RunPaths]:
     return found
 
 
-def sign_runs(found: Mapping[str, RunPaths]) -> str:
+def sign_runs(
+    found: Mapping[str, RunPaths], sign: Callable[[RunPaths], str] = make_signature
+) -> str:
     """Something that differs whenever runs, or files of runs, have come, gone or changed."""
-    text = "\n".join(f"{id} {make_signature(paths)}" for id, paths in found.items())
+    text = "\n".join(f"{id} {sign(paths)}" for id, paths in found.items())
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
     """The pages for which runs, or files of runs, have come, gone or changed."""
     expts_dir = Path(env.srcdir) / "expts"
-    # Looked for once in a build, before Sphinx begins to read, and maybe divides itself.
-    env.atompaint_experiments = find_experiments(expts_dir)
+    sign = cache(make_signature)  # of a run, several pages show something
     now: dict[str, str | None] = {}
     outdated = []
     for doc, metadata in env.metadata.items():
@@ -89,7 +91,8 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
             if key not in now:
                 try:
                     names = key.split("\n") if key else []
-                    now[key] = sign_runs(find_runs(expts_dir, names, env.atompaint_experiments))
+                    found = find_runs(expts_dir, names, env.atompaint_experiments)
+                    now[key] = sign_runs(found, sign)
                 except UnknownRunError:
                     now[key] = None
             if now[key] != before:
@@ -114,7 +117,7 @@ def write_run(app, id: str, paths: RunPaths) -> None:
     payload = {"properties": run.properties, "tables": tables, "every": every}
     line = f"(window.atompaintRuns??={{}})[{dump_json(run.id)}]={dump_json(payload)};\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, first_line + line)
+    write_atomic(path, first_line + line, sync=False)
 
 
 def _thin(values: Sequence[Any], every: int) -> Sequence[Any]:

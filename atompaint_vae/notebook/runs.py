@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
@@ -14,6 +13,7 @@ from ..runs.compare import choose_columns, find_incomparable, name_column, write
 from ..runs.properties import PropertyError, Run, get_value, load_runs
 from ..runs.where import format_value
 from .run_data import RunsDirective, note_runs
+from .sheets import link_run
 from .table_nodes import datatable, make_table_node
 from .tables import Table
 
@@ -58,7 +58,7 @@ class RunsTableDirective(RunsDirective):
         except ValueError as error:
             return [report(error, "runs", self.get_location())]
         table_node = make_table_node(make_run_table(runs, columns))
-        link_records(table_node, runs)
+        link_sheets(table_node, runs)
         self.add_name(table_node)
         if self.content:
             caption, *_ = self.parse_content_to_nodes()
@@ -83,15 +83,14 @@ def make_run_table(runs: Sequence[Run], columns: Sequence[str]) -> Table:
     return Table([name_column(x) for x in columns], rows)
 
 
-def link_records(table_node: nodes.table, runs: Sequence[Run]) -> None:
-    """Make the name of each run a link to its record."""
+def link_sheets(table_node: nodes.table, runs: Sequence[Run]) -> None:
+    """Make the name of each run a link to its experiment's sheet."""
     (body,) = table_node.findall(nodes.tbody)
     (head,) = table_node.findall(nodes.thead)
     column = [x.astext() for x in head[0]].index("run")
     for row, run in zip(body, runs, strict=True):
-        entry = row[column]
-        target = f"/expts/{run.properties['experiment']}/runs/{run.properties['run']}/record.nt"
-        entry[:] = [addnodes.download_reference("", "", *entry.children, reftarget=target)]
+        (cell,) = row[column]
+        cell[:] = [link_run(run.id, nodes.inline("", "", *cell.children))]
 
 
 class metric(nodes.inline):

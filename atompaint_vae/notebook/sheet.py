@@ -1,9 +1,10 @@
 """The directive ``.. runsheet::``: everything that an experiment's folder holds, on one page."""
 
 import csv
+import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from ..figures.provenance import FILE_NAME, ProvenanceError, load_provenance
 from ..runs.experiment import Experiment
 from ..runs.hparams import HparamsError
 from ..runs.record import RecordError, RunRecord, load_record
-from .sheets import NOTES, SHEET, find_sibling
+from .sheets import NOTES, SHEET, find_sibling, make_anchor
+from .watch import watch_files
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class RunSheetDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.folder = Path(self.env.doc2path(self.env.docname)).parent
         self.env.metadata[self.env.docname][LISTING] = list_folder(self.folder)
+        watch_files(self.env, list_read(self.folder))
         records = self.load_records()
         lines = [
             *self.make_links(),
@@ -40,7 +43,9 @@ class RunSheetDirective(SphinxDirective):
             *make_section("Figures and tables", self.make_outputs()),
             *make_section("Scripts", self.make_listing(SCRIPTS, None)),
         ]
-        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+        parsed = self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+        mark_runs(parsed, records)
+        return parsed
 
     def make_links(self) -> list[str]:
         name = f"``{self.env.docname.rpartition('/')[0]}``"
@@ -51,7 +56,6 @@ class RunSheetDirective(SphinxDirective):
     def load_records(self) -> dict[str, RunRecord | None]:
         """The record of each run, None if it never began or can't be read."""
         expt = Experiment(self.folder)
-        self.note(expt.hparams_path)
         try:
             names = list(expt.load_hparams()) if expt.hparams_path.exists() else []
         except HparamsError as error:
@@ -63,7 +67,6 @@ class RunSheetDirective(SphinxDirective):
             records[name] = None
             paths = expt.get_run_paths(name)
             if name in began:
-                self.note(paths.record)
                 try:
                     records[name] = load_record(paths.record)
                 except RecordError as error:
@@ -72,7 +75,6 @@ class RunSheetDirective(SphinxDirective):
 
     def find_commands(self) -> list[str]:
         """The commands that wrote the folder's figures and tables."""
-        self.note(self.folder / FILE_NAME)
         try:
             return list(load_provenance(self.folder))
         except ProvenanceError:  # whoever shows a figure of this folder says so
@@ -94,26 +96,33 @@ class RunSheetDirective(SphinxDirective):
             lines += [""]
         return lines
 
-    def note(self, path: Path) -> None:
-        if path.exists():
-            self.env.note_dependency(str(path))
-
     def warn(self, error: Exception) -> None:
         for line in str(error).splitlines():
             logger.warning("%s", line, type="runsheet")
 
 
 def list_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    return sorted(x for x in folder.iterdir() if x.name.endswith(endings) and x.name[0] not in "._")
+    names = (x.name for x in os.scandir(folder))
+    return [folder / x for x in sorted(names) if x.endswith(endings) and x[0] not in "._"]
 
 
 def list_folder(folder: Path) -> list[str]:
-    """The names of all that a sheet shows."""
-    names = [x.name for x in list_files(folder, (*FIGURES, *TABLES, *SCRIPTS, ".nt"))]
-    for path in sorted((folder / "runs").glob("*/*")):
-        if path.name in ("record.nt", "test.csv"):
-            names.append(path.relative_to(folder).as_posix())
-    return names
+    """The names of all that a sheet shows, and of its runs."""
+    shown = [x.name for x in list_files(folder, (*FIGURES, *TABLES, *SCRIPTS, ".nt"))]
+    return shown + list_runs(folder)
+
+
+def list_runs(folder: Path) -> list[str]:
+    runs = folder / "runs"
+    return sorted(x.name for x in os.scandir(runs)) if runs.is_dir() else []
+
+
+def list_read(folder: Path) -> list[Path]:
+    """The files that a sheet says something about, those that may come, too."""
+    expt = Experiment(folder)
+    runs = map(expt.get_run_paths, list_runs(folder))
+    of_runs = (path for run in runs for path in (run.record, run.test_metrics))
+    return [expt.hparams_path, folder / FILE_NAME, *of_runs]
 
 
 def make_section(title: str, lines: list[str]) -> list[str]:
@@ -148,6 +157,14 @@ def make_runs_table(records: dict[str, RunRecord | None]) -> list[str]:
            for record in records.values()):  # fmt: skip
         lines += ["A commit with a \\+ had changes that were not committed.", ""]
     return lines
+
+
+def mark_runs(parsed: list[nodes.Node], records: Collection[str]) -> None:
+    """Nothing; links lead to the row of each run."""
+    tables = (table for node in parsed for table in node.findall(nodes.table))
+    body = next(next(tables).findall(nodes.tbody)) if records else ()
+    for row, name in zip(body, records, strict=True):
+        row[0][0].insert(0, nodes.target("", "", ids=[make_anchor(name)]))
 
 
 def describe_record(record: RunRecord) -> list[str]:

@@ -6,8 +6,12 @@ ignores; what is on the page is up to ``.. runsheet::``, see ``sheet.py``.
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
+from docutils import nodes
+from sphinx import addnodes
 from sphinx.util import logging
+from sphinx.util.nodes import make_refnode
 
 from ..runs.find import find_experiments
 
@@ -17,19 +21,22 @@ SHEET, NOTES = "sheet", "notes"
 MARK = ".. Made by the build, which writes it again; git ignores it.\n"
 # An orphan is one that may be missing from the contents: not every notebook lists its experiments.
 STUB = MARK + "\n:orphan:\n\n{line}\n{title}\n{line}\n\n.. runsheet::\n"
-LINK = "\n\n.. toctree::\n   :maxdepth: 1\n\n   {sheet}\n"
+LINK = "\n\n:doc:`{sheet}`\n"  # in the contents, sheets would be half of the links
 
 
 def write_sheets(app) -> None:
     """Nothing; writes the sheets that are new, removes those whose experiment is gone."""
     expts_dir = Path(app.srcdir) / "expts"
+    experiments = find_experiments(expts_dir)
+    app.env.atompaint_experiments = experiments  # before Sphinx divides itself to read
     wanted = set()
-    for name in find_experiments(expts_dir) if expts_dir.is_dir() else []:
+    for name in experiments:
         path = expts_dir / name / f"{SHEET}.rst"
         title = f"Run sheet: {path.parent.name.replace('_', ' ')}"
         text = STUB.format(title=title, line=len(title) * "*")
         wanted.add(path)
-        if not path.exists() or (is_ours(path) and path.read_text("utf-8") != text):
+        before = path.read_text("utf-8", "replace") if path.exists() else MARK
+        if before != text and before.startswith(MARK):
             path.write_text(text, "utf-8")
     for folder, subfolders, files in os.walk(expts_dir):
         subfolders[:] = [x for x in subfolders if x != "runs" and x[0] not in "._"]
@@ -47,6 +54,35 @@ def is_ours(path: Path) -> bool:
 def find_sibling(page: str, name: str) -> str:
     """The page of that name in the same folder."""
     return f"{page.rpartition('/')[0]}/{name}"
+
+
+def append_sheets(app, env) -> None:
+    """Nothing; a printed notebook ends with the sheets that its contents don't list."""
+    if app.builder.name == "latex":
+        notes = sorted(x for x in env.found_docs if x.endswith(f"/{NOTES}"))
+        sheets = [x for note in notes if (x := find_sibling(note, SHEET)) in env.found_docs]
+        app.config.latex_appendices = [*app.config.latex_appendices, *sheets]
+
+
+def make_anchor(run: str) -> str:
+    """The id of a run on its experiment's sheet."""
+    return f"run-{quote(run, safe='').replace('%', '_')}"
+
+
+def link_run(id: str, text: nodes.Element) -> addnodes.pending_xref:
+    """What becomes a link from a run's name to its place on the sheet, if there is one."""
+    return addnodes.pending_xref("", text, refdomain="", reftype="run", reftarget=id)
+
+
+def resolve_run(app, env, node, contnode):
+    """The link of a run's name; the name alone, where no sheet is built."""
+    if node["reftype"] != "run":
+        return None
+    experiment, _, run = node["reftarget"].rpartition("/")
+    sheet = f"expts/{experiment}/{SHEET}"
+    if sheet not in env.found_docs:
+        return contnode
+    return make_refnode(app.builder, node["refdoc"], sheet, make_anchor(run), contnode)
 
 
 def add_link(app, page: str, source: list[str]) -> None:
@@ -73,3 +109,5 @@ def setup_component(app):
     app.connect("builder-inited", write_sheets)
     app.connect("source-read", add_link)
     app.connect("env-get-outdated", find_outdated)
+    app.connect("env-updated", append_sheets)
+    app.connect("missing-reference", resolve_run)

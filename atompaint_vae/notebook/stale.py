@@ -1,7 +1,7 @@
 """A badge below each figure and table that is stale, with the reason.
 
 What is compared is content, see ``figures/provenance.py``. Times only decide which pages are read
-again: a page depends on all that its figures were drawn from.
+again: a page watches all that its figures were drawn from.
 """
 
 from pathlib import Path
@@ -21,10 +21,9 @@ from ..figures.provenance import (
     load_provenance,
 )
 from .table_nodes import datatable
+from .watch import watch_files
 
 logger = logging.getLogger(__name__)
-
-AWAITED = "atompaint_awaited"  # what doesn't exist yet, and would make a figure stale
 
 
 class MarkStale(SphinxTransform):
@@ -37,16 +36,21 @@ class MarkStale(SphinxTransform):
             if not isinstance(node.parent, nodes.substitution_definition)
         ]
         shown += [(node, node.get("path")) for node in self.document.findall(datatable)]
+        drawings: dict[Path, dict[str, Drawing]] = {}
         for node, uri in shown:
             path = self.find_file(uri)
             if path is None:
                 continue
-            found = self.find_drawing(path)
-            if found is None:
+            folder = path.parent
+            if folder not in drawings:
+                watch_files(self.env, [folder / FILE_NAME])
+                drawings[folder] = self.load_drawings(folder)
+            command = find_drawing(path, drawings[folder])
+            if command is None:
                 continue
-            command, drawing = found
-            self.note_dependencies(path.parent, drawing)
-            if reasons := find_reasons(path.parent, drawing, path.name):
+            drawing = drawings[folder][command]
+            watch_files(self.env, list_watched(folder, drawing))
+            if reasons := find_reasons(folder, drawing, path.name):
                 attach_badge(node, make_badge(command, reasons))
 
     def find_file(self, uri: str) -> Path | None:
@@ -58,23 +62,14 @@ class MarkStale(SphinxTransform):
             return next(iter(sorted(path.parent.glob(f"{path.stem}.*"))), None)
         return path
 
-    def find_drawing(self, path: Path) -> tuple[str, Drawing] | None:
-        """The command that wrote a file, and what it noted down."""
+    def load_drawings(self, folder: Path) -> dict[str, Drawing]:
+        """What the folder's scripts noted down, under their commands; warns of a broken file."""
         try:
-            drawings = load_provenance(path.parent)
+            return load_provenance(folder)
         except ProvenanceError as error:
             for line in str(error).splitlines():
                 logger.warning("%s", line, type="provenance", once=True)
-            return None
-        command = find_drawing(path, drawings)
-        return None if command is None else (command, drawings[command])
-
-    def note_dependencies(self, folder: Path, drawing: Drawing) -> None:
-        for path in [folder / FILE_NAME, *list_watched(folder, drawing)]:
-            if path.exists():
-                self.env.note_dependency(str(path))
-            else:
-                self.env.metadata[self.env.docname].setdefault(AWAITED, []).append(str(path))
+            return {}
 
 
 def make_badge(command: str, reasons: list[str]) -> nodes.paragraph:
@@ -105,15 +100,5 @@ def attach_badge(node: nodes.Element, badge: nodes.paragraph) -> None:
         node.parent.insert(node.parent.index(node) + 1, badge)
 
 
-def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The pages for which something that they wait for has come."""
-    return [
-        page
-        for page, metadata in env.metadata.items()
-        if any(Path(path).exists() for path in metadata.get(AWAITED, []))
-    ]
-
-
 def setup_component(app):
     app.add_transform(MarkStale)
-    app.connect("env-get-outdated", find_outdated)

@@ -1,10 +1,13 @@
 """A table as docutils' nodes, and how each builder writes them.
 
-Rows become nodes no sooner than a page is written: of a long table, a page of HTML holds only the
-first rows, and a script beside it all of them.
+Rows are made no sooner than a page is written: of a long table, a page of HTML holds only the
+first rows, and a script beside it all of them. HTML is written without nodes, which take longer to
+make, to look through and to write than all else on a page.
 """
 
 import json
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -57,16 +60,36 @@ def add_rows(table: nodes.table, rows: list[list[str]], formats: dict[int, str])
     body = next(iter(table.findall(nodes.tbody)))
     classes = [entry["classes"] for entry in header]
     for cells in rows:
-        shown = [format_number(x, formats[i]) if i in formats else x for i, x in enumerate(cells)]
-        row = _make_row(shown, classes)
-        for i in formats:
-            if shown[i] != cells[i]:
-                row[i]["written"] = cells[i]
-        body += row
+        body += _make_row(_format_row(cells, formats), classes)
     columns = zip(header, *body, strict=True)
     for colspec, column in zip(table.findall(nodes.colspec), columns, strict=True):
         # The text builder wraps at this width; the others are told to ignore it.
         colspec["colwidth"] = max(1, *(column_width(x.astext()) for x in column))
+
+
+def add_html_rows(table: nodes.table, rows: list[list[str]], formats: dict[int, str]):
+    """
+    Nothing; the table has these rows, too, as HTML.
+
+    A cell that is shown otherwise than it's written says so.
+    """
+    header = next(iter(table.findall(nodes.thead)))[0]
+    tags = [f'<td class="{" ".join(x["classes"])}">' if x["classes"] else "<td>" for x in header]
+    lines = []
+    for number, cells in enumerate(rows):
+        lines.append(f'<tr class="row-{"odd" if number % 2 else "even"}">')
+        for tag, cell, shown in zip(tags, cells, _format_row(cells, formats), strict=True):
+            text = escape(shown, quote=False)
+            if shown != cell:
+                text = f'<data value="{escape(cell)}">{text}</data>'
+            lines.append(f"{tag}{text}</td>")
+        lines.append("</tr>")
+    body = next(iter(table.findall(nodes.tbody)))
+    body += nodes.raw("", "\n".join(lines), format="html")
+
+
+def _format_row(cells: Sequence[str], formats: dict[int, str]) -> list[str]:
+    return [format_number(x, formats[i]) if i in formats else x for i, x in enumerate(cells)]
 
 
 def _make_row(cells: list[str], classes: list[list[str]]) -> nodes.row:
@@ -87,7 +110,9 @@ def is_long(num_rows: int, num_columns: int) -> bool:
 
 def fill_tables(app, doctree, docname):
     """Nothing; each table has the rows that its page is to hold, in print as many as it bears."""
-    is_page = app.builder.format == "html" and app.builder.name != "epub"
+    is_html = app.builder.format == "html"
+    is_page = is_html and app.builder.name != "epub"
+    add = add_html_rows if is_html else add_rows
     for number, node in enumerate(doctree.findall(datatable)):
         if "rows" not in node:
             continue
@@ -99,7 +124,7 @@ def fill_tables(app, doctree, docname):
                 path = f"_static/datatables/{docname}-{number}.js"
                 write_script(Path(app.outdir, path), rows, formats)
                 node["script"] = path
-        add_rows(next(iter(node.findall(nodes.table))), shown, formats)
+        add(next(iter(node.findall(nodes.table))), shown, formats)
         for rest in [x for x in node if "datatable-rest" in x["classes"]]:
             if len(shown) == len(rows):
                 node.remove(rest)
@@ -131,17 +156,6 @@ def pass_over(self, node):
     """Nothing: the children write themselves."""
 
 
-def visit_value_html(self, node):
-    # The cell's tag is written already; a cell that is shown otherwise than it's written says so.
-    if written := node.parent.get("written"):
-        self.body.append(self.starttag(node, "data", "", value=written))
-
-
-def depart_value_html(self, node):
-    if node.parent.get("written"):
-        self.body.append("</data>")
-
-
 def visit_value_text(self, node):
     self.new_state(0)
 
@@ -163,7 +177,7 @@ def add_nodes(app):
     )
     app.add_node(
         value,
-        html=(visit_value_html, depart_value_html),
+        html=silent,
         latex=silent,
         text=(visit_value_text, depart_value_text),
         man=silent,

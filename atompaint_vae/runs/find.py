@@ -80,7 +80,8 @@ def find_runs(
         if matches or not parent:
             found |= _list_runs(expts_dir, _choose(name, matches, known))
             continue
-        experiment = _choose(parent, _match_experiments(known, parent), known)
+        matches = [parent] if parent in known else _match_experiments(known, parent)
+        experiment = _choose(parent, matches, known)
         runs = _list_runs(expts_dir, experiment)
         if (run_id := f"{experiment}/{run}") not in runs:
             names_there = [x.rpartition("/")[2] for x in runs]

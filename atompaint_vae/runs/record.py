@@ -227,11 +227,13 @@ def find_run_state(paths: RunPaths) -> RunState:
 
 
 def write_atomic(
-        path: Path, content: str | bytes | memoryview, *, keep: Path | None = None) -> None:
+        path: Path, content: str | bytes | memoryview, *, keep: Path | None = None,
+        sync: bool = True) -> None:
     """
     Write a file so that, whatever happens, either the old or the new one is there, whole.
 
     keep:   where the old one goes; a process that is killed may leave it there alone
+    sync:   whether it outlives a power cut too, which takes time; what can be made again need not
     raises: OSError that names the file, also where the system's own names none: on a full disk
     """
     path = Path(path)
@@ -241,8 +243,9 @@ def write_atomic(
     try:
         with temporary.open("xb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         if keep and path.exists():
             path.replace(keep)
         temporary.replace(path)
@@ -252,6 +255,8 @@ def write_atomic(
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+    if not sync:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # so that the new name outlives a power cut as well

@@ -1,10 +1,12 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -77,8 +79,19 @@ FILES = {
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory):
     """The repository's configuration and index, with a page of two tables, as HTML files."""
-    source = tmp_path_factory.mktemp("browser") / "note book"  # a space, as people have them
-    source.mkdir()
+    # Of processes that test side by side, the first builds.
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    source = shared / "browser" / "note book"  # a space, as people have them
+    with FileLock(shared / "browser.lock"):
+        if not source.exists():
+            build_pages(source)
+    return source / "_build/html"
+
+
+def build_pages(source):
+    source.mkdir(parents=True)
     shutil.copy(ROOT / "conf.py", source)
     (source / "docs/notebook").mkdir(parents=True)
     shutil.copy(ROOT / "docs/index.rst", source / "docs")
@@ -90,7 +103,6 @@ def pages(tmp_path_factory):
     command = [sys.executable, "-m", "sphinx", "-M", "html", ".", "_build", "-q", "-W"]
     result = subprocess.run(command, cwd=source, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    return source / "_build/html"
 
 
 @pytest.fixture(scope="session")

@@ -52,10 +52,9 @@ def test_far_atoms_cost_no_memory():
 
 
 def test_crops_keep_their_distance_from_the_border():
-    lattice = make_lattice(30)
-    sampler = make_sampler(make_table(lattice), min_border_distance_A=15.0)
-    centres_A = np.array([sampler.sample(0, i).centre_A for i in range(200)])
-    free = np.array([make_sampler(make_table(lattice)).sample(0, i).centre_A for i in range(200)])
+    atoms = make_table(make_lattice(30))
+    samplers = make_sampler(atoms, min_border_distance_A=15.0), make_sampler(atoms)
+    centres_A, free = (np.array([x.sample(0, i).centre_A for i in range(200)]) for x in samplers)
     # Centres are displaced by 2 Å from an atom that is 15 Å from the border, to a cell of 4 Å.
     assert np.abs(centres_A).max() < 30 - 15 + 4 + 4 * 2
     assert np.abs(free).max() > 28

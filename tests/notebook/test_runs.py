@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from atompaint_vae.notebook import compare, run_data
+from atompaint_vae.notebook import FEW_PAGES, compare, run_data
 from atompaint_vae.runs.metrics import append_metrics
 
 INDEX = "Index\n=====\n\n.. toctree::\n   :glob:\n\n   *\n\n"
@@ -58,9 +58,38 @@ def test_table_of_runs(runs_notebook):
         ["wide", "0.999955", "0.999955", "0.999955", "8x0e", "finished", "20.0"],
     ]
     assert "The <em>runs</em>." in html
-    link = re.search(r'href="(_downloads/\w+/record\.nt)"', html)[1]
-    record = (runs_notebook.source / "_build/html" / link).read_text("utf-8")
-    assert record.startswith("run: narrow\n")
+
+
+def test_names_of_runs_lead_to_the_sheet(runs_notebook, write_run):
+    write_run(runs_notebook.source / "expts/20250101_x", "β = 1, no_2")
+    write_page(runs_notebook, ".. runs:: 20250101")
+    out = build(runs_notebook)
+    table = (out / "page.html").read_text("utf-8")
+    links = re.findall(r'sheet.html#([^"]+)"><span>(.+?)</span></a>', table)
+    names = [name for _, name in links]
+    assert names == ["narrow", "wide", "β = 1, no_2"]
+    sheet = (out / "expts/20250101_x/sheet.html").read_text("utf-8")
+    rows = re.findall(r'<tr.*?<span class="target" id="([^"]+)"></span>(.+?)</p>', sheet)
+    assert sorted(rows) == sorted(links)
+
+
+def test_names_of_runs_without_sheets_are_no_links(runs_notebook):
+    with (runs_notebook.source / "conf.py").open("a") as conf:
+        conf.write('exclude_patterns = ["**/sheet.rst"]\nnitpicky = True\n')
+    write_page(runs_notebook, ".. runs:: 20250101")
+    html = (build(runs_notebook) / "page.html").read_text("utf-8")
+    assert [row[0] for row in read_table(html)] == ["run", "narrow", "wide"]
+    assert "sheet.html" not in html
+
+
+def test_names_of_runs_lead_to_the_sheet_in_print(runs_notebook):
+    write_page(runs_notebook, ".. runs:: 20250101")
+    write_page(runs_notebook, "No more.", "expts/20250101_x/notes.rst")
+    (path,) = build(runs_notebook, "latex").glob("*.tex")
+    contents, _, appendix = path.read_text("utf-8").partition("\\appendix")
+    label = r"\detokenize{expts/20250101_x/sheet:run-wide}"
+    assert rf"\hyperref[{label}]" in contents
+    assert rf"\label{{{label}}}" in appendix
 
 
 def test_options_of_the_table(runs_notebook):
@@ -251,8 +280,11 @@ def test_an_experiment_that_comes_later_heals_the_page(runs_notebook, write_run)
 
 
 def test_pages_are_read_and_written_in_parallel_without_torch(runs_notebook):
-    for i in range(8):  # fewer are not worth a second process to Sphinx
-        write_page(runs_notebook, PAGE + "\n:metric:`20250101/wide test.r2`\n", f"page{i}.rst")
+    shown = PAGE + "\n:metric:`20250101/wide test.r2`\n"
+    pages = {f"page{i}" for i in range(FEW_PAGES + 1)}
+    for i, page in enumerate(sorted(pages)):
+        number = ":metric:`20250202/mean test.r2`"
+        write_page(runs_notebook, shown if i < 8 else number, f"{page}.rst")
     code = (
         "import sys; from sphinx.cmd.build import main;"
         "code = main(['-M', 'html', '.', '_build', '-j', '2', '-q', '-W']);"
@@ -271,7 +303,7 @@ def test_pages_are_read_and_written_in_parallel_without_torch(runs_notebook):
         runs_notebook.source / "expts/20250202_y/runs/mean/test.csv", {"step": 201, "r2": 0.5}
     )
     build(runs_notebook)
-    assert list_rebuilt(runs_notebook) == {f"page{i}" for i in range(8)}
+    assert list_rebuilt(runs_notebook) == {"expts/20250202_y/sheet", *pages}
 
 
 def test_the_plain_table_to_compare_has_the_newest_runs(runs_notebook, monkeypatch):

@@ -125,6 +125,18 @@ def test_a_sheet_in_print(lab, builder):
     assert lab.build(builder)[0] == ""
 
 
+@pytest.mark.parametrize("has_notes", [True, False])
+def test_a_printed_notebook_has_each_sheet_once(lab, has_notes):
+    if has_notes:
+        lab.write(f"{FOLDER}/notes.rst", "A question\n==========\n")
+    warnings, out = lab.build("latex")
+    assert warnings == ""
+    (path,) = out.glob("*.tex")
+    contents, _, appendix = path.read_text("utf-8").partition("\\appendix")
+    command = "worktree"
+    assert (contents.count(command), appendix.count(command)) == ((0, 1) if has_notes else (1, 0))
+
+
 def test_the_list_leads_to_notes_or_to_the_sheet(lab):
     assert f'href="{FOLDER}/sheet.html">20250101_x</a>' in read(lab, "index")
     lab.write(f"{FOLDER}/notes.rst", "A question\n==========\n\n::\n\n  its last line")
@@ -132,7 +144,8 @@ def test_the_list_leads_to_notes_or_to_the_sheet(lab):
     assert f'href="{FOLDER}/notes.html">A question</a>' in html
     assert "sheet.html" not in html
     notes = read(lab, f"{FOLDER}/notes")
-    assert 'href="sheet.html">Run sheet: 20250101 x</a>' in notes
+    assert 'href="sheet.html"><span class="doc">Run sheet: 20250101 x</span></a>' in notes
+    assert notes.count("sheet.html") == 1
     assert 'href="notes.html"' in read(lab)
     (lab.source / FOLDER / "notes.rst").unlink()
     assert f'href="{FOLDER}/sheet.html">20250101_x</a>' in read(lab, "index")

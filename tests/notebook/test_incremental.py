@@ -1,0 +1,92 @@
+"""A build after a change makes the pages that a clean build makes."""
+
+import re
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from atompaint_vae.notebook import FEW_PAGES, work_alone
+from benchmarks._lab import make_lab, make_run, write_tables
+from benchmarks.notebook import build, change_page, change_record, change_table
+
+MODELS = "runs/*/record.nt"
+
+
+@pytest.fixture(scope="module")
+def built_lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab") / "lab"
+    make_lab(folder, num_experiments=3, num_runs=4, num_tables=14)
+    build(folder, jobs="1")
+    return folder
+
+
+@pytest.fixture
+def lab(built_lab, tmp_path):
+    return shutil.copytree(built_lab, tmp_path / "lab")  # with the times of its files
+
+
+def read_pages(lab):
+    """The pages, and the data that they fetch; what Sphinx writes anew each time is left out."""
+    html = lab / "_build/html"
+    paths = [*html.rglob("*.html"), html / "searchindex.js"]
+    paths += [x for name in ("runs", "datatables") for x in (html / "_static" / name).rglob("*.js")]
+    return {path.relative_to(html).as_posix(): path.read_text("utf-8") for path in paths}
+
+
+def leave_out_contents(pages):
+    """The pages without what is beside, above and below their text."""
+    return {
+        name: re.search(r"<article.*</article>", text, re.DOTALL)[0] if "<article" in text else text
+        for name, text in pages.items()
+    }
+
+
+def check_like_clean(lab, prepare=lambda pages: pages):
+    """Nothing; the lab is built again, and from nothing."""
+    build(lab, jobs="1")
+    after_change = prepare(read_pages(lab))
+    shutil.rmtree(lab / "_build")
+    build(lab, jobs="1")
+    clean = prepare(read_pages(lab))
+    assert after_change.keys() == clean.keys()
+    assert [name for name in clean if clean[name] != after_change[name]] == []
+
+
+def test_after_changes_within_pages(lab):
+    before = read_pages(lab)
+    first, second, third = sorted((lab / "expts").iterdir())
+    change_table(next(first.glob("table_*.csv")))
+    change_record(next(second.glob(MODELS)))
+    change_page(third / "notes.rst")
+    (third / "plot_curves.py").write_text("print('drawn')\n", "utf-8")
+    check_like_clean(lab)
+    after = read_pages(lab)
+    changed = {name for name in before if before[name] != after.get(name)}
+    pages = {f"expts/{x.name}/{page}.html" for x in (first, second, third)
+             for page in ("notes", "sheet")}  # fmt: skip
+    assert pages <= changed
+    assert "docs/tables.html" not in changed
+    assert "plot_curves.py has changed" in after[f"expts/{third.name}/notes.html"]
+
+
+def test_after_runs_tables_and_experiments_come_and_go(lab):
+    first, second, third = sorted((lab / "expts").iterdir())
+    models = sorted((first / "runs").iterdir())
+    make_run(second, models, 1, 0.5, seed=7)
+    write_tables(third, range(99, 100))
+    shutil.copytree(first, lab / "expts/20300101_new")
+    shutil.rmtree(first)
+    for name in (lab / "expts/20300101_new").rglob("sheet.rst"):
+        name.unlink()
+    notes = lab / "expts/20300101_new/notes.rst"
+    notes.write_text(notes.read_text("utf-8").replace(first.name, "20300101_new"), "utf-8")
+    # Sphinx doesn't write a page again because others come and go in the contents beside it.
+    check_like_clean(lab, leave_out_contents)
+
+
+def test_few_pages_are_left_to_one_process():
+    for num_pages, num_processes in ((FEW_PAGES, 1), (FEW_PAGES + 1, 8)):
+        app = SimpleNamespace(parallel=8)
+        work_alone(app, None, [str(i) for i in range(num_pages)])
+        assert app.parallel == num_processes
