@@ -55,7 +55,11 @@ class HeldOutMetrics:
         self.num_voxels += image[:, 0].numel()
         self._add("image", image)
         self._add("image_square", image.square())
-        self._add("error_square", (image - reconstruction).square())
+        errors = (image - reconstruction).square()
+        occupied = (image > 0).any(dim=1, keepdim=True)
+        self._add("error_square", errors)
+        self._add("error_occupied", errors * occupied)
+        self._add("occupied_voxels", occupied.float())
         self._add("latent", posterior.mean)
         self._add("latent_square", posterior.mean.square())
         self._add("latent_voxels", torch.ones_like(posterior.mean[:, :1]))
@@ -75,12 +79,17 @@ class HeldOutMetrics:
         loss, data_loss, prior_loss: averages over images
         r2:           1 − Σ error² / Σ (image − mean of its channel)²
         r2_zero:      1 − Σ error² / Σ image²
+        occupied_r2:  r2 of the voxels that atoms touch, against their own mean
         r2_<channel>: r2 of one channel alone; NaN where it is empty
         active_units: latent channels whose posterior mean varies
         prior_<irrep>: the prior loss of all copies of one irrep; they add up to prior_loss
         """
         error = self.sums["error_square"]
-        variation = self.sums["image_square"] - self.sums["image"].square() / self.num_voxels
+        image, square = self.sums["image"], self.sums["image_square"]
+        variation = square - image.square() / self.num_voxels
+        # Outside the occupied voxels, images are zero.
+        occupied_variation = square - image.square() / self.sums["occupied_voxels"]
+        occupied_error = self.sums["error_occupied"]
         latent_mean = self.sums["latent"] / self.sums["latent_voxels"]
         latent_var = self.sums["latent_square"] / self.sums["latent_voxels"] - latent_mean.square()
         of_channel = torch.where(variation > 0, 1 - error / variation, torch.nan)
@@ -90,7 +99,8 @@ class HeldOutMetrics:
             "data_loss": data_loss,
             "prior_loss": prior_loss,
             "r2": (1 - error.sum() / variation.sum()).item(),
-            "r2_zero": (1 - error.sum() / self.sums["image_square"].sum()).item(),
+            "r2_zero": (1 - error.sum() / square.sum()).item(),
+            "occupied_r2": (1 - occupied_error.sum() / occupied_variation.sum()).item(),
             "active_units": int((latent_var > ACTIVE_VARIANCE).sum()),
         } | {
             f"r2_{name}": value

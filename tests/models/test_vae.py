@@ -241,6 +241,7 @@ def test_loss_does_not_depend_on_the_size_of_the_batch():
 def test_metrics_over_batches_are_those_of_all_crops():
     torch.manual_seed(0)
     image = torch.rand(6, 3, 4, 4, 4) * torch.tensor([1.0, 5.0, 0.0]).view(3, 1, 1, 1)
+    image[:, :, 1:3, :, 2] = 0.0
     reconstruction = image + 0.1 * torch.randn_like(image)
     posterior = make_posterior(6)
     posterior.mean[:, 1] *= 0.01  # an idle unit
@@ -256,6 +257,12 @@ def test_metrics_over_batches_are_those_of_all_crops():
     variation = x.var(axis=(0, 2, 3, 4)) * 6 * 64
     assert got["r2"] == pytest.approx(1 - errors.sum() / variation.sum(), rel=1e-5)
     assert got["r2_zero"] == pytest.approx(1 - errors.sum() / (x**2).sum(), rel=1e-5)
+    occupied = x.sum(axis=1) > 0
+    x_occupied, y_occupied = (z.transpose(1, 0, 2, 3, 4)[:, occupied] for z in (x, y))
+    variation_occupied = x_occupied.var(axis=1).sum() * occupied.sum()
+    error_occupied = ((x_occupied - y_occupied) ** 2).sum()
+    assert occupied.mean() == 0.875
+    assert got["occupied_r2"] == pytest.approx(1 - error_occupied / variation_occupied, rel=1e-5)
     assert got["r2_B"] == pytest.approx(1 - errors[1] / variation[1], rel=1e-5)
     assert got["r2_empty"] != got["r2_empty"]  # NaN
     assert got["active_units"] == 1
