@@ -104,6 +104,7 @@ class HeldOutMetrics(ReconstructionMetrics):
         super().update(image, reconstruction)
         self._add("latent", posterior.mean)
         self._add("latent_square", posterior.mean.square())
+        self._add("posterior_var", posterior.logvar.exp())
         self._add("latent_voxels", torch.ones_like(posterior.mean[:, :1]))
         self._add("prior", posterior.calc_kl())
         self._dims = posterior.copy_of_channel.bincount()[posterior.copy_of_channel]
@@ -116,9 +117,18 @@ class HeldOutMetrics(ReconstructionMetrics):
         r2 and the like: see `ReconstructionMetrics`
         active_units:    latent channels whose posterior mean varies
         prior_<irrep>:   the prior loss of all copies of one irrep; they add up to prior_loss
+        var_mean_<irrep>, mean_var_<irrep>: the variance of the posterior's mean, and the mean of
+                         its variance, over crops, voxels and channels of one irrep; they add up to
+                         the aggregate posterior's variance, which is 1 if it is the prior's
         """
-        latent_mean = self.sums["latent"] / self.sums["latent_voxels"]
-        latent_var = self.sums["latent_square"] / self.sums["latent_voxels"] - latent_mean.square()
+        num_voxels = self.sums["latent_voxels"]
+        latent_mean = self.sums["latent"] / num_voxels
+        latent_var = self.sums["latent_square"] / num_voxels - latent_mean.square()
+        of_channels = {
+            "prior": (self.sums["prior"] / self.num_images, torch.sum),
+            "var_mean": (latent_var, torch.mean),
+            "mean_var": (self.sums["posterior_var"] / num_voxels, torch.mean),
+        }
         loss, data_loss, prior_loss = (self.sums["loss"] / self.num_images).tolist()
         return {
             "loss": loss,
@@ -127,9 +137,7 @@ class HeldOutMetrics(ReconstructionMetrics):
             **super().calc(),
             "active_units": int((latent_var > ACTIVE_VARIANCE).sum()),
         } | {
-            f"prior_{(dim - 1) // 2}e": self._calc_prior(dim)
+            f"{name}_{(dim - 1) // 2}e": reduce(values[self._dims == dim]).item()
+            for name, (values, reduce) in of_channels.items()
             for dim in self._dims.unique().tolist()
         }
-
-    def _calc_prior(self, dim: int) -> float:
-        return (self.sums["prior"][self._dims == dim].sum() / self.num_images).item()

@@ -1,6 +1,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -172,7 +173,7 @@ def test_mistakes():
 
 def make_posterior(batch):
     mean = torch.randn(batch, 2, 3, 3, 3)
-    return Posterior(mean, torch.zeros(batch, 2, 3, 3, 3), torch.arange(2))
+    return Posterior(mean, torch.randn(batch, 2, 3, 3, 3), torch.arange(2))
 
 
 def test_loss_by_hand():
@@ -266,6 +267,9 @@ def test_metrics_over_batches_are_those_of_all_crops():
     assert got["r2_B"] == pytest.approx(1 - errors[1] / variation[1], rel=1e-5)
     assert got["r2_empty"] != got["r2_empty"]  # NaN
     assert got["active_units"] == 1
+    mean, logvar = posterior.mean.numpy(), posterior.copy_logvar.numpy()
+    assert got["var_mean_0e"] == pytest.approx(mean.var(axis=(0, 2, 3, 4)).mean(), rel=1e-5)
+    assert got["mean_var_0e"] == pytest.approx(np.exp(logvar).mean(), rel=1e-5)
     whole = calc_loss(image, reconstruction, posterior, reduction="sum", beta=2.0)
     assert got["loss"] == pytest.approx(whole.total.item(), rel=1e-5)
     assert got["prior_loss"] == pytest.approx(whole.prior.item(), rel=1e-5)
