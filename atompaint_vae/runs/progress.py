@@ -76,11 +76,6 @@ class Progress:
             details.append(f"start {format_end(self.task.start, datetime.now())}")
         return ", ".join([*details, *filter(None, [self.error])])
 
-    def list_log(self) -> list[str]:
-        """The file that its task in Slurm wrote, and its last lines; nothing if it isn't over."""
-        if not self.task or self.task.state != "gone" or not self.task.log.exists():
-            return []
-        return [f"{self.task.log}:", *self.task.read_log_end()]
 
 
 def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:

@@ -162,7 +162,7 @@ def test_cancelled_tasks(make_submitted, undisturbed):
     assert {task["JobState"] for task in show_tasks(job).values()} == {"CANCELLED"}
     _, a, log, *lines, b, resubmit = expt.show_status()
     assert a.startswith("  a  interrupted  step ")
-    assert log == f"    | {expt.path}/.slurm/{job}_0.log:"
+    assert log == f"    .slurm/{job}_0.log:"
     assert any("CANCELLED" in line for line in lines)
     assert b == "  b  planned      15 steps"
     assert resubmit == "  cd . && ./train.py --slurm --array-limit 1"
