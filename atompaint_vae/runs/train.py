@@ -207,6 +207,8 @@ def _quieten():
         ".*Checkpoint directory .* exists and is not empty.*",
         # Metrics are logged by callbacks, on their own terms.
         ".*smaller than the logging interval.*",
+        # Whoever asks for one device needs no srun, also where there is one.
+        ".*`srun` command is available.*",
         # Lightning's own business with torch.
         ".*isinstance.treespec, LeafSpec.*",
     ):
