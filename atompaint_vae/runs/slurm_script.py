@@ -15,7 +15,7 @@ from .slurm_settings import SlurmSettings
 TASK = """\
 run=${runs[SLURM_ARRAY_TASK_ID]}
 task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-echo "$task: $run, start $((SLURM_RESTART_COUNT + 1)), on $(hostname)"
+echo "$task: $run, start $((${SLURM_RESTART_COUNT:-0} + 1)), on $(hostname)"
 
 # As old as this start; a line for each failure since the run's last new checkpoint.
 failures=.slurm/$task.failures

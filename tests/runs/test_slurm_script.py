@@ -90,7 +90,7 @@ def test_a_process_for_each_device(expt):
 
 
 def test_what_a_task_trains(run_task):
-    code, stdout, (call,) = run_task(0, setup="echo first\nset -e")
+    code, stdout, (call,) = run_task(0, setup="echo first\nset -euo pipefail")
     assert code == 0
     assert stdout.splitlines()[0] == "first"
     assert stdout.splitlines()[1].startswith("12_1: b, start 1, on ")
