@@ -8,6 +8,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import docopt
 import pytest
 
 import atompaint_vae
@@ -188,6 +189,15 @@ def test_experiments_are_short_and_run():
         assert os.access(script, os.X_OK), script
         assert script.with_name("hparams.nt").is_file(), script
         assert re.match(r"\d{8}_\w+$", script.parent.name), script
+
+
+def test_every_train_py_has_all_options():
+    options = {}
+    for script in ROOT.glob("expts/*/train.py"):
+        usage = ast.get_docstring(ast.parse(script.read_text("utf-8")))
+        options[script] = set(docopt.docopt(usage, []))
+    known = set().union(*options.values())
+    assert {str(script): known - own for script, own in options.items() if known != own} == {}
 
 
 def test_no_machine_is_named():

@@ -51,7 +51,8 @@ def describe_experiment(expt: Experiment) -> list[str]:
     lines = [expt.name]
     for name, run in runs.items():
         lines.append(f"  {name:{width}}  {run.state:11}  {run.describe()}")
-        lines += [f"    | {line}" for line in run.list_log()]
+        if run.task and run.task.state == "gone" and (log := run.task.read_log_end()):
+            lines += [f"    {os.path.relpath(run.task.log)}:", *(f"    | {line}" for line in log)]
     ended = ("planned", "interrupted", "failed")
     missing = [name for name, run in runs.items() if run.state in ended]
     if missing:

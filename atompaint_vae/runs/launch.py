@@ -14,11 +14,12 @@ import docopt
 from ..threads import set_thread_waiting
 from ..usage import describe_usage_error
 from .experiment import Experiment, UserError
-from .hparams import Hparams, HparamsError, find_differences, load_resolved
+from .hparams import Hparams, find_differences, load_resolved
+from .located import LocatedError
 from .lock import archive_run
 from .metrics import MetricsError
 from .progress import list_progress
-from .record import RecordError, RunPaths, find_run_state, load_record
+from .record import RunPaths, find_run_state, load_record
 from .submit import SLURM_OPTIONS, submit_runs
 
 EXIT_FAILED = 1
@@ -51,7 +52,7 @@ def main(usage: str, script: str):
             plan_runs(expt, arguments["<run>"], arguments["--device"], num_devices)
         else:
             sys.exit(train_runs(expt, arguments))
-    except (HparamsError, RecordError, MetricsError, UserError) as error:
+    except (LocatedError, MetricsError, UserError) as error:
         sys.exit(_say(error, EXIT_MISTAKE))
     except KeyboardInterrupt:
         sys.exit(_say("interrupted", EXIT_INTERRUPTED))

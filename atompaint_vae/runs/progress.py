@@ -76,12 +76,6 @@ class Progress:
             details.append(f"start {format_end(self.task.start, datetime.now())}")
         return ", ".join([*details, *filter(None, [self.error])])
 
-    def list_log(self) -> list[str]:
-        """The file that its task in Slurm wrote, and its last lines; nothing if it isn't over."""
-        if not self.task or self.task.state != "gone" or not self.task.log.exists():
-            return []
-        return [f"{self.task.log}:", *self.task.read_log_end()]
-
 
 def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
     """How far a run is.
@@ -127,7 +121,10 @@ def list_progress(expt: Experiment, runs: Mapping[str, Hparams]) -> dict[str, Pr
     found = {name: find_progress(expt.get_run_paths(name), runs[name]) for name in runs}
     unfinished = [name for name, progress in found.items() if progress.state != "finished"]
     for name, task in find_tasks(expt, unfinished).items():
-        found[name] = _add_task(found[name], task)
+        if task.state == "gone":  # perhaps since its record was read
+            found[name] = find_progress(expt.get_run_paths(name), runs[name])
+        if found[name].state != "finished":
+            found[name] = _add_task(found[name], task)
     return found
 
 

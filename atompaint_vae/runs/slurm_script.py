@@ -15,14 +15,14 @@ from .slurm_settings import SlurmSettings
 TASK = """\
 run=${runs[SLURM_ARRAY_TASK_ID]}
 task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-echo "$task: $run, start $((SLURM_RESTART_COUNT + 1)), on $(hostname)"
+echo "$task: $run, start $((${SLURM_RESTART_COUNT:-0} + 1)), on $(hostname)"
 
 # As old as this start; a line for each failure since the run's last new checkpoint.
 failures=.slurm/$task.failures
 touch "$failures"
 
 # In a step of its own, the training gets the signals of Slurm, and this script doesn't.
-srun --ntasks=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \\
+srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \\
     "${train[@]}" "$run" && code=0 || code=$?
 
 give_up() {
@@ -52,11 +52,16 @@ scontrol requeue "$task" || give_up "can't be requeued"
 
 
 def make_script(
-    expt: Experiment, runs: Sequence[str], settings: SlurmSettings, options: Iterable[str]
+    expt: Experiment,
+    runs: Sequence[str],
+    settings: SlurmSettings,
+    options: Iterable[str],
+    num_devices: int = 1,
 ) -> str:
     """The script of an array with a task for each run.
 
-    options: of train.py, for each task
+    options:     of train.py, for each task
+    num_devices: how many processes train a run together; srun starts them, all on one node
     """
     limit = f"%{settings.array_limit}" if settings.array_limit else ""
     directives = {
@@ -65,7 +70,8 @@ def make_script(
         "output": f"{expt.slurm_dir.name}/%A_%a.log",
         "open-mode": "append",
         "array": f"0-{len(runs) - 1}{limit}",
-        "ntasks": "1",
+        "nodes": "1",
+        "ntasks-per-node": str(num_devices),
         "requeue": "",
         "signal": f"USR1@{settings.notice_s}",
         **settings.sbatch,

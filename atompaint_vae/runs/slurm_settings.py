@@ -25,8 +25,8 @@ FILE_NAME = "slurm.nt"
 
 # What the script needs to be as it is.
 RESERVED = frozenset({
-    "array", "chdir", "error", "job-name", "no-requeue", "ntasks", "open-mode", "output",
-    "requeue", "signal",
+    "array", "chdir", "error", "job-name", "no-requeue", "nodes", "ntasks", "ntasks-per-node",
+    "open-mode", "output", "requeue", "signal",
 })  # fmt: skip
 
 

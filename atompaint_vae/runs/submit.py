@@ -49,9 +49,9 @@ def submit_runs(
     if not missing:
         print("nothing to submit")
         return
-    script = make_script(
-        expt, missing, settings, _join(options, without=("--slurm", *SLURM_OPTIONS, *ONLY_NOW))
-    )
+    train = _join(options, without=("--slurm", *SLURM_OPTIONS, *ONLY_NOW))
+    num_devices = int(options["--devices"][1]) if "--devices" in options else 1
+    script = make_script(expt, missing, settings, train, num_devices)
     if dry_run:
         print(script, end="")
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from ..data.sources import calc_source_hash
 from .callbacks import DivergenceStop, MetricsWriter, ProgressBar
@@ -109,8 +109,7 @@ class Training:
                 DivergenceStop(),
                 CheckpointWriter(paths, watch, processes, **task.when),
             ],
-            # Else Lightning, within a job of Slurm's, requeues it at a signal, in its own way.
-            plugins=[AtomicCheckpointIO(paths), LightningEnvironment()],
+            plugins=[AtomicCheckpointIO(paths), *_find_slurm()],
             logger=TensorBoardLogger(paths.run_dir, name="", version="tensorboard"),
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
@@ -249,3 +248,8 @@ def _describe_device(trainer: L.Trainer) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def _find_slurm() -> list[SLURMEnvironment]:
+    """Slurm, if it has started this process; it is not for Lightning to requeue the task."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []

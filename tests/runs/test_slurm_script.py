@@ -73,7 +73,8 @@ def test_directives(expt):
         "--output=.slurm/%A_%a.log",
         "--open-mode=append",
         "--array=0-2%2",
-        "--ntasks=1",
+        "--nodes=1",
+        "--ntasks-per-node=1",
         "--requeue",
         "--signal=USR1@60",
         "--time=4:00:00",
@@ -82,12 +83,18 @@ def test_directives(expt):
     ]
 
 
+def test_a_process_for_each_device(expt):
+    script = make_script(expt, ["a"], SlurmSettings(), ["--devices", "4"], num_devices=4)
+    assert "--ntasks-per-node=4" in read_directives(script)
+    assert " train.py --devices 4)\n" in script
+
+
 def test_what_a_task_trains(run_task):
-    code, stdout, (call,) = run_task(0, setup="echo first\nset -e")
+    code, stdout, (call,) = run_task(0, setup="echo first\nset -euo pipefail")
     assert code == 0
     assert stdout.splitlines()[0] == "first"
     assert stdout.splitlines()[1].startswith("12_1: b, start 1, on ")
-    assert call.startswith("srun --ntasks=1 --cpus-per-task=1 ")
+    assert call.startswith("srun --cpus-per-task=1 ")
     assert call.endswith(f" {sys.executable} train.py --save-minutes 3 b")
     assert run_task(0, restarts=4)[1].startswith("12_1: b, start 5, on ")
 

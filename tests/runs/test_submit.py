@@ -109,7 +109,8 @@ def test_mistakes_are_named_before_anything_is_submitted(make_expt, slurm):
     code, _, stderr = expt.train("--slurm", "--restart", "--dry-run")
     assert (code, stderr) == (
         2,
-        f"{expt.path.resolve()}/slurm.nt:1:1: key 'time' is unknown; did you mean 'notice_s'?\n",
+        f"{expt.path.resolve()}/slurm.nt:1:1: key 'time' is unknown; known here: sbatch, "
+        "array_limit, notice_s, setup\n",
     )
     assert not (slurm / "sbatch.in").exists()
 
