@@ -42,10 +42,10 @@ def measure(name, atoms):
     """Errors of each layer of one model, fresh and trained."""
     hparams = load_pretrained_hparams(name)
     dataset = make_crops(atoms, hparams.data, num_samples=1, seed=SEED_OF_SPLIT["test"])
-    image = dataset.make_images(collate_crops([dataset[0]])).double()
-    trained = load_pretrained(name).double()
+    image = dataset.make_images(collate_crops([dataset[0]]))
+    trained = load_pretrained(name)
     torch.manual_seed(hparams.seed)
-    fresh = build_model(hparams, image_std=trained.image_std.item()).eval().double()
+    fresh = build_model(hparams, image_std=trained.image_std.item()).eval()
     return pd.concat(
         [
             calc_errors(model, image).assign(model=name, weights=weights)
