@@ -11,6 +11,8 @@ need the weights: three carbons in a row are stuck as two whole balls, but not a
 n: atoms, c: channels, x y z: voxels, p: voxels of an atom's patch along an axis
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +59,7 @@ class _Atom(NamedTuple):
 
     @property
     def patch_voxels(self) -> int:
-        return 2 * int(np.ceil(self.radius_A / self.resolution_A)) + 1
+        return 2 * math.ceil(self.radius_A / self.resolution_A) + 1
 
 
 def find_atoms(
@@ -82,7 +84,8 @@ def find_atoms(
         image.new_zeros(0),
     )
     for _ in range(MAX_ROUNDS):
-        added = _find_peaks(image - _draw(atoms, image.shape, atom), atom)
+        # Between two nodes of the grid, a peak is found at both.
+        added = _merge(_find_peaks(image - _draw(atoms, image.shape, atom), atom), radius_A)
         if not len(added.weights):
             break
         atoms = FoundAtoms(*(torch.cat(pair) for pair in zip(atoms, added, strict=True)))
@@ -107,7 +110,7 @@ def _find_peaks(rest: Float[Tensor, "c x x x"], atom: _Atom) -> FoundAtoms:
 
 
 def _find_highest(values: Float[Tensor, "c y y y"]) -> Float[Tensor, "c y y y"]:
-    """Highest value of each node and the 26 around it; torch's max_pool3d takes ten times as long."""
+    """Highest of each node and the 26 around it, in a tenth of the time of max_pool3d."""
     highest = values.clone()
     for dim in (1, 2, 3):
         before, num = highest.clone(), values.shape[dim] - 1
@@ -194,15 +197,13 @@ def _merge(atoms: FoundAtoms, radius_A: float) -> FoundAtoms:
 
 
 def _draw(
-    atoms: FoundAtoms, shape: tuple[int, ...], atom: _Atom
+    atoms: FoundAtoms, shape: Sequence[int], atom: _Atom
 ) -> Float[Tensor, "c x x x"]:
     """Image of weighted atoms, differentiable in coordinates and weights."""
-    image = atoms.coords_A.new_zeros(int(np.prod(shape)))
-    if len(atoms.weights):
-        patches, index = _draw_patches(atoms.coords_A, atoms.channels, atom)
-        values = patches * atoms.weights[:, None, None, None]
-        image = image.index_add(0, index.flatten(), values.flatten())
-    return image.view(tuple(shape))
+    patches, index = _draw_patches(atoms.coords_A, atoms.channels, atom)
+    values = patches * atoms.weights[:, None, None, None]
+    image = values.new_zeros(math.prod(shape))
+    return image.index_add(0, index.flatten(), values.flatten()).view(shape)
 
 
 def _draw_patches(
@@ -219,12 +220,12 @@ def _draw_patches(
         (position - nearest) * atom.resolution_A,
         torch.zeros_like(channels),
         torch.arange(len(coords_A), device=coords_A.device),
-        num_images=len(coords_A),
+        num_images=max(1, len(coords_A)),
         num_channels=1,
         size_voxels=num,
         resolution_A=atom.resolution_A,
         radius_A=atom.radius_A,
-    )[:, 0]
+    )[: len(coords_A), 0]
     voxels = nearest.long()[:, :, None] + torch.arange(num, device=coords_A.device) - num // 2
     is_inside = (voxels >= 0) & (voxels < size)
     in_x, in_y, in_z = is_inside.to(patches).unbind(1)
