@@ -50,7 +50,7 @@ pdf: .venv/ready
 	@echo "The notebook is at $(CURDIR)/_build/latex/atompaint_vae.pdf"
 
 latex text: .venv/ready
-	$(BIN)/sphinx-build -M $@ . _build --quiet --fail-on-warning --keep-going
+	$(BIN)/sphinx-build -M $@ . _build --quiet --jobs auto --fail-on-warning --keep-going
 
 # The tests of a module share what is costly to make.
 test: .venv/ready

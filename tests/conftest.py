@@ -16,8 +16,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 @pytest.fixture(autouse=True, scope="session")
 def _use_one_thread():
-    """Small tensors: threads would wait for each other more than they compute, here and in the
-    programs that tests start."""
+    """Small tensors: threads, of started programs too, would wait more than they compute."""
     import torch
 
     torch.set_num_threads(1)

@@ -5,6 +5,9 @@ Enable it with ``extensions = ["atompaint_vae.notebook"]`` in a ``conf.py``.
 
 import atompaint_vae
 
+ENV_VERSION = 2
+"""Of what the modules keep in Sphinx's environment: counted up when a build can't go on from it."""
+
 FEW_PAGES = 20
 """One process reads and writes them sooner than several, which send each other all that Sphinx
 knows of the notebook."""
@@ -55,7 +58,7 @@ def setup(app):
         component.setup_component(app)
     return {
         "version": atompaint_vae.__version__,
-        "env_version": VERSION,
+        "env_version": 1000 * ENV_VERSION + VERSION,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

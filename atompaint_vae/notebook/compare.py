@@ -51,7 +51,15 @@ class CompareDirective(RunsDirective):
             return [report(error, "compare", self.get_location())]
         if not runs:
             return [nodes.paragraph("", "No run has a record yet.")]
-        table = datatable("", make_table_node(make_plain_table(runs)), file="runs.csv")
+        plain = make_plain_table(runs)
+        table = datatable(
+            "",
+            make_table_node(plain, with_rows=False),
+            file="runs.csv",
+            columns=len(plain.header),
+            rows=plain.rows,
+            formats={},
+        )
         if len(runs) > MAX_PLAIN:
             text = f"The newest {MAX_PLAIN} of {len(runs)} runs."
             table += nodes.paragraph("", text, classes=["datatable-legend"])

@@ -16,7 +16,7 @@ from typing import Any
 from sphinx.util.docutils import SphinxDirective
 
 from ..runs.compare import EFFECTLESS, RULES
-from ..runs.find import UnknownRunError, find_runs
+from ..runs.find import UnknownRunError, find_runs, list_runs
 from ..runs.properties import HPARAMS, Run, load_run, load_runs, make_signature
 from ..runs.record import RunPaths, write_atomic
 from ..runs.where import filter_runs
@@ -83,7 +83,8 @@ def sign_runs(
 def find_outdated(app, env, added, changed, removed) -> list[str]:
     """The pages for which runs, or files of runs, have come, gone or changed."""
     expts_dir = Path(env.srcdir) / "expts"
-    sign = cache(make_signature)  # of a run, several pages show something
+    # Several pages show something of a run.
+    sign, list_cached = cache(make_signature), cache(list_runs)
     now: dict[str, str | None] = {}
     outdated = []
     for doc, metadata in env.metadata.items():
@@ -91,7 +92,7 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
             if key not in now:
                 try:
                     names = key.split("\n") if key else []
-                    found = find_runs(expts_dir, names, env.atompaint_experiments)
+                    found = find_runs(expts_dir, names, env.atompaint_experiments, list_cached)
                     now[key] = sign_runs(found, sign)
                 except UnknownRunError:
                     now[key] = None

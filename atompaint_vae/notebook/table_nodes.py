@@ -118,7 +118,7 @@ def fill_tables(app, doctree, docname):
             continue
         rows, formats = node.attributes.pop("rows"), node.attributes.pop("formats")
         shown = rows
-        if is_long(len(rows), node["columns"]):
+        if "path" in node and is_long(len(rows), node["columns"]):
             shown = rows[: ROWS_IN_PAGE if is_page else ROWS_IN_PRINT]
             if is_page:
                 path = f"_static/datatables/{docname}-{number}.js"

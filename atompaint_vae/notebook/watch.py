@@ -1,8 +1,8 @@
 """
 The files that a page must be read again for.
 
-Sphinx keeps a path for each file of each page, and reads all of them before each build; of tens of
-thousands, that alone takes most of a second. Here a page keeps one text of paths and one hash.
+Sphinx keeps an object for each file of each page, and loads all of them before each build. Here a
+page keeps one text of paths and one hash of what the files were.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ def watch_files(env, paths: Iterable[Path]) -> None:
 
 def sign_files(root: str, paths: str, sign: Callable[[str], str]) -> str:
     """Something that differs whenever one of the files has come, gone or changed."""
-    states = [sign(os.path.normpath(f"{root}/{path}")) for path in paths.split("\n")]
+    states = [sign(f"{root}/{path}") for path in paths.split("\n")]
     return hashlib.sha256("\n".join(states).encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ with, or by the folder's path below `expts`.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -58,31 +58,40 @@ def find_experiment(expts_dir: Path, name: str) -> Path:
     return expts_dir / _choose(name, matches, known)
 
 
+def list_runs(expts_dir: Path, experiment: str) -> dict[str, RunPaths]:
+    """Paths of an experiment's runs that have a record, by `experiment/run`."""
+    folder = expts_dir / experiment / "runs"
+    runs = folder.iterdir() if folder.is_dir() else ()
+    recorded = [x for x in runs if (x / "record.nt").exists()]
+    recorded.sort(key=lambda run: _split_numbers(run.name))
+    return {f"{experiment}/{run.name}": RunPaths(run) for run in recorded}
+
+
 def find_runs(
-    expts_dir: Path, names: Sequence[str] = (), known: Sequence[str] | None = None
+    expts_dir: Path,
+    names: Sequence[str] = (),
+    known: Sequence[str] | None = None,
+    list_runs: Callable[[Path, str], dict[str, RunPaths]] = list_runs,
 ) -> dict[str, RunPaths]:
     """
     Paths of the runs that have a record, by `experiment/run`.
 
     names:  experiments or runs; all experiments if there are none
     known:  all experiments, if `find_experiments` has found them already
+    list_runs: the function of that name, cached, where many names are looked up at once
     raises: UnknownRunError if a name means nothing, or several experiments
     """
     if known is None:
         known = find_experiments(expts_dir)
     found = {}
     for name in names or known:
-        if name in known:
-            found |= _list_runs(expts_dir, name)
-            continue
         parent, _, run = name.rpartition("/")
-        matches = _match_experiments(known, name)
-        if matches or not parent:
-            found |= _list_runs(expts_dir, _choose(name, matches, known))
+        if name in known or not parent:
+            experiment = name if name in known else _choose_named(known, name)
+            found |= list_runs(expts_dir, experiment)
             continue
-        matches = [parent] if parent in known else _match_experiments(known, parent)
-        experiment = _choose(parent, matches, known)
-        runs = _list_runs(expts_dir, experiment)
+        experiment = parent if parent in known else _choose_named(known, parent)
+        runs = list_runs(expts_dir, experiment)
         if (run_id := f"{experiment}/{run}") not in runs:
             names_there = [x.rpartition("/")[2] for x in runs]
             raise UnknownRunError(_say_unknown("run", run, names_there, f" of {experiment}"))
@@ -105,6 +114,10 @@ def _match_experiments(known: Sequence[str], name: str) -> list[str]:
     return exact or by_date
 
 
+def _choose_named(known: Sequence[str], name: str) -> str:
+    return _choose(name, _match_experiments(known, name), known)
+
+
 def _choose(name: str, matches: Sequence[str], known: Sequence[str]) -> str:
     if len(matches) > 1:
         raise UnknownRunError(f"{name!r} may be {' or '.join(matches)}; give the whole name")
@@ -118,14 +131,6 @@ def _say_unknown(kind: str, name: str, known: Sequence[str], where: str = "") ->
     if near:
         return f"unknown {kind} {name!r}{where}; did you mean {near[0]!r}?"
     return f"unknown {kind} {name!r}{where}; known: {', '.join(known) or 'none'}"
-
-
-def _list_runs(expts_dir: Path, experiment: str) -> dict[str, RunPaths]:
-    folder = expts_dir / experiment / "runs"
-    runs = folder.iterdir() if folder.is_dir() else ()
-    recorded = [x for x in runs if (x / "record.nt").exists()]
-    recorded.sort(key=lambda run: _split_numbers(run.name))
-    return {f"{experiment}/{run.name}": RunPaths(run) for run in recorded}
 
 
 def _split_numbers(name: str) -> list[tuple[bool, int, str]]:

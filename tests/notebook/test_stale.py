@@ -88,6 +88,15 @@ def test_a_page_follows_what_its_figures_were_drawn_from(shown):
     assert read_badges(shown) == ["r2.csv isn't what the script wrote"]
 
 
+def test_a_provenance_that_comes_later_reaches_the_page(shown):
+    path = shown.source / "expts/a/provenance.nt"
+    later = path.rename(path.with_suffix(".later"))
+    change(shown.source / "expts/a/val.csv", "step\n2\n")
+    assert read_badges(shown) == []
+    later.rename(path)
+    assert read_badges(shown) == 5 * ["val.csv has changed"]
+
+
 def test_a_run_that_finishes_reaches_the_page(shown):
     assert read_badges(shown) == []
     record = "run: late\nexperiment: a\nstate: finished\n"
