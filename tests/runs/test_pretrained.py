@@ -108,7 +108,7 @@ def test_the_card_names_the_run_and_what_it_recorded(published, tmp_path):
     assert ":metric:`20240101_x/a num_parameters ,`" in card
     assert ":expt:`20240101_x`" in card
     assert "rotation-equivariant" in card
-    shown = re.findall(r"test\.(\w+)", card)
+    shown = re.findall(r":metric:`\S+ test\.(\w+)", card)
     recorded = load_metrics(published.test_metrics).iloc[0]
     assert len(shown) > 5
     assert not recorded[shown].isna().any()
