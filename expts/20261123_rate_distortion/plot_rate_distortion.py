@@ -20,10 +20,19 @@ NAME = re.compile(r"(?P<model>.+?)-(?P<target>\d+)(-rate-(?P<rate>[\d.]+))?(-see
 
 LINES = {
     "irreps": "equivariant, free irreps",
+    "finer": "equivariant, free irreps at 17³",
     "cnn": "CNN",
+    "finer-cnn": "CNN at 17³",
     "small-cnn": "CNN, as few parameters",
     "PCA": "PCA of patches",
     "coarser voxels": "coarser voxels",
+}
+STYLES = {
+    "irreps": (RUN_COLOURS[0], "o-"),
+    "finer": (RUN_COLOURS[0], "o--"),
+    "cnn": (RUN_COLOURS[1], "o-"),
+    "finer-cnn": (RUN_COLOURS[1], "o--"),
+    "small-cnn": (RUN_COLOURS[3], "o-"),
 }
 MARKS = {
     "scalars": ("scalars", "s"),
@@ -77,8 +86,9 @@ def load_runs(expt: Experiment) -> pd.DataFrame:
 def draw(runs: pd.DataFrame, baselines: pd.DataFrame):
     figure, axes = make_figure(2, 3, figsize=(8.6, 6.2), sharex=True)
     for axis, (key, title) in zip(axes.flat, PANELS.items(), strict=False):
-        for colour, name in zip(RUN_COLOURS, ("irreps", "cnn", "small-cnn"), strict=False):
-            draw_seeds(axis, choose_rate(runs[runs["model"] == name]), key, colour, LINES[name])
+        for name, (colour, marker) in STYLES.items():
+            of_model = choose_rate(runs[runs["model"] == name])
+            draw_seeds(axis, of_model, key, color=colour, fmt=marker, label=LINES[name])
         for name, style in (("PCA", "-"), ("coarser voxels", ":")):
             line = baselines[baselines["method"] == name]
             x = line["compression ratio"]
@@ -109,16 +119,15 @@ def choose_rate(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs.set_index(["target", "learning rate"]).index.isin(best)]
 
 
-def draw_seeds(axis, runs: pd.DataFrame, key: str, colour: str, label: str):
+def draw_seeds(axis, runs: pd.DataFrame, key: str, **style):
     """The mean over seeds, and a bar from the worst seed to the best."""
     if runs.empty:
         return
     seeds = runs.groupby("compression ratio")[key].agg(["mean", "min", "max"])
     below, above = seeds["mean"] - seeds["min"], seeds["max"] - seeds["mean"]
     axis.errorbar(
-        seeds.index, seeds["mean"], [below, above], fmt="o-", color=colour, ms=4, lw=1.6,
-        capsize=3, label=label,
-    )  # fmt: skip
+        seeds.index, seeds["mean"], [below, above], ms=4, lw=1.6, capsize=3, **style
+    )
 
 
 if __name__ == "__main__":
