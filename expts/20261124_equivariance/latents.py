@@ -29,7 +29,7 @@ from atompaint_vae.runs.turned import (
     sample_rotations,
 )
 
-MODELS = ("irreps-10", "cnn-10")
+MODELS = ("finer-10", "finer-cnn-10")
 NUM_CROPS = 32
 
 

@@ -19,7 +19,7 @@ from atompaint_vae.runs.feed import SEED_OF_SPLIT, make_crops
 from atompaint_vae.runs.pretrained import load_pretrained, load_pretrained_hparams
 from atompaint_vae.runs.turned import calc_vector_r2, make_turned_images
 
-MODELS = ("irreps-10", "cnn-10")
+MODELS = ("finer-10", "finer-cnn-10")
 NUM_CROPS = 16
 ANGLES = (0, 2, 5, 10, 15, 20, 30, 45, 60, 70, 80, 85, 90)
 """Degrees, about the z axis."""

@@ -22,7 +22,7 @@ from atompaint_vae.runs.plan import build_model
 from atompaint_vae.runs.pretrained import load_pretrained, load_pretrained_hparams
 from atompaint_vae.runs.turned import sample_rotations
 
-MODELS = ("irreps-10", "cnn-10")
+MODELS = ("finer-10", "finer-cnn-10")
 NUM_FREE = 6
 LAYER = r"(encoder|decoder)\.(blocks\.\d+\.(conv|nonlinearity)|head)"
 

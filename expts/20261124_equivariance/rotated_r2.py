@@ -19,7 +19,7 @@ from atompaint_vae.runs.feed import SEED_OF_SPLIT, make_crops
 from atompaint_vae.runs.pretrained import load_pretrained, load_pretrained_hparams
 from atompaint_vae.runs.turned import calc_sphere_r2, make_turned_images, sample_rotations
 
-MODELS = ("irreps-10", "cnn-10")
+MODELS = ("finer-10", "finer-cnn-10")
 NUM_CROPS = 24
 
 
