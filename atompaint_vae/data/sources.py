@@ -21,6 +21,10 @@ STARTER = "starter"
 SPLITS = ("train", "validation", "test")
 
 
+class StructureCountError(ValueError):
+    """A source doesn't have so many structures."""
+
+
 def find_atoms_path(source: str | Path) -> Path:
     """The file of atoms that a source names; "starter" is the bundled one."""
     if source == STARTER:
@@ -81,13 +85,14 @@ def open_split(
     """What `CropDataset` takes: atoms as `load_split`, or one split of a database.
 
     num_structures: of a set, the atoms of so many structures; the fewer are among the more
-    raises:         also ValueError if there are not so many, or if the source is a database
+    raises:         also StructureCountError if there are not so many, or if the source is a
+                    database
     """
     _check_split(split)
     path = find_atoms_path(source)
     if is_database(path):
         if num_structures:
-            raise ValueError("a database has no structures to choose some of, only zones")
+            raise StructureCountError("a database has no structures to choose some of, only zones")
         return ZoneDatabase(path, split)
     atoms = load_split(source, split)
     return choose_structures(atoms, num_structures) if num_structures else atoms
@@ -96,11 +101,13 @@ def open_split(
 def choose_structures(atoms: pd.DataFrame, num_structures: int) -> pd.DataFrame:
     """The atoms of some structures, chosen by a hash of their names.
 
-    raises: ValueError if there are not so many
+    raises: StructureCountError if there are not so many
     """
     names = atoms["structure"].cat.categories
     if num_structures > len(names):
-        raise ValueError(f"{num_structures} structures asked for, but there are {len(names)}")
+        raise StructureCountError(
+            f"{num_structures} structures asked for, but there are {len(names)}"
+        )
     chosen = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     atoms = atoms[atoms["structure"].isin(chosen[:num_structures])].reset_index(drop=True)
     atoms["structure"] = atoms["structure"].cat.remove_unused_categories()

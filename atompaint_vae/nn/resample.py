@@ -6,8 +6,8 @@ def choose_padding(size: int, kernel_size: int = 3) -> int:
 
     35 → 17 → 9 → 5 → 3, for kernels of any odd side.  The convolution is exactly equivariant to the
     24 rotations of the cube only if its positions are symmetric about the image's centre,
-    (size + 2·padding − kernel_size) mod 2 = 0; of an odd side that is so for any padding, of an even
-    side for none, so the side is kept odd.
+    (size + 2·padding − kernel_size) mod 2 = 0; of an odd side that is so for any padding, of an
+    even side for none, so the side is kept odd.
 
     raises: ValueError if the side is even or below 3
     """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from ..data.sources import StructureCountError
 from ..data.voxelize import CHANNELS
 from ..nn.fields import parse_field_type
 from ..nn.grids import GRIDS, calc_synthesis, load_grid
@@ -95,8 +96,8 @@ def check_symmetry(model: ModelHparams, values: Located) -> Iterator[Problem]:
             name = "latent" if keys == ("latent",) else f"layers[{keys[1]}]"
             yield Problem(
                 place.place,
-                f"model.{name}: {place.content} turns, but model.symmetry is none; expected scalars "
-                f"such as {irreps.dim}x0e",
+                f"model.{name}: {place.content} turns, but model.symmetry is none; "
+                f"expected scalars such as {irreps.dim}x0e",
             )
 
 
@@ -180,6 +181,9 @@ def check_data(file: HparamsFile, expt_dir: Path) -> Iterator[Problem]:
         for split in SEED_OF_SPLIT:
             try:
                 make_dataset(hparams, expt_dir, split)
+            except StructureCountError as error:
+                place_of_count = _find(values, "data", "num_train_structures").place
+                yield Problem(place_of_count, f"data.num_train_structures: {error}")
             except (ValueError, OSError) as error:
                 yield Problem(place, f"data.source: {error}")
 

@@ -51,7 +51,7 @@ def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
     except ValueError as error:
         message = str(error)
         named = message if str(source) in message else f"{source}: {split}: {message}"
-        raise ValueError(named) from error
+        raise type(error)(named) from error
 
 
 def make_crops(

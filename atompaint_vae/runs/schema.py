@@ -75,7 +75,7 @@ class DataHparams(TextModel):
     size_voxels: Voxels = Field(35, ge=5, description=(
         "Side of an image; odd, so that a voxel sits at its centre."))
     num_train_structures: Int = Field(0, ge=0, description=(
-        "Structures of the training split to crop, always the same ones for a number; 0 takes all."))
+        "Structures of the training split to crop, always the same for a number; 0 takes all."))
     resolution_A: Length = Field(1.0, gt=0, description="Side of a voxel [Å].")
     radius_A: Length = Field(0.75, gt=0, description="Radius of every atom [Å].")
     min_density_atoms_nm3: Density = Field(25.0, ge=0, description=(
@@ -105,8 +105,8 @@ class ModelHparams(TextModel):
     kernel_size: Voxels = Field(3, ge=3, le=7, description=(
         "Side of every convolution's kernel [voxels]."))
     symmetry: Literal["rotation", "none"] = Field("rotation", description=(
-        "`rotation` makes every layer equivariant; `none` makes a plain CNN, whose fields are scalars "
-        "such as `64x0e`, to compare with."))
+        "`rotation` makes every layer equivariant; `none` makes a plain CNN to compare with, whose "
+        "fields are scalars such as `64x0e`."))
     grid: Literal[
         "auto", "octahedral_48", "octahedral_72", "octahedral_96", "octahedral_120",
         "octahedral_144", "octahedral_192",
@@ -120,8 +120,8 @@ class ModelHparams(TextModel):
         "What makes plain irreps above l = 0 nonlinear: gates, which are more scalars, or "
         "their own lengths."))
     posterior_std: Literal["logvar", "softplus"] = Field("logvar", description=(
-        "What the posterior's standard deviations are made of: scalars that are log-variances, or the "
-        "softplus of the norms of irreps, as in atompaint 0.1.0, which never is below ln 2."))
+        "What the posterior's standard deviations are made of: scalars that are log-variances, or "
+        "the softplus of the norms of irreps, as in atompaint 0.1.0, which is never below ln 2."))
 
 
 class LossHparams(TextModel):

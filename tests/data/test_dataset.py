@@ -1,5 +1,7 @@
 """Truth: integer arithmetic by hand, and the same crops made one at a time."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from atompaint_vae.data.dataset import (
     collate_crops,
     load_split,
 )
+from atompaint_vae.data.sources import StructureCountError, choose_structures
 
 
 def make_atoms(num_atoms=600, structures=("1ABC", "1E10")):
@@ -221,6 +224,19 @@ def test_structures_of_other_splits_leave_no_trace(source):
     atoms = load_split(source, "test")
     assert list(atoms["structure"].cat.categories) == ["1E10"]
     assert len(atoms) == 300
+
+
+def test_fewer_structures_are_among_the_more():
+    names = ("1ABC", "1E10", "2XYZ", "3JKL", "7PQR")
+    atoms = make_atoms(structures=names)
+    chosen = [set(choose_structures(atoms, n)["structure"].unique()) for n in range(1, 6)]
+    assert [len(x) for x in chosen] == [1, 2, 3, 4, 5]
+    assert all(few < more for few, more in pairwise(chosen))
+    # The same ones, whatever the order of the table.
+    backwards = make_atoms(structures=names[::-1])
+    assert set(choose_structures(backwards, 2)["structure"].unique()) == chosen[1]
+    with pytest.raises(StructureCountError, match=r"^6 structures asked for, but there are 5$"):
+        choose_structures(atoms, 6)
 
 
 @pytest.mark.parametrize(

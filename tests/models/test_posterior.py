@@ -70,3 +70,22 @@ def test_samples_have_the_mean_and_variance():
     samples = torch.stack([posterior.sample(n) for n in noise])
     assert torch.allclose(samples.mean(0), posterior.mean, atol=0.15)
     assert torch.allclose(samples.var(0), posterior.logvar.exp(), rtol=0.1)
+
+
+def test_softplus_of_norms():
+    head = PosteriorHead(Irreps("1x0e+1x1e"), std="softplus")
+    assert str(head.irreps_in.simplify()) == "1x0e+1x1e+1x0e+1x1e"
+    parameters = torch.tensor([0.0, 0, 0, 0, -2, 2, 3, 6]).view(1, 8, 1, 1, 1)
+    std = (head(parameters).logvar / 2).exp().flatten()
+    # Norms are 2 and 7.
+    expected = torch.nn.Softplus()(torch.tensor([2.0, 7, 7, 7]))
+    assert torch.allclose(std, expected)
+
+
+def test_softplus_of_nothing_is_ln_2_and_has_a_slope():
+    head = PosteriorHead(Irreps("1x0e+1x1e"), std="softplus")
+    parameters = torch.zeros(1, 8, 1, 1, 1, requires_grad=True)
+    logvar = head(parameters).logvar
+    assert torch.allclose((logvar / 2).exp(), torch.tensor(2.0).log())
+    logvar.sum().backward()
+    assert parameters.grad.isfinite().all()

@@ -1,6 +1,11 @@
+import math
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 
+from atompaint_vae.models.baselines import FreeConv
 from atompaint_vae.models.loss import calc_loss
 from atompaint_vae.models.metrics import HeldOutMetrics, calc_r2
 from atompaint_vae.models.posterior import Posterior
@@ -26,17 +31,18 @@ def _float64():
 
 
 @pytest.mark.parametrize(
-    ("layers", "latent"),
+    ("layers", "latent", "options"),
     [
-        (["1xfourier1", "1xfourier2"], "1xfourier1"),
-        (["4x0e+2x1e", "2xquotient2"], "3x0e+1x1e+1x2e"),
-        (["1xfourier1+2x0e", "2x0e+1x1e", "3x0e+1x2e"], "2xquotient1"),
+        (["1xfourier1", "1xfourier2"], "1xfourier1", {}),
+        (["4x0e+2x1e", "2xquotient2"], "3x0e+1x1e+1x2e", {"posterior_std": "softplus"}),
+        (["4x0e+2x1e", "2x0e+1x2e"], "3x0e+1x1e", {"kernel_size": 5}),
+        (["1xfourier1+2x0e", "2x0e+1x1e", "3x0e+1x2e"], "2xquotient1", {}),
     ],
 )
 @pytest.mark.usefixtures("_float64")
-def test_whole_model_is_exactly_equivariant(layers, latent):
+def test_whole_model_is_exactly_equivariant(layers, latent, options):
     # float64 rounding, through some ten layers.
-    model = make_vae(layers, latent, size_voxels=11, convs_per_layer=2)
+    model = make_vae(layers, latent, size_voxels=11, convs_per_layer=2, **options)
     model(torch.rand(4, 6, 11, 11, 11))  # moves the running statistics off their start
     model.eval()
     image = torch.rand(1, 6, 11, 11, 11)
@@ -132,7 +138,31 @@ def test_images_are_scaled_on_both_sides():
     assert "image_std" in scaled.state_dict()
 
 
+@pytest.mark.parametrize("kernel_size", [3, 5])
+def test_a_network_without_symmetry(kernel_size):
+    options = {"size_voxels": 11, "kernel_size": kernel_size, "convs_per_layer": 2}
+    model = make_vae(["8x0e", "16x0e"], "4x0e", conv=FreeConv, **options)
+    image = torch.randn(4, 6, 11, 11, 11)
+    # With fresh weights, of the size that it was given, as the equivariant one is.
+    peer = make_vae(["8x0e", "16x0e"], "4x0e", **options)
+    assert 0.3 < model(image).std() < 3
+    assert 0.3 < peer(image).std() < 3
+    assert model.latent_shape == peer.latent_shape
+    assert model(image).shape == image.shape
+    model.eval()
+    irreps = model.irreps_in
+    error = calc_exact_equivariance_error(model, image, irreps_in=irreps, irreps_out=irreps)
+    assert error > 0.3
+    # Every number of every kernel is a weight.
+    weights = sum(p.numel() for name, p in model.named_parameters() if name.endswith("conv.weight"))
+    encoder, decoder = (6, 8, 8, 16, 16, 8), (4, 16, 16, 8, 8, 6)
+    products = sum(i * o for channels in (encoder, decoder) for i, o in pairwise(channels))
+    assert weights == kernel_size**3 * products
+
+
 def test_mistakes():
+    with pytest.raises(ValueError, match=r"without symmetry has scalars only, not 1x1e\+1x0e"):
+        make_vae(["1x0e"], "1x1e", size_voxels=11, conv=FreeConv)
     with pytest.raises(ValueError, match="can't halve an image of 10 voxels"):
         make_vae(["1x0e"], "1x0e", size_voxels=10)
     with pytest.raises(ValueError, match="can't halve an image of 1 voxels"):
@@ -143,7 +173,7 @@ def test_mistakes():
 
 def make_posterior(batch):
     mean = torch.randn(batch, 2, 3, 3, 3)
-    return Posterior(mean, torch.zeros(batch, 2, 3, 3, 3), torch.arange(2))
+    return Posterior(mean, torch.randn(batch, 2, 3, 3, 3), torch.arange(2))
 
 
 def test_loss_by_hand():
@@ -155,6 +185,40 @@ def test_loss_by_hand():
     assert (loss.data, loss.prior, loss.total) == (16, 1.5, 31)
     loss = calc_loss(image, reconstruction, posterior, reduction="mean", beta=10.0)
     assert (loss.data, loss.prior, loss.total) == (2, 1.5, 17)
+
+
+def test_optimal_variance_is_the_most_likely():
+    # The likelihood of all variances, on a grid, knows no formula for the best one.
+    torch.manual_seed(1)
+    image, reconstruction = torch.rand(2, 6, 3, 3, 3), torch.rand(2, 6, 3, 3, 3)
+    zeros = torch.zeros(2, 1, 1, 1, 1)
+    posterior = Posterior(zeros, zeros, torch.arange(1))
+    loss = calc_loss(image, reconstruction, posterior, reduction="optimal", beta=1.0)
+    nll = torch.stack([
+        -torch.distributions.Normal(reconstruction, std).log_prob(image).sum() / 2
+        for std in torch.linspace(0.2, 0.8, 2001)
+    ])  # fmt: skip
+    num_values = 6 * 27
+    constant = num_values / 2 * (1 + math.log(2 * math.pi))
+    assert loss.data.item() == pytest.approx(nll.min().item() - constant, abs=1e-3)
+
+
+def test_free_nats_by_hand():
+    image = torch.zeros(2, 1, 2, 2, 2)
+    # Means of two voxels and two images: ½ µ² each.  The scalar's average is 3, the vector's 1/4.
+    mean = torch.zeros(2, 4, 2, 1, 1)
+    mean[:, 0] = torch.tensor([[0.0, 2], [2, 4]]).view(2, 2, 1, 1)
+    mean[0, 1] = torch.tensor([1.0, 2]).view(2, 1, 1)
+    mean[1, 2, 0] = 1.0
+    posterior = Posterior(mean, torch.zeros(2, 2, 2, 1, 1), torch.tensor([0, 1, 1, 1]))
+    options = {"reduction": "sum", "beta": 10.0}
+    loss = calc_loss(image, image, posterior, **options, free_nats=0.5)
+    assert loss.prior == pytest.approx((2 + 2 + 8 + 0.5 + 2 + 0.5) / 2)
+    # Of a scalar 3 nats a voxel; of a vector at least ½ for each of its three numbers.
+    assert loss.total == pytest.approx(10 * 2 * (3 + 3 * 0.5))
+    assert calc_loss(image, image, posterior, **options, free_nats=0.01).total == pytest.approx(
+        10 * loss.prior.item()
+    )
 
 
 def test_loss_does_not_depend_on_the_size_of_the_batch():
@@ -178,6 +242,7 @@ def test_loss_does_not_depend_on_the_size_of_the_batch():
 def test_metrics_over_batches_are_those_of_all_crops():
     torch.manual_seed(0)
     image = torch.rand(6, 3, 4, 4, 4) * torch.tensor([1.0, 5.0, 0.0]).view(3, 1, 1, 1)
+    image[:, :, 1:3, :, 2] = 0.0
     reconstruction = image + 0.1 * torch.randn_like(image)
     posterior = make_posterior(6)
     posterior.mean[:, 1] *= 0.01  # an idle unit
@@ -193,9 +258,18 @@ def test_metrics_over_batches_are_those_of_all_crops():
     variation = x.var(axis=(0, 2, 3, 4)) * 6 * 64
     assert got["r2"] == pytest.approx(1 - errors.sum() / variation.sum(), rel=1e-5)
     assert got["r2_zero"] == pytest.approx(1 - errors.sum() / (x**2).sum(), rel=1e-5)
+    occupied = x.sum(axis=1) > 0
+    x_occupied, y_occupied = (z.transpose(1, 0, 2, 3, 4)[:, occupied] for z in (x, y))
+    variation_occupied = x_occupied.var(axis=1).sum() * occupied.sum()
+    error_occupied = ((x_occupied - y_occupied) ** 2).sum()
+    assert occupied.mean() == 0.875
+    assert got["occupied_r2"] == pytest.approx(1 - error_occupied / variation_occupied, rel=1e-5)
     assert got["r2_B"] == pytest.approx(1 - errors[1] / variation[1], rel=1e-5)
     assert got["r2_empty"] != got["r2_empty"]  # NaN
     assert got["active_units"] == 1
+    mean, logvar = posterior.mean.numpy(), posterior.copy_logvar.numpy()
+    assert got["var_mean_0e"] == pytest.approx(mean.var(axis=(0, 2, 3, 4)).mean(), rel=1e-5)
+    assert got["mean_var_0e"] == pytest.approx(np.exp(logvar).mean(), rel=1e-5)
     whole = calc_loss(image, reconstruction, posterior, reduction="sum", beta=2.0)
     assert got["loss"] == pytest.approx(whole.total.item(), rel=1e-5)
     assert got["prior_loss"] == pytest.approx(whole.prior.item(), rel=1e-5)

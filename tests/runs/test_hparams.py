@@ -80,14 +80,15 @@ def test_load_hparams(hparams_nt):
     assert list(runs) == ["plain", "other-1.0", "empty_section"]
     assert plain.model_dump() == {
         "seed": 7,
-        "data": {"source": "a b", "size_voxels": 21, "resolution_A": 1.0, "radius_A": 0.75,
+        "data": {"source": "a b", "size_voxels": 21, "num_train_structures": 0,
+                 "resolution_A": 1.0, "radius_A": 0.75,
                  "min_density_atoms_nm3": 25.0, "density": "sphere", "elements": "all",
                  "min_occupancy": 0.0, "min_nucleic_share": 0.0, "max_nucleic_share": 1.0,
                  "min_border_distance_A": 0.0},
         "model": {"layers": ("4x0e", "2xfourier2+3xquotient1 + 5x3e"), "latent": "1x0e",
-                  "convs_per_layer": 1, "grid": "auto", "nonlinearity": "elu",
-                  "irreps_nonlinearity": "gate"},
-        "loss": {"reduction": "sum", "beta": 1.0},
+                  "convs_per_layer": 1, "kernel_size": 3, "symmetry": "rotation", "grid": "auto",
+                  "nonlinearity": "elu", "irreps_nonlinearity": "gate", "posterior_std": "logvar"},
+        "loss": {"reduction": "sum", "beta": 1.0, "free_nats": 0.0},
         "optim": {"learning_rate": 0.001, "warmup_steps": 50, "gradient_clip": 100.0,
                   "batch_size": 4},
         "train": {"epochs": 3, "steps_per_epoch": 4, "num_val_crops": 32, "num_test_crops": 64,
@@ -97,7 +98,7 @@ def test_load_hparams(hparams_nt):
     assert type(other.loss.beta) is float
     assert other.model.layers == ("8x0e",)  # replaced, not appended
     assert other.model.latent == "1x0e"
-    assert other.loss.model_dump() == {"reduction": "mean", "beta": 4.0}
+    assert other.loss.model_dump() == {"reduction": "mean", "beta": 4.0, "free_nats": 0.0}
     assert empty_section.data == plain.data
     assert empty_section.seed == 8
 
@@ -334,7 +335,7 @@ def test_list_keys():
     assert keys["data.size_voxels"].expected == "an odd number of voxels >= 5"
     assert keys["data.size_voxels"].default == "35"
     assert keys["model.latent"].default is None
-    assert keys["loss.reduction"].expected == "one of 'mean', 'sum'"
+    assert keys["loss.reduction"].expected == "one of 'mean', 'sum', 'optimal'"
     assert all(key.description.endswith(".") for key in keys.values())
 
 
