@@ -76,13 +76,14 @@ def describe_cubes(image, crop, dataset):
         indices = np.concatenate([np.empty(0, int), *near]).astype(int)
         return np.bincount(indices, minlength=len(centers_A))
 
+    is_near_nucleic = count(crop.channels == CHANNELS.index("P"), NUCLEIC_NEAR_A) > 0
     found = {name: count(crop.channels == i, NEAR_A) for i, name in enumerate(CHANNELS)}
     return pd.DataFrame(
         {
             f"atoms within {NEAR_A:g} Å": sum(found.values()),
             **{f"{name} within {NEAR_A:g} Å": found[name] for name in ("C", "N", "O")},
             f"S or other within {NEAR_A:g} Å": (found["S"] + found["other"] > 0).astype(float),
-            f"P within {NUCLEIC_NEAR_A:g} Å (nucleic acid)": count(crop.channels == 3, NUCLEIC_NEAR_A) > 0,
+            f"P within {NUCLEIC_NEAR_A:g} Å (nucleic acid)": is_near_nucleic,
             "distance to the border [Å]": half_A - np.abs(centers_A).max(axis=1),
         }
     )
