@@ -81,11 +81,26 @@ def find_solid_voxels(density: np.ndarray, resolution_A: float) -> np.ndarray:
     density: float [X, Y, Z], filled fraction over all channels
     returns: bool [X, Y, Z]
     """
+    least, most = calc_filled_range(density, resolution_A)
+    if not least.size:
+        return np.zeros(density.shape, dtype=bool)
+    side = density.shape[0] - least.shape[0] + 1
+    is_solid = np.pad((least >= MIN_FILLED) & (least >= most / 2), side - 1)
+    return sliding_window_view(is_solid, (side,) * 3).any(axis=(-3, -2, -1))
+
+
+def calc_filled_range(
+    density: np.ndarray, resolution_A: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    How far the least and the most filled voxel of each cube of SIDE_A are filled.
+
+    density: float [X, Y, Z], filled fraction over all channels
+    returns: two arrays, by the cubes' first voxels; empty if the crop is smaller than a cube
+    """
     side = int(np.ceil(SIDE_A / resolution_A - 1e-6))
     if side > min(density.shape):
-        return np.zeros(density.shape, dtype=bool)
-    cubes, axes = (side,) * 3, (-3, -2, -1)
-    windows = sliding_window_view(density, cubes)
-    least, most = windows.min(axis=axes), windows.max(axis=axes)
-    is_solid = np.pad((least >= MIN_FILLED) & (least >= most / 2), side - 1)
-    return sliding_window_view(is_solid, cubes).any(axis=axes)
+        return np.empty((0, 0, 0)), np.empty((0, 0, 0))
+    windows = sliding_window_view(density, (side,) * 3)
+    axes = (-3, -2, -1)
+    return windows.min(axis=axes), windows.max(axis=axes)

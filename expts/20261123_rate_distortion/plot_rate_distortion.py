@@ -19,11 +19,12 @@ from atompaint_vae.runs.metrics import load_metrics
 NAME = re.compile(r"(?P<model>.+?)-(?P<target>\d+)(-rate-(?P<rate>[\d.]+))?(-seed\d)?")
 
 LINES = {
-    "irreps": "equivariant, free irreps",
+    "irreps": "equivariant, free irreps at 9³",
     "finer": "equivariant, free irreps at 17³",
-    "cnn": "CNN",
+    "cnn": "CNN at 9³",
     "finer-cnn": "CNN at 17³",
-    "small-cnn": "CNN, as few parameters",
+    "small-cnn": "CNN of few parameters",
+    "finer-small-cnn": "CNN of few parameters at 17³",
     "PCA": "PCA of patches",
     "coarser voxels": "coarser voxels",
 }
@@ -33,8 +34,10 @@ STYLES = {
     "cnn": (RUN_COLOURS[1], "o-"),
     "finer-cnn": (RUN_COLOURS[1], "o--"),
     "small-cnn": (RUN_COLOURS[3], "o-"),
+    "finer-small-cnn": (RUN_COLOURS[3], "o--"),
 }
 MARKS = {
+    "finer-wide": ("free irreps at 17³, wider", "*"),
     "scalars": ("scalars", "s"),
     "quotient1": ("quotient, L = 1", "v"),
     "quotient2": ("quotient, L = 2", "^"),
@@ -97,7 +100,7 @@ def draw(runs: pd.DataFrame, baselines: pd.DataFrame):
             points = runs[runs["model"] == name]
             axis.plot(
                 points["compression ratio"], points[key], marker, color=RUN_COLOURS[0],
-                mfc="white", ms=6, label=f"equivariant, {label}",
+                mfc="white", ms=6.5, ls="", label=f"equivariant, {label}",
             )  # fmt: skip
         axis.set(title=title, xscale="log", xlim=(1.9, 110), ylim=(-0.05, 1))
         axis.set_xticks([2, 5, 10, 25, 50, 100], ["2", "5", "10", "25", "50", "100"])

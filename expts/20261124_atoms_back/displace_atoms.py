@@ -33,7 +33,9 @@ SCORES = ("precision", "recall")
 def main(folder: Path):
     hparams = load_pretrained_hparams(MODELS[0])
     seed = SEED_OF_SPLIT["test"]
-    dataset = make_crops(load_split(STARTER, "test"), hparams.data, num_samples=NUM_CROPS, seed=seed)
+    dataset = make_crops(
+        load_split(STARTER, "test"), hparams.data, num_samples=NUM_CROPS, seed=seed
+    )
     displaced = pd.DataFrame(
         [
             measure(dataset, lambda batch, rms_A=rms_A: displace(dataset, batch, rms_A))

@@ -25,7 +25,9 @@ MIN_WEIGHTS = (0.3, 0.5, 0.7)
 def main(folder: Path):
     model, hparams = load_pretrained(), load_pretrained_hparams()
     seed = SEED_OF_SPLIT["test"]
-    dataset = make_crops(load_split(STARTER, "test"), hparams.data, num_samples=NUM_CROPS, seed=seed)
+    dataset = make_crops(
+        load_split(STARTER, "test"), hparams.data, num_samples=NUM_CROPS, seed=seed
+    )
     counts = {"input": 0, BEST: 0}
     with torch.no_grad():
         for sample in dataset:
