@@ -8,7 +8,8 @@ EXPT is an experiment's name, or its date; all experiments if there is none.
 
 A run is planned, running, interrupted, failed or finished. Running means that a process is at work
 on it now: its step, and when it would end. Interrupted means that none is, and that train.py goes
-on from the last checkpoint. Of a failed run, the error is shown; train.py tries it again.
+on from the last checkpoint. Of a failed run, the error is shown; train.py tries it again. A run is
+unreadable if its files are damaged; then file and line are shown.
 
 Exit codes: 0 done; 2 there is no such experiment, or no notebook here or above.
 """
@@ -22,6 +23,9 @@ import docopt
 from ..runs.experiment import Experiment
 from ..runs.find import find_experiment, find_experiments, find_expts_dir
 from ..runs.progress import list_progress
+from ..runs.record import UNREADABLE
+
+COMPLETE = ("running", "finished", UNREADABLE)
 
 
 def main(argv: list[str]) -> int:
@@ -43,7 +47,7 @@ def describe_experiment(expt: Experiment) -> list[str]:
     width = max(map(len, runs))
     lines = [expt.name]
     lines += [f"  {name:{width}}  {run.state:11}  {run.describe()}" for name, run in runs.items()]
-    missing = [name for name, run in runs.items() if run.state not in ("running", "finished")]
+    missing = [name for name, run in runs.items() if run.state not in COMPLETE]
     if missing:
         folder = os.path.relpath(expt.expt_dir)
         names = missing if len(missing) < len(runs) else []

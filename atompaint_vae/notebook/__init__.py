@@ -33,6 +33,7 @@ def setup(app):
         navigation,
         numbers,
         pictures,
+        problems,
         references,
         run_data,
         runs,
@@ -48,8 +49,8 @@ def setup(app):
     app.setup_extension("sphinx_math_dollar")
     for component in (
         assets, math, navigation, datatable, experiments, experiment_links, references, updates,
-        numbers, pictures, videos, stale, sheets, sheet, hparams, run_data, runs, curves, compare,
-        viewer, api, markup,
+        numbers, pictures, problems, videos, stale, sheets, sheet, hparams, run_data, runs, curves,
+        compare, viewer, api, markup,
     ):  # fmt: skip
         component.setup_component(app)
     return {

@@ -16,9 +16,10 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from ..runs.compare import check_curve, choose_columns, find_incomparable
 from ..runs.properties import load_runs
 from ..runs.record import write_atomic
+from .problems import report
 from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
-from .runs import make_run_table, report
-from .table_nodes import make_table_node
+from .runs import make_run_table
+from .table_nodes import add_html_node, make_table_node
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed": "elapsed_s"}
 
@@ -151,10 +152,6 @@ def visit_curves_html(self, node):
     raise nodes.SkipNode
 
 
-def pass_over(self, node):
-    """Nothing: the children write themselves."""
-
-
 def add_scripts(app, pagename, templatename, context, doctree):
     """Nothing; a page with curves gets their scripts and their data."""
     found = list(doctree.findall(run_curves)) if doctree is not None else []
@@ -165,15 +162,7 @@ def add_scripts(app, pagename, templatename, context, doctree):
 
 
 def setup_component(app):
-    silent = (pass_over, pass_over)
-    app.add_node(
-        run_curves,
-        html=(visit_curves_html, None),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
+    add_html_node(app, run_curves, visit_curves_html, None)
     app.add_directive("curves", CurvesDirective)
     app.add_post_transform(DrawCurves)
     app.connect("html-page-context", add_scripts)

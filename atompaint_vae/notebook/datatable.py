@@ -5,14 +5,12 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from .cells import Table, TableError
+from .problems import report
 from .table_nodes import add_nodes, datatable, is_long, make_table_node
 from .tables import read_table
-
-logger = logging.getLogger(__name__)
 
 
 class DatatableDirective(SphinxDirective):
@@ -60,8 +58,7 @@ class DatatableDirective(SphinxDirective):
             table, formats = self.read_table(file)
             caption, legend = self.parse_caption()
         except TableError as error:
-            logger.warning("datatable: %s", error, location=self.get_location(), type="datatable")
-            return [nodes.paragraph("", f"Table not shown: {error}", classes=["datatable-error"])]
+            return [report(error, "datatable", self.get_location())]
 
         table_node = make_table_node(table, with_rows=False)
         self.add_name(table_node)

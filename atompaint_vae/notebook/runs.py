@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
 from ..runs.compare import choose_columns, find_incomparable, name_column, write_cells
-from ..runs.properties import PropertyError, Run, get_value, load_runs
+from ..runs.properties import PropertyError, Run, get_value
 from ..runs.where import format_value
-from .run_data import RunsDirective, note_runs
-from .table_nodes import datatable, make_table_node
+from .problems import report
+from .run_data import RunsDirective, load_noted, note_runs
+from .table_nodes import add_html_node, datatable, make_table_node
 from .tables import Table
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_METRICS = ("val.r2", "test.r2")
 
@@ -70,13 +68,6 @@ class RunsTableDirective(RunsDirective):
         return [wrapper]
 
 
-def report(error: ValueError, kind: str, location) -> nodes.Node:
-    """What stands in the place of what can't be shown; warns."""
-    for line in str(error).splitlines():
-        logger.warning("%s: %s", kind, line, location=location, type=kind)
-    return nodes.paragraph("", f"Not shown: {error}", classes=["datatable-error"])
-
-
 def make_run_table(runs: Sequence[Run], columns: Sequence[str]) -> Table:
     """The properties of runs as a table of text."""
     rows = [write_cells(run.properties, columns) for run in runs]
@@ -119,7 +110,7 @@ class MetricRole(SphinxRole):
         if len(words) not in (2, 3):
             raise PropertyError(f"{METRIC_USAGE}, got {self.text!r}")
         run_name, name, form = [*words, ""][:3]
-        runs = load_runs(note_runs(self.env, [run_name]))
+        runs = load_noted(self.env, note_runs(self.env, [run_name]))
         if len(runs) != 1:
             known = ", ".join(run.id for run in runs) or "none has a record"
             raise PropertyError(f"{run_name!r} is not one run; known: {known}")
@@ -140,19 +131,7 @@ def depart_metric_html(self, node):
     self.body.append("</span>")
 
 
-def pass_over(self, node):
-    """Nothing: the children write themselves."""
-
-
 def setup_component(app):
-    silent = (pass_over, pass_over)
-    app.add_node(
-        metric,
-        html=(visit_metric_html, depart_metric_html),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
+    add_html_node(app, metric, visit_metric_html, depart_metric_html)
     app.add_directive("runs", RunsTableDirective)
     app.add_role("metric", MetricRole())

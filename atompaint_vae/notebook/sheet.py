@@ -1,6 +1,5 @@
 """The directive ``.. runsheet::``: everything that an experiment's folder holds, on one page."""
 
-import csv
 import re
 import shlex
 from collections.abc import Iterable
@@ -8,21 +7,25 @@ from datetime import timedelta
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.util import logging
+from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.parsing import nested_parse_to_nodes
 
 from ..figures.provenance import FILE_NAME, ProvenanceError, load_provenance
 from ..runs.experiment import Experiment
+from ..runs.find import UnknownRunError
 from ..runs.hparams import HparamsError
-from ..runs.record import RecordError, RunRecord, load_record
+from ..runs.metrics import MetricsError
+from ..runs.properties import load_numbers
+from ..runs.record import UNREADABLE, RecordError, RunRecord, describe_damage, load_record
+from .problems import note_damages, report
 from .sheets import NOTES, SHEET, find_sibling
-
-logger = logging.getLogger(__name__)
 
 LISTING = "atompaint_sheet"  # what the folder held when the page was read
 FIGURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
-TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
+TABLES = (".csv", ".tsv", ".xlsx", ".ods", ".parquet")
 SCRIPTS = (".py", ".sh")
+SHOWS_FILE = re.compile(r"\.\. (?:figure|datatable|literalinclude):: (.+)")
 
 
 class RunSheetDirective(SphinxDirective):
@@ -30,35 +33,51 @@ class RunSheetDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         self.folder = Path(self.env.doc2path(self.env.docname)).parent
+        self.path = self.env.docname.rpartition("/")[0]
+        if self.path not in (f"expts/{x}" for x in self.env.atompaint_experiments):
+            text = "the page isn't in an experiment's folder, such as expts/20241217_train_vae"
+            return [report(UnknownRunError(text), "runsheet", self.get_location())]
         self.env.metadata[self.env.docname][LISTING] = list_folder(self.folder)
-        records = self.load_records()
+        records, damages = self.load_records()
         lines = [
             *self.make_links(),
-            *make_section("Runs", [*make_runs_table(records), *make_test_table(self.folder)]),
-            *make_section("Redo", make_redo(self.folder.name, records, self.find_commands())),
+            *make_section("Runs", [*make_runs_table(records, damages), *self.make_test_table()]),
+            *make_section("Redo", make_redo(self.path, records, self.find_commands())),
             *make_section("Hyperparameters", self.make_listing(("hparams.nt",), "nestedtext")),
             *make_section("Figures and tables", self.make_outputs()),
             *make_section("Scripts", self.make_listing(SCRIPTS, None)),
         ]
-        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+        return nested_parse_to_nodes(self.state, self.locate(lines))
+
+    def locate(self, lines: list[str]) -> StringList:
+        """The same lines; to be warned of at the file that they show, if they show one."""
+        page, _ = self.get_source_info()
+        source, places = page, []
+        for line in "\n".join(lines).split("\n"):
+            if line and line[0] != " ":
+                match = SHOWS_FILE.match(line)
+                source = str(self.folder / match[1]) if match else page
+            places.append((line, source))
+        return StringList([line for line, _ in places], items=[(x, 0) for _, x in places])
 
     def make_links(self) -> list[str]:
-        name = f"``{self.env.docname.rpartition('/')[0]}``"
+        name = f"``{self.path}``"
         if find_sibling(self.env.docname, NOTES) not in self.env.found_docs:
             return [f"All that is in {name}, which has no notes of its own.", ""]
         return [f"All that is in {name}; what came of it: :doc:`{NOTES}`.", ""]
 
-    def load_records(self) -> dict[str, RunRecord | None]:
-        """The record of each run, None if it never began or can't be read."""
+    def load_records(self) -> tuple[dict[str, RunRecord | None], dict[str, str]]:
+        """The record of each run, None if it never began; what is wrong with those that can't be
+        read."""
         expt = Experiment(self.folder)
         self.note(expt.hparams_path)
         try:
             names = list(expt.load_hparams()) if expt.hparams_path.exists() else []
         except HparamsError as error:
-            self.warn(error)
+            note_damages(self.env, str(error))
             names = []
         began = sorted(x.parent.name for x in (self.folder / "runs").glob("*/record.nt"))
-        records = {}
+        records, damages = {}, {}
         for name in [*names, *(x for x in began if x not in names)]:
             records[name] = None
             paths = expt.get_run_paths(name)
@@ -67,15 +86,40 @@ class RunSheetDirective(SphinxDirective):
                 try:
                     records[name] = load_record(paths.record)
                 except RecordError as error:
-                    self.warn(error)
-        return records
+                    del records[name]
+                    damages[name] = describe_damage([error], paths.run_dir)
+                    note_damages(self.env, f"{paths.run_dir}/{damages[name]}")
+        return records, damages
+
+    def make_test_table(self) -> list[str]:
+        """The metrics of the test structures."""
+        tables = {}
+        for path in sorted((self.folder / "runs").glob("*/test.csv")):
+            self.note(path)
+            try:
+                columns = load_numbers(path)
+            except MetricsError as error:
+                note_damages(self.env, str(error))
+                continue
+            tables[path.parent.name] = {
+                name: round_number(values[-1])
+                for name, values in columns.items()
+                if name != "step" and values and values[-1] is not None
+            }
+        columns = list(dict.fromkeys(key for row in tables.values() for key in row))
+        if not columns:
+            return []
+        rows = [[name, *(row.get(x, "") for x in columns)] for name, row in tables.items()]
+        return ["On the test structures, with the weights of the best validation:", "",
+                *make_table(["run", *columns], rows)]  # fmt: skip
 
     def find_commands(self) -> list[str]:
         """The commands that wrote the folder's figures and tables."""
         self.note(self.folder / FILE_NAME)
         try:
             return list(load_provenance(self.folder))
-        except ProvenanceError:  # whoever shows a figure of this folder says so
+        except ProvenanceError as error:
+            note_damages(self.env, str(error))
             return []
 
     def make_outputs(self) -> list[str]:
@@ -97,10 +141,6 @@ class RunSheetDirective(SphinxDirective):
     def note(self, path: Path) -> None:
         if path.exists():
             self.env.note_dependency(str(path))
-
-    def warn(self, error: Exception) -> None:
-        for line in str(error).splitlines():
-            logger.warning("%s", line, type="runsheet")
 
 
 def list_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
@@ -134,8 +174,8 @@ def quote(text: str) -> str:
     return re.sub(r"([^\w\s]|_)", r"\\\1", re.sub(r"\s+", " ", text))
 
 
-def make_runs_table(records: dict[str, RunRecord | None]) -> list[str]:
-    if not records:
+def make_runs_table(records: dict[str, RunRecord | None], damages: dict[str, str]) -> list[str]:
+    if not records and not damages:
         return []
     header = ["run", "state", "best validation R²", "compression", "latent", "parameters", "began",
               "duration", "commit", "machine"]  # fmt: skip
@@ -143,6 +183,7 @@ def make_runs_table(records: dict[str, RunRecord | None]) -> list[str]:
         [name, *(describe_record(record) if record else ["planned", *8 * [""]])]
         for name, record in records.items()
     ]
+    rows += [[name, f"{UNREADABLE}: {x}", *8 * [""]] for name, x in damages.items()]
     lines = make_table(header, rows)
     if any(record and record.sessions and record.sessions[-1].git_dirty
            for record in records.values()):  # fmt: skip
@@ -179,32 +220,11 @@ def describe_commit(session) -> str:
     return commit + ("+" if session.git_dirty else "")
 
 
-def make_test_table(folder: Path) -> list[str]:
-    """The metrics of the test structures."""
-    tables = {}
-    for path in sorted((folder / "runs").glob("*/test.csv")):
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            row = next(csv.DictReader(file), {})
-        tables[path.parent.name] = {k: v for k, v in row.items() if k and k != "step" and v}
-    columns = list(dict.fromkeys(key for row in tables.values() for key in row))
-    if not columns:
-        return []
-    rows = [
-        [name, *(round_number(row.get(x, "")) for x in columns)] for name, row in tables.items()
-    ]
-    return ["On the test structures, with the weights of the best validation:", "",
-            *make_table(["run", *columns], rows)]  # fmt: skip
-
-
-def round_number(text: str) -> str:
-    try:
-        number = float(text)
-    except ValueError:
-        return text
+def round_number(number: float) -> str:
     return f"{number:,.0f}" if 1000 <= abs(number) < 1e12 else f"{number:.4g}"
 
 
-def make_redo(name: str, records: dict[str, RunRecord | None], commands: list[str]) -> list[str]:
+def make_redo(path: str, records: dict[str, RunRecord | None], commands: list[str]) -> list[str]:
     """The commands that train each run again, at its commit, and draw."""
     runs = {}
     for run, record in records.items():
@@ -214,13 +234,13 @@ def make_redo(name: str, records: dict[str, RunRecord | None], commands: list[st
     for commit, names in runs.items():
         block = [shlex.join(["./train.py", *names])]
         if commit is None:
-            cd = shlex.join(["cd", f"expts/{name}"])
+            cd = shlex.join(["cd", path])
             lines += ["Train what isn't finished:", "", *make_block([cd, *block])]
             continue
-        copy = f"../{name}_{commit[:7]}"
+        copy = f"../{path.rpartition('/')[2]}_{commit[:7]}"
         block = [
             shlex.join(["git", "worktree", "add", copy, commit]),
-            shlex.join(["cd", f"{copy}/expts/{name}"]),
+            shlex.join(["cd", f"{copy}/{path}"]),
             shlex.join(["rm", "-rf", *(f"runs/{x}" for x in names)]),
             *block,
         ]
@@ -228,7 +248,7 @@ def make_redo(name: str, records: dict[str, RunRecord | None], commands: list[st
         lines += [f"Train {runs_text} again, in a copy of the notebook as it was:", ""]
         lines += make_block(block)
     if commands:
-        block = [shlex.join(["cd", f"expts/{name}"]), *(f"./{command}" for command in commands)]
+        block = [shlex.join(["cd", path]), *(f"./{command}" for command in commands)]
         lines += ["Draw again, from the records:", "", *make_block(block)]
     return lines
 

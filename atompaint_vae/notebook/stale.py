@@ -8,7 +8,6 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
-from sphinx.util import logging
 
 from ..figures.provenance import (
     FILE_NAME,
@@ -20,9 +19,8 @@ from ..figures.provenance import (
     list_watched,
     load_provenance,
 )
+from .problems import note_damages
 from .table_nodes import datatable
-
-logger = logging.getLogger(__name__)
 
 AWAITED = "atompaint_awaited"  # what doesn't exist yet, and would make a figure stale
 
@@ -63,8 +61,8 @@ class MarkStale(SphinxTransform):
         try:
             drawings = load_provenance(path.parent)
         except ProvenanceError as error:
-            for line in str(error).splitlines():
-                logger.warning("%s", line, type="provenance", once=True)
+            self.env.note_dependency(str(path.parent / FILE_NAME))
+            note_damages(self.env, str(error))
             return None
         command = find_drawing(path, drawings)
         return None if command is None else (command, drawings[command])

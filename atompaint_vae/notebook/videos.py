@@ -7,6 +7,8 @@ from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
+from .table_nodes import add_html_node, pass_over
+
 
 class video(nodes.General, nodes.Element):
     """A player; its child is the link to the file, for whoever can't play it."""
@@ -71,18 +73,7 @@ def visit_video_latex(self, node):
     self.body.append("\n\nVideo: ")
 
 
-def visit_video_plain(self, node):
-    """Nothing: the link writes itself."""
-
-
 def setup_component(app):
-    plain = (visit_video_plain, visit_video_plain)
-    app.add_node(
-        video,
-        html=(visit_video_html, depart_video_html),
-        latex=(visit_video_latex, visit_video_plain),
-        text=(visit_video_text, depart_video_text),
-        man=plain,
-        texinfo=plain,
-    )
+    latex, text = (visit_video_latex, pass_over), (visit_video_text, depart_video_text)
+    add_html_node(app, video, visit_video_html, depart_video_html, latex=latex, text=text)
     app.add_directive("video", VideoDirective)

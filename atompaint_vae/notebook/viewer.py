@@ -13,13 +13,12 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from .problems import report
 from .reconstructions import Crop, ReconstructionError, list_inputs, pack_crop, read_crops
 from .slices import RESIDUAL_COLOURS, describe_blocks, draw_slices, pick_colours
-
-logger = logging.getLogger(__name__)
+from .table_nodes import add_html_node
 
 FOLDER = "reconstructions"
 """Of pictures and scripts: among the doctrees, and in the pages' ``_static``."""
@@ -72,11 +71,7 @@ class ReconstructionDirective(SphinxDirective):
             }
             figure = self.make_figure(picture, crops)
         except ReconstructionError as error:
-            logger.warning(
-                "reconstruction: %s", error, location=self.get_location(), type="reconstruction"
-            )
-            text = f"Reconstructions not shown: {error}"
-            return [nodes.paragraph("", text, classes=["reconstruction-error"])]
+            return [report(error, "reconstruction", self.get_location())]
         wrapper = reconstruction("", figure, view=view)
         self.set_source_info(wrapper)
         return [wrapper]
@@ -157,10 +152,6 @@ def depart_reconstruction_html(self, node):
     self.body.append("</div>\n")
 
 
-def pass_over(self, node):
-    """Nothing: the figure writes itself."""
-
-
 def add_scripts(app, pagename, templatename, context, doctree):
     """Nothing; a page with reconstructions gets the script that opens them."""
     if app.builder.name == "epub" or doctree is None:
@@ -171,14 +162,6 @@ def add_scripts(app, pagename, templatename, context, doctree):
 
 
 def setup_component(app):
-    silent = (pass_over, pass_over)
-    app.add_node(
-        reconstruction,
-        html=(visit_reconstruction_html, depart_reconstruction_html),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
+    add_html_node(app, reconstruction, visit_reconstruction_html, depart_reconstruction_html)
     app.add_directive("reconstruction", ReconstructionDirective)
     app.connect("html-page-context", add_scripts)

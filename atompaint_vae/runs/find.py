@@ -3,16 +3,18 @@ Runs by name: which folders of a notebook an experiment's date or name means.
 
 Experiments are the folders below `expts` that hold `hparams.nt` or `runs/`, at any depth. A run is
 called `experiment/run`; its experiment by the folder's name, by the date that the name begins
-with, or by the folder's path below `expts`.
+with, or by the folder's path below `expts`; all of them together are called `all`.
 """
 
 import os
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from .record import RunPaths
+from .suggest import suggest
+
+ALL = "all"
 
 
 class UnknownRunError(ValueError):
@@ -64,14 +66,14 @@ def find_runs(
     """
     Paths of the runs that have a record, by `experiment/run`.
 
-    names:  experiments or runs; all experiments if there are none
+    names:  experiments or runs; all experiments if there are none, or if it says `all`
     known:  all experiments, if `find_experiments` has found them already
     raises: UnknownRunError if a name means nothing, or several experiments
     """
     if known is None:
         known = find_experiments(expts_dir)
     found = {}
-    for name in names or known:
+    for name in known if ALL in names else names or known:
         if name in known:
             found |= _list_runs(expts_dir, name)
             continue
@@ -84,7 +86,8 @@ def find_runs(
         runs = _list_runs(expts_dir, experiment)
         if (run_id := f"{experiment}/{run}") not in runs:
             names_there = [x.rpartition("/")[2] for x in runs]
-            raise UnknownRunError(_say_unknown("run", run, names_there, f" of {experiment}"))
+            hint = suggest(run, names_there)
+            raise UnknownRunError(f"unknown run {run!r} of {experiment}; {hint}")
         found[run_id] = runs[run_id]
     return found
 
@@ -108,15 +111,8 @@ def _choose(name: str, matches: Sequence[str], known: Sequence[str]) -> str:
     if len(matches) > 1:
         raise UnknownRunError(f"{name!r} may be {' or '.join(matches)}; give the whole name")
     if not matches:
-        raise UnknownRunError(_say_unknown("experiment", name, known))
+        raise UnknownRunError(f"unknown experiment {name!r}; {suggest(name, known)}")
     return matches[0]
-
-
-def _say_unknown(kind: str, name: str, known: Sequence[str], where: str = "") -> str:
-    near = get_close_matches(name, known, n=1)
-    if near:
-        return f"unknown {kind} {name!r}{where}; did you mean {near[0]!r}?"
-    return f"unknown {kind} {name!r}{where}; known: {', '.join(known) or 'none'}"
 
 
 def _list_runs(expts_dir: Path, experiment: str) -> dict[str, RunPaths]:

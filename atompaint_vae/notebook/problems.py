@@ -1,0 +1,53 @@
+"""
+What can't be shown, or can't be read: what stands in its place, and the warnings.
+
+A mistake of the page's is a warning at the line of the page. Damage to a file that many pages may
+show is one warning at the line of that file.
+"""
+
+import re
+
+from docutils import nodes
+from sphinx.util import logging
+
+from ..runs.record import UNREADABLE
+
+logger = logging.getLogger(__name__)
+
+DAMAGES = "atompaint_damages"
+PLACE = re.compile(r"(?P<place>.+?:\d+(:\d+)?): (?P<text>.*)|(?P<file>.+?): (?P<rest>.*)")
+
+
+def report(error: ValueError, kind: str, location: str | None) -> nodes.paragraph:
+    """
+    What stands in the place of what can't be shown; warns.
+
+    kind: the directive's name, or the role's
+    """
+    for line in str(error).splitlines():
+        logger.warning("%s: %s", kind, line, location=location, type=kind)
+    return nodes.paragraph("", f"Not shown: {error}", classes=["not-shown"])
+
+
+def note_damages(env, lines: str) -> None:
+    """Nothing; a warning for each line, `file:line:column: text`, comes once pages are read."""
+    env.metadata[env.docname].setdefault(DAMAGES, []).extend(lines.splitlines())
+
+
+def note_unreadable(env, run_dir, properties) -> None:
+    """Nothing; a warning comes once pages are read if some of a run's files are damaged."""
+    if properties["state"] == UNREADABLE:
+        note_damages(env, f"{run_dir}/{properties['error']}")
+
+
+def warn_of_damages(app, env) -> None:
+    """Nothing; warns of each damage once, whichever pages show it, in whichever process."""
+    found = (line for metadata in env.metadata.values() for line in metadata.get(DAMAGES, ()))
+    for line in dict.fromkeys(found):
+        match = PLACE.fullmatch(line)
+        location, text = match["place"] or f"{match['file']}:1", match["text"] or match["rest"]
+        logger.warning("%s", text, location=location, type="damage")
+
+
+def setup_component(app):
+    app.connect("env-check-consistency", warn_of_damages)
