@@ -46,7 +46,6 @@ def setup(app):
     )
 
     app.connect("env-before-read-docs", work_alone)
-    app.setup_extension("sphinx_math_dollar")
     for component in (
         assets, math, navigation, datatable, experiments, experiment_links, references, updates,
         numbers, pictures, problems, videos, stale, sheets, sheet, hparams, run_data, runs, curves,

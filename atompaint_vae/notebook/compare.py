@@ -50,7 +50,7 @@ class CompareDirective(RunsDirective):
             found = note_runs(self.env, " ".join(self.arguments).split())
             runs = load_properties(Path(self.env.doctreedir), found)
         except ValueError as error:
-            return [report(error, "compare", self.get_location())]
+            return [report(error, self)]
         for paths, properties in zip(found.values(), runs, strict=True):
             note_unreadable(self.env, paths.run_dir, properties)
         if not runs:

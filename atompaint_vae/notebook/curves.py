@@ -52,10 +52,12 @@ class CurvesDirective(RunsDirective):
     runs:   as for ``.. runs::``
     where:  a filter expression; the runs that don't fulfil it are left out
     metric: what to draw; ``val.r2`` by default
-    x:      ``epoch``, ``step`` or ``elapsed``
+    x:      ``epoch``, ``step`` or ``elapsed``, the time that the run has trained
     log:    the axes that are logarithmic: ``x``, ``y`` or both
-    smooth: weight of the past in what is drawn over the raw values, from 0 to less than 1
-    seeds:  draw mean and standard deviation over the seeds of runs that are alike otherwise
+    smooth: weight of an exponential moving average, from 0, as recorded, to below 1; what was
+            recorded stays visible behind it
+    seeds:  draw runs that differ only in their seed as their mean, with a band of one standard
+            deviation
     name:   a target for ``:ref:`` and ``:numref:``
     """
 
@@ -80,7 +82,7 @@ class CurvesDirective(RunsDirective):
             columns = choose_columns(runs, [metric])
             check_curve(runs, metric)
         except ValueError as error:
-            return [report(error, "curves", self.get_location())]
+            return [report(error, self)]
         logs = self.options.get("log", [])
         options = {
             "metric": metric,

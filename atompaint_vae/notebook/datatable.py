@@ -58,7 +58,7 @@ class DatatableDirective(SphinxDirective):
             table, formats = self.read_table(file)
             caption, legend = self.parse_caption()
         except TableError as error:
-            return [report(error, "datatable", self.get_location())]
+            return [report(error, self)]
 
         table_node = make_table_node(table, with_rows=False)
         self.add_name(table_node)

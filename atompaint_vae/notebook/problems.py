@@ -9,6 +9,7 @@ import re
 
 from docutils import nodes
 from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from ..runs.record import UNREADABLE
 
@@ -18,15 +19,20 @@ DAMAGES = "atompaint_damages"
 PLACE = re.compile(r"(?P<place>.+?:\d+(:\d+)?): (?P<text>.*)|(?P<file>.+?): (?P<rest>.*)")
 
 
-def report(error: ValueError, kind: str, location: str | None) -> nodes.paragraph:
+def report(error: ValueError, markup: SphinxDirective | SphinxRole) -> nodes.paragraph:
     """
     What stands in the place of what can't be shown; warns.
 
-    kind: the directive's name, or the role's
+    markup: the directive or the role that can't show it
     """
+    location = markup.get_location()
+    if not location or location.startswith("<unknown>"):  # as of text that no file holds
+        location = markup.env.docname
     for line in str(error).splitlines():
-        logger.warning("%s: %s", kind, line, location=location, type=kind)
-    return nodes.paragraph("", f"Not shown: {error}", classes=["not-shown"])
+        logger.warning("%s: %s", markup.name, line, location=location, type=markup.name)
+    node = nodes.paragraph("", f"Not shown: {error}", classes=["not-shown"])
+    node["support_smartquotes"] = False  # what it quotes is code
+    return node
 
 
 def note_damages(env, lines: str) -> None:

@@ -31,7 +31,8 @@ class RunsTableDirective(RunsDirective):
     runs:    names of experiments, by date or name, or of runs, ``experiment/run``; ``all`` means
              all; by default the experiment that the page belongs to
     where:   a filter expression; the runs that don't fulfil it are left out
-    metrics: what to show of each run, separated by blanks
+    metrics: columns of ``val.csv``, ``train.csv`` and ``test.csv``, separated by blanks;
+             ``val.r2 test.r2`` by default
     hparams: which hyperparameters to show; by default those that differ
     name:    a target for ``:ref:`` and ``:numref:``
     """
@@ -54,7 +55,7 @@ class RunsTableDirective(RunsDirective):
             runs = self.load_runs(names, self.options.get("where", ""))
             columns = choose_columns(runs, metrics, hparams)
         except ValueError as error:
-            return [report(error, "runs", self.get_location())]
+            return [report(error, self)]
         table_node = make_table_node(make_run_table(runs, columns))
         link_records(table_node, runs)
         self.add_name(table_node)
@@ -96,7 +97,7 @@ class MetricRole(SphinxRole):
         try:
             text, source = self.find_text()
         except ValueError as error:
-            report(error, "metric", self.get_location())
+            report(error, self)
             return [nodes.literal("", self.text)], []
         return [metric("", text, source=source)], []
 

@@ -36,7 +36,7 @@ class RunSheetDirective(SphinxDirective):
         self.path = self.env.docname.rpartition("/")[0]
         if self.path not in (f"expts/{x}" for x in self.env.atompaint_experiments):
             text = "the page isn't in an experiment's folder, such as expts/20241217_train_vae"
-            return [report(UnknownRunError(text), "runsheet", self.get_location())]
+            return [report(UnknownRunError(text), self)]
         self.env.metadata[self.env.docname][LISTING] = list_folder(self.folder)
         records, damages = self.load_records()
         lines = [
@@ -56,7 +56,7 @@ class RunSheetDirective(SphinxDirective):
         for line in "\n".join(lines).split("\n"):
             if line and line[0] != " ":
                 match = SHOWS_FILE.match(line)
-                source = str(self.folder / match[1]) if match else page
+                source = str(self.folder / match[1].replace("\\", "")) if match else page
             places.append((line, source))
         return StringList([line for line, _ in places], items=[(x, 0) for _, x in places])
 
@@ -125,16 +125,25 @@ class RunSheetDirective(SphinxDirective):
     def make_outputs(self) -> list[str]:
         lines = []
         for path in list_files(self.folder, FIGURES):
-            lines += [f".. figure:: {path.name}", "", f"   ``{path.name}``", ""]
+            # docutils drops the blanks of an address, unless they are escaped.
+            address = re.sub(r"(\s)", r"\\\1", path.name)
+            lines += [f".. figure:: {address}", "", f"   {write_name(path.name)}", ""]
         for path in list_files(self.folder, TABLES):
-            lines += [f".. datatable:: {path.name}", "", f"   ``{path.name}``", ""]
+            lines += [f".. datatable:: {path.name}", "", f"   {write_name(path.name)}", ""]
         return lines
 
     def make_listing(self, endings: tuple[str, ...], language: str | None) -> list[str]:
         lines = []
         for path in list_files(self.folder, endings):
+            try:
+                path.read_text("utf-8")
+            except (UnicodeDecodeError, OSError) as error:
+                note_damages(self.env, f"{path}: {error}")
+                lines += [f"{write_name(path.name)} can't be read: {quote(str(error))}", ""]
+                continue
+            caption = quote(path.name)
             lines += [f".. literalinclude:: {path.name}"]
-            lines += [f"   :language: {language}"] if language else [f"   :caption: {path.name}"]
+            lines += [f"   :language: {language}"] if language else [f"   :caption: {caption}"]
             lines += [""]
         return lines
 
@@ -172,6 +181,11 @@ def make_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str
 def quote(text: str) -> str:
     """Text that reStructuredText shows as it is."""
     return re.sub(r"([^\w\s]|_)", r"\\\1", re.sub(r"\s+", " ", text))
+
+
+def write_name(name: str) -> str:
+    """A file's name in the font of code, where reStructuredText can."""
+    return quote(name) if "`" in name else f"``{name}``"
 
 
 def make_runs_table(records: dict[str, RunRecord | None], damages: dict[str, str]) -> list[str]:

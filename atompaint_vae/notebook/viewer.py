@@ -71,7 +71,7 @@ class ReconstructionDirective(SphinxDirective):
             }
             figure = self.make_figure(picture, crops)
         except ReconstructionError as error:
-            return [report(error, "reconstruction", self.get_location())]
+            return [report(error, self)]
         wrapper = reconstruction("", figure, view=view)
         self.set_source_info(wrapper)
         return [wrapper]

@@ -17,6 +17,13 @@ from .suggest import suggest
 ALL = "all"
 
 
+DATE = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d)")
+REFERENCE = re.compile(
+    r":(?:expt|metric):`([^`]+)`|^\s*\.\. (?:runs|curves|compare):: (.+)", re.MULTILINE
+)
+"""What names experiments in a page."""
+
+
 class UnknownRunError(ValueError):
     """There is no such run or experiment, or there are several."""
 
@@ -90,6 +97,21 @@ def find_runs(
             raise UnknownRunError(f"unknown run {run!r} of {experiment}; {hint}")
         found[run_id] = runs[run_id]
     return found
+
+
+def find_references(root: Path, name: str) -> list[str]:
+    """Where the pages below a folder call an experiment by that name: `docs/page.rst:12`."""
+    places = []
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = sorted(x for x in subfolders if x != "runs" and x[0] not in "._")
+        for path in [Path(folder, x) for x in sorted(files) if x.endswith(".rst")]:
+            text = path.read_text("utf-8", "replace")
+            for match in REFERENCE.finditer(text):
+                words = re.split(r"[\s<>/]+", DATE.sub(r"\1\2\3", match[1] or match[2]))
+                if name in words:
+                    line = text.count("\n", 0, match.start(match.lastindex)) + 1
+                    places.append(f"{path.relative_to(root)}:{line}")
+    return places
 
 
 def get_date(experiment: str) -> str | None:

@@ -84,6 +84,33 @@ def test_new_copies_no_results(root, capsys):
     assert (folder / "hparams.nt").read_text() == source.read_text()
 
 
+def test_new_tells_which_references_it_makes_ambiguous(root, capsys):
+    run(capsys, "new", "First")
+    day = f"{date.today():%Y-%m-%d}"
+    (root / "docs").mkdir()
+    (root / "docs/a.rst").write_text(
+        f"A {TODAY}\n=\n\nSee :expt:`{day}`, :expt:`First <first>` and :expt:`{TODAY}_first`.\n\n"
+        f".. update:: {TODAY}\n\n   It is :metric:`{TODAY}/gated\n   test.r2`.\n"
+    )
+    (root / "expts" / f"{TODAY}_first/notes.rst").write_text(
+        f".. runs:: {QUICK} {TODAY}\n\n.. curves:: {TODAY}_first\n"
+    )
+    code, _, stderr = run(capsys, "new", "Second")
+    meant = f"{TODAY!r} may be {TODAY}_first or {TODAY}_second from now on; write {TODAY}_first"
+    assert code == 0
+    assert stderr.splitlines() == [
+        f"docs/a.rst:4: {meant}", f"docs/a.rst:8: {meant}",
+        f"expts/{TODAY}_first/notes.rst:1: {meant}",
+    ]  # fmt: skip
+    # What is ambiguous already was told before; `First` is a name as well.
+    code, _, stderr = run(capsys, "new", "Third")
+    assert (code, stderr) == (0, "")
+    (root / "expts" / f"{TODAY}_first").rename(root / "expts/20250101_first")
+    code, _, stderr = run(capsys, "new", "First")
+    other = f"'first' may be 20250101_first or {TODAY}_first from now on; write 20250101_first"
+    assert stderr.splitlines() == [f"docs/a.rst:4: {other}"]
+
+
 def test_new_overwrites_nothing(root, capsys):
     run(capsys, "new", "X y")
     (root / f"expts/{TODAY}_x_y/notes.rst").write_text("mine")

@@ -141,7 +141,7 @@ def test_damaged_files_hide_no_other_run(expt_dir, capsys):
     _, *rows, resume = stdout.splitlines()
     assert [re.split("  +", row.strip()) for row in rows] == [
         ["done", "finished", "200 steps, best validation R² 0.982"],
-        ["cut", "unreadable", "record.nt:1:1: device is missing"],
+        ["cut", "unreadable", "record.nt:1:1: experiment is missing"],
         ["killed", "unreadable", "train.csv:1: no column 'step', got 'loss'"],
         ["at-work", "interrupted", "step 150 of 200 (75%), best validation R² 0.950"],
         ["wrong", "unreadable", "val.csv:1: no column 'epoch'"],

@@ -91,6 +91,18 @@ def test_pages_hold_mathml_and_no_script(notebook):
     assert "mathjax" not in html.lower()
 
 
+def test_escapes_beside_mathematics_are_not_shown(notebook):
+    text = "r\\ :sub:`i`\\ th of $n$, $R^2$\\ -values, \\*stars\\*, C:\\\\dir, 5\\ × $\\%$, \\$5."
+    notebook.write("index.rst", f"Title\n=====\n\n{text} $$a \\\\ b$$\n")
+    warnings, out = notebook.build()
+    assert warnings == ""
+    html = (out / "index.html").read_text("utf-8")
+    shown = re.sub(r"<math.*?</math>", "M", html, flags=re.DOTALL)
+    shown = re.sub(r"<[^>]*>", "", shown)
+    assert r"rith of M, M-values, *stars*, C:\dir, 5× M, $5. M" in shown
+    assert html.count("<mtr>") == 2
+
+
 def test_bad_latex_is_a_warning_at_the_line(notebook):
     notebook.write("index.rst", "Title\n=====\n\nFine.\n\nThis is not: $\\foo$.\n")
     warnings, out = notebook.build()

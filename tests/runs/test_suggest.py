@@ -10,7 +10,7 @@ METRICS = ["test.r2", "val.loss", "val.r2", "val.r2_C", "train.loss"]
     [
         ("val.r3", METRICS, [], "did you mean 'val.r2'?"),
         ("val.los", METRICS, [], "did you mean 'val.loss'?"),
-        ("20250303", ["20250101_x", "20250202_y"], [], "did you mean '20250202_y' or '20250101_x'?"),
+        ("2025030", ["20250101", "20250202"], [], "did you mean '20250202' or '20250101'?"),
         ("r2", METRICS, ["last(r2)", "best(r2)"], "did you mean 'last(r2)' or 'best(r2)'?"),
         ("zzz", METRICS, [], "known: test.r2, val.loss, val.r2, val.r2_C, train.loss"),
         ("zzz", list("abcdefgh"), [], "known: a, b, c, d, e, f and 2 more"),
