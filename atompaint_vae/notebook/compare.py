@@ -15,7 +15,7 @@ from docutils import nodes
 from ..runs.compare import name_column, write_cells
 from ..runs.properties import Value, list_reduced, load_run, make_signature
 from ..runs.record import RunPaths, write_atomic
-from .problems import note_unreadable, report
+from .problems import note_unreadable
 from .run_data import (
     RunsDirective,
     add_run_scripts,
@@ -45,12 +45,9 @@ class CompareDirective(RunsDirective):
     optional_arguments = 1
     final_argument_whitespace = True
 
-    def run(self) -> list[nodes.Node]:
-        try:
-            found = note_runs(self.env, " ".join(self.arguments).split())
-            runs = load_properties(Path(self.env.doctreedir), found)
-        except ValueError as error:
-            return [report(error, self)]
+    def show(self) -> list[nodes.Node]:
+        found = note_runs(self.env, " ".join(self.arguments).split())
+        runs = load_properties(Path(self.env.doctreedir), found)
         for paths, properties in zip(found.values(), runs, strict=True):
             note_unreadable(self.env, paths.run_dir, properties)
         if not runs:

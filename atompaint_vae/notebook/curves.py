@@ -16,7 +16,6 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from ..runs.compare import check_curve, choose_columns, find_incomparable
 from ..runs.properties import load_runs
 from ..runs.record import write_atomic
-from .problems import report
 from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
 from .runs import make_run_table
 from .table_nodes import add_html_node, make_table_node
@@ -33,7 +32,8 @@ def parse_axis(text: str) -> str:
 
 
 def parse_log(text: str) -> list[str]:
-    return [directives.choice(word, ("x", "y")) for word in text.split()]
+    words = directives.unchanged_required(text).split()
+    return [directives.choice(word, ("x", "y")) for word in words]
 
 
 def parse_weight(text: str) -> float:
@@ -74,15 +74,13 @@ class CurvesDirective(RunsDirective):
         "name": directives.unchanged,
     }
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         metric = self.options.get("metric", "val.r2")
-        try:
-            names = " ".join(self.arguments).split()
-            runs = self.load_runs(names, self.options.get("where", ""))
-            columns = choose_columns(runs, [metric])
-            check_curve(runs, metric)
-        except ValueError as error:
-            return [report(error, self)]
+        names = " ".join(self.arguments).split()
+        runs = self.load_runs(names, self.options.get("where", ""))
+        columns = choose_columns(runs, [metric])
+        check_curve(runs, metric)
+        caption, rest = self.parse_caption()
         logs = self.options.get("log", [])
         options = {
             "metric": metric,
@@ -98,12 +96,9 @@ class CurvesDirective(RunsDirective):
         ), classes=["run-figure"])  # fmt: skip
         warnings = find_incomparable([run.properties for run in runs], [metric])
         self.add_name(figure)
-        if self.content:
-            caption, *rest = self.parse_content_to_nodes()
+        if caption:
             figure += nodes.caption(caption.rawsource, "", *caption.children)
             self.set_source_info(figure[-1])
-        else:
-            rest = []
         rest += [nodes.paragraph("", x, classes=["run-warning"]) for x in warnings]
         if rest:
             figure += nodes.legend("", *rest)

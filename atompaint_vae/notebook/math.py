@@ -11,6 +11,8 @@ from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 from sphinx_math_dollar.math_dollar import split_dollars
 
+from .problems import shorten
+
 logger = logging.getLogger(__name__)
 
 # latex2mathml's name for what stands on the left
@@ -21,6 +23,9 @@ FUNCTIONS = re.compile(
 )
 THIN_SPACE = "0.167em"  # TeX's \, (the TeXbook, chapter 18)
 
+
+AMOUNT = re.compile(r"(?<![\\$])\$(?=\d[^$]*\s\$)")
+"""A dollar before an amount of money: what follows ends with a blank before the next dollar."""
 
 VERBATIM = (nodes.FixedTextElement, nodes.literal, nodes.math)
 
@@ -39,7 +44,7 @@ class DollarMath(SphinxTransform):
     def apply(self, **kwargs):
         for text in list(self.document.findall(nodes.Text)):
             if "$" in text and not _is_verbatim(text):
-                parts = split_dollars(text.replace("\0", "\\"))
+                parts = split_dollars(AMOUNT.sub(r"\\$", text.replace("\0", "\\")))
                 if any(kind != "text" for kind, _ in parts):
                     text.parent.replace(text, [_make_part(*part) for part in parts])
 
@@ -148,7 +153,8 @@ def _write_math(translator, node: nodes.Node, display: str) -> None:
     try:
         translator.body.append(convert_latex(latex, display))
     except MathError as error:
-        logger.warning("math: %s in %r", error, latex, location=node, type="math")
+        text = shorten(f"math: {error} in {latex!r}")
+        logger.warning("%s", text, location=node, type="math")
         translator.body.append(f"<code>{html.escape(latex)}</code>")
 
 

@@ -12,14 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sphinx.util.docutils import SphinxDirective
-
 from ..runs.compare import EFFECTLESS, RULES
 from ..runs.find import UnknownRunError, find_experiments, find_runs
 from ..runs.properties import HPARAMS, Run, load_run, make_signature
 from ..runs.record import RunPaths, write_atomic
 from ..runs.where import filter_runs
-from .problems import note_unreadable
+from .problems import NotebookDirective, note_unreadable
 
 MAX_ROWS = 2000
 """Longer tables of metrics are thinned in the pages, which could not show more."""
@@ -27,7 +25,7 @@ MAX_ROWS = 2000
 SHOWN = "atompaint_runs"
 
 
-class RunsDirective(SphinxDirective):
+class RunsDirective(NotebookDirective):
     """A directive whose arguments name experiments and runs."""
 
     def load_runs(self, names: Sequence[str], where: str = "") -> list[Run]:

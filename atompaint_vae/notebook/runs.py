@@ -2,6 +2,7 @@
 The directive ``.. runs::``, a table of runs, and the role ``:metric:``, a number of one.
 """
 
+import re
 from collections.abc import Sequence
 
 from docutils import nodes
@@ -26,7 +27,7 @@ class RunsTableDirective(RunsDirective):
     """
     The table of the runs of one or many experiments.
 
-    The content is the caption.
+    The content is the caption; paragraphs after its first go below the table.
 
     runs:    names of experiments, by date or name, or of runs, ``experiment/run``; ``all`` means
              all; by default the experiment that the page belongs to
@@ -47,24 +48,21 @@ class RunsTableDirective(RunsDirective):
         "name": directives.unchanged,
     }
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         metrics = self.options.get("metrics", "").split() or DEFAULT_METRICS
         hparams = self.options["hparams"].split() if "hparams" in self.options else None
-        try:
-            names = " ".join(self.arguments).split()
-            runs = self.load_runs(names, self.options.get("where", ""))
-            columns = choose_columns(runs, metrics, hparams)
-        except ValueError as error:
-            return [report(error, self)]
+        names = " ".join(self.arguments).split()
+        runs = self.load_runs(names, self.options.get("where", ""))
+        columns = choose_columns(runs, metrics, hparams)
+        caption, rest = self.parse_caption()
         table_node = make_table_node(make_run_table(runs, columns))
         link_records(table_node, runs)
         self.add_name(table_node)
-        if self.content:
-            caption, *_ = self.parse_content_to_nodes()
+        if caption:
             table_node.insert(0, nodes.title(caption.rawsource, "", *caption.children))
         warnings = find_incomparable([run.properties for run in runs], metrics)
-        legend = [nodes.paragraph("", "", nodes.Text(x), classes=["run-warning"]) for x in warnings]
-        wrapper = datatable("", table_node, *legend, file="runs.csv")
+        rest += [nodes.paragraph("", "", nodes.Text(x), classes=["run-warning"]) for x in warnings]
+        wrapper = datatable("", table_node, *rest, file="runs.csv")
         self.set_source_info(wrapper)
         return [wrapper]
 
@@ -117,6 +115,8 @@ class MetricRole(SphinxRole):
             raise PropertyError(f"{run_name!r} is not one run; known: {known}")
         value = get_value(runs[0], name)
         try:
+            if re.search(r"\d{4}", form):  # as wide as a book
+                raise ValueError
             text = format(value, form) if form else format_value(value)
         except ValueError:
             text = f"{name} is {value!r}, which can't be written as {form!r}"

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
-from sphinx.util.docutils import SphinxDirective
 from sphinx.util.parsing import nested_parse_to_nodes
 
 from ..figures.provenance import FILE_NAME, ProvenanceError, load_provenance
 from ..runs.experiment import Experiment
 from ..runs.find import UnknownRunError
 from ..runs.hparams import HparamsError
+from ..runs.located import LocatedError, read_text
 from ..runs.metrics import MetricsError
 from ..runs.properties import load_numbers
 from ..runs.record import UNREADABLE, RecordError, RunRecord, describe_damage, load_record
-from .problems import note_damages, report
+from .problems import NotebookDirective, note_damages
 from .sheets import NOTES, SHEET, find_sibling
 
 LISTING = "atompaint_sheet"  # what the folder held when the page was read
@@ -28,15 +28,15 @@ SCRIPTS = (".py", ".sh")
 SHOWS_FILE = re.compile(r"\.\. (?:figure|datatable|literalinclude):: (.+)")
 
 
-class RunSheetDirective(SphinxDirective):
+class RunSheetDirective(NotebookDirective):
     """The runs, hyperparameters, figures, tables and scripts of the page's folder."""
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         self.folder = Path(self.env.doc2path(self.env.docname)).parent
         self.path = self.env.docname.rpartition("/")[0]
         if self.path not in (f"expts/{x}" for x in self.env.atompaint_experiments):
             text = "the page isn't in an experiment's folder, such as expts/20241217_train_vae"
-            return [report(UnknownRunError(text), self)]
+            raise UnknownRunError(text)
         self.env.metadata[self.env.docname][LISTING] = list_folder(self.folder)
         records, damages = self.load_records()
         lines = [
@@ -136,10 +136,10 @@ class RunSheetDirective(SphinxDirective):
         lines = []
         for path in list_files(self.folder, endings):
             try:
-                path.read_text("utf-8")
-            except (UnicodeDecodeError, OSError) as error:
-                note_damages(self.env, f"{path}: {error}")
-                lines += [f"{write_name(path.name)} can't be read: {quote(str(error))}", ""]
+                read_text(path)
+            except LocatedError as error:
+                note_damages(self.env, str(error))
+                lines += [f"Not shown: {quote(str(error))}", ""]
                 continue
             caption = quote(path.name)
             lines += [f".. literalinclude:: {path.name}"]

@@ -80,7 +80,9 @@ def find_runs(
     if known is None:
         known = find_experiments(expts_dir)
     found = {}
-    for name in known if ALL in names else names or known:
+    if not names or list(names) == [ALL]:
+        names = known
+    for name in names:
         if name in known:
             found |= _list_runs(expts_dir, name)
             continue

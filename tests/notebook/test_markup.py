@@ -128,7 +128,7 @@ def test_video(notebook):
 
 def test_missing_video(notebook):
     warnings, html = build(notebook, ".. video:: film.mp4")
-    assert "index.rst:4: WARNING: download file not readable" in warnings
+    assert "index.rst:4: WARNING: video: no such file: film.mp4" in warnings
     assert "<video" not in html
 
 

@@ -192,7 +192,7 @@ def test_mistakes_are_warnings_with_their_place(lab):
     [
         ("20250101_r2.csv", b"run,r2\na_1\n", "20250101_r2.csv:1", "20250101_r2.csv:2: 1 fields"),
         ("x y.xlsx", b"PK", "x y.xlsx:1", "not a readable spreadsheet"),
-        ("bad.py", b"\xff\xfe", "bad.py:1", "'utf-8' codec can't decode byte 0xff"),
+        ("bad.py", b"\xff\xfe", "bad.py:1:1", "not UTF-8 text: byte 0xff"),
         ("runs/a_1/test.csv", b"step,r2\n1,\x00\n", "test.csv:2", "r2: expected a number, got '\\"),
     ],
 )
