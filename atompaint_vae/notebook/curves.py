@@ -13,11 +13,11 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from ..runs.compare import check_curve, choose_columns, find_incomparable
+from ..runs.compare import check_curve, choose_columns
 from ..runs.properties import load_runs
 from ..runs.record import write_atomic
 from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
-from .runs import make_run_table
+from .runs import make_run_table, make_warnings
 from .table_nodes import add_html_node, make_table_node
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed": "elapsed_s"}
@@ -94,12 +94,11 @@ class CurvesDirective(RunsDirective):
             "", make_table_node(make_run_table(runs, columns)),
             runs=[run.id for run in runs], options=options,
         ), classes=["run-figure"])  # fmt: skip
-        warnings = find_incomparable([run.properties for run in runs], [metric])
         self.add_name(figure)
         if caption:
             figure += nodes.caption(caption.rawsource, "", *caption.children)
             self.set_source_info(figure[-1])
-        rest += [nodes.paragraph("", x, classes=["run-warning"]) for x in warnings]
+        rest += make_warnings(runs, [metric])
         if rest:
             figure += nodes.legend("", *rest)
         self.set_source_info(figure)

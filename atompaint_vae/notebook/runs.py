@@ -60,8 +60,7 @@ class RunsTableDirective(RunsDirective):
         self.add_name(table_node)
         if caption:
             table_node.insert(0, nodes.title(caption.rawsource, "", *caption.children))
-        warnings = find_incomparable([run.properties for run in runs], metrics)
-        rest += [nodes.paragraph("", "", nodes.Text(x), classes=["run-warning"]) for x in warnings]
+        rest += make_warnings(runs, metrics)
         wrapper = datatable("", table_node, *rest, file="runs.csv")
         self.set_source_info(wrapper)
         return [wrapper]
@@ -71,6 +70,15 @@ def make_run_table(runs: Sequence[Run], columns: Sequence[str]) -> Table:
     """The properties of runs as a table of text."""
     rows = [write_cells(run.properties, columns) for run in runs]
     return Table([name_column(x) for x in columns], rows)
+
+
+def make_warnings(runs: Sequence[Run], metrics: Sequence[str]) -> list[nodes.paragraph]:
+    """What speaks against comparing runs."""
+    texts = find_incomparable([run.properties for run in runs], metrics)
+    found = [nodes.paragraph("", "", nodes.Text(x), classes=["run-warning"]) for x in texts]
+    for node in found:
+        node["support_smartquotes"] = False  # what it quotes is code
+    return found
 
 
 def link_records(table_node: nodes.table, runs: Sequence[Run]) -> None:

@@ -211,7 +211,9 @@ def test_names_with_blanks_are_shown(lab):
     for name, text in {"a b.svg": "<svg/>", "c  d.csv": "x\n1\n", "e `f*.py": "1\n"}.items():
         lab.write(f"{FOLDER}/{name}", text)
     html = read(lab)
-    assert "a b" in html and "c  d.csv" in html and "e `f*.py" in html
+    assert 'src="../../_images/a%20b.svg"' in html
+    text = re.sub(r"\s+", " ", html_module.unescape(re.sub(r"<.*?>", "", html)))
+    assert "a b.svg" in text and "c d.csv" in text and "f*.py" in text
 
 
 def test_a_sheet_belongs_into_an_experiments_folder(lab):
