@@ -70,7 +70,7 @@ def _check_folder(folder: Path) -> Checked:
 def draw_again(stale: Stale) -> bool:
     """Whether the script ran; what it says goes to the terminal."""
     name, *arguments = split_command(stale.command)
-    command = [sys.executable, stale.folder / name, *arguments]
+    command = [sys.executable, name, *arguments]
     return subprocess.run(command, cwd=stale.folder, check=False).returncode == 0
 
 

@@ -254,6 +254,13 @@ def test_a_broken_file(expt, capsys):
     )
 
 
+def test_a_folder_as_a_shell_completes_it(expt, capsys, monkeypatch):
+    monkeypatch.chdir(expt.parent)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert cli.run_command(["figures", "draw", f"{expt.name}/"]) == 0
+    assert cli.run_command(["figures", "check", expt.name]) == 0
+
+
 def test_a_broken_file_hides_no_other_folder(expt, capsys):
     draw(expt)
     other = expt.parent / "20240102_other"
