@@ -36,6 +36,7 @@ def setup(app):
         navigation,
         numbers,
         pictures,
+        problems,
         references,
         run_data,
         runs,
@@ -49,11 +50,10 @@ def setup(app):
     )
 
     app.connect("env-before-read-docs", work_alone)
-    app.setup_extension("sphinx_math_dollar")
     for component in (
         assets, math, navigation, datatable, experiments, experiment_links, references, updates,
-        numbers, pictures, videos, stale, sheets, sheet, hparams, run_data, runs, curves, compare,
-        viewer, api, markup, watch,
+        numbers, pictures, problems, videos, stale, sheets, sheet, hparams, run_data, runs, curves,
+        compare, viewer, api, markup, watch,
     ):  # fmt: skip
         component.setup_component(app)
     return {

@@ -15,6 +15,7 @@ from docutils import nodes
 from ..runs.compare import name_column, write_cells
 from ..runs.properties import Value, list_reduced, load_run, make_signature
 from ..runs.record import RunPaths, write_atomic
+from .problems import note_unreadable
 from .run_data import (
     RunsDirective,
     add_run_scripts,
@@ -22,8 +23,8 @@ from .run_data import (
     note_runs,
     write_runs,
 )
-from .runs import DEFAULT_METRICS, report
-from .table_nodes import datatable, make_table_node
+from .runs import DEFAULT_METRICS
+from .table_nodes import add_html_node, datatable, make_table_node
 from .tables import Table
 
 MAX_PLAIN = 200
@@ -43,12 +44,11 @@ class CompareDirective(RunsDirective):
     optional_arguments = 1
     final_argument_whitespace = True
 
-    def run(self) -> list[nodes.Node]:
-        try:
-            found = note_runs(self.env, " ".join(self.arguments).split())
-            runs = load_properties(Path(self.env.doctreedir), found)
-        except ValueError as error:
-            return [report(error, "compare", self.get_location())]
+    def show(self) -> list[nodes.Node]:
+        found = note_runs(self.env, " ".join(self.arguments).split())
+        runs = load_properties(Path(self.env.doctreedir), found)
+        for paths, properties in zip(found.values(), runs, strict=True):
+            note_unreadable(self.env, paths.run_dir, properties)
         if not runs:
             return [nodes.paragraph("", "No run has a record yet.")]
         plain = make_plain_table(runs)
@@ -75,11 +75,7 @@ def name_data(ids: Iterable[str]) -> str:
 
 
 def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Mapping[str, Value]]:
-    """
-    The properties of runs; of those that haven't changed, as the last build has noted them.
-
-    raises: HparamsError, RecordError or MetricsError if a record is damaged
-    """
+    """The properties of runs; of those that haven't changed, as the last build has noted them."""
     path = doctreedir / f"{name_data(found)}.json"  # also read when the page is written
     before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     now = {}
@@ -121,10 +117,6 @@ def depart_compare_html(self, node):
     self.body.append("</div>\n")
 
 
-def pass_over(self, node):
-    """Nothing: the children write themselves."""
-
-
 def add_scripts(app, pagename, templatename, context, doctree):
     """Nothing; a page that compares runs gets its scripts and the data of all runs."""
     found = list(doctree.findall(run_compare)) if doctree is not None else []
@@ -146,14 +138,6 @@ def add_scripts(app, pagename, templatename, context, doctree):
 
 
 def setup_component(app):
-    silent = (pass_over, pass_over)
-    app.add_node(
-        run_compare,
-        html=(visit_compare_html, depart_compare_html),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
+    add_html_node(app, run_compare, visit_compare_html, depart_compare_html)
     app.add_directive("compare", CompareDirective)
     app.connect("html-page-context", add_scripts)

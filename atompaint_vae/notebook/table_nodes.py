@@ -164,23 +164,15 @@ def depart_value_text(self, node):
     self.end_state(wrap=False, end=None)
 
 
+def add_html_node(app, node: type[nodes.Element], visit, depart, **others):
+    """Nothing; only pages of HTML write such a node in a way of their own, and the `others`."""
+    silent = dict.fromkeys(["latex", "text", "man", "texinfo"], (pass_over, pass_over))
+    app.add_node(node, html=(visit, depart), **silent | others)
+
+
 def add_nodes(app):
     """Nothing; each builder knows how to write tables."""
-    silent = (pass_over, pass_over)
-    app.add_node(
-        datatable,
-        html=(visit_datatable_html, depart_datatable_html),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
-    app.add_node(
-        value,
-        html=silent,
-        latex=silent,
-        text=(visit_value_text, depart_value_text),
-        man=silent,
-        texinfo=silent,
-    )
+    add_html_node(app, datatable, visit_datatable_html, depart_datatable_html)
+    text = (visit_value_text, depart_value_text)
+    add_html_node(app, value, pass_over, pass_over, text=text)
     app.connect("doctree-resolved", fill_tables)

@@ -240,7 +240,7 @@ def test_failure_is_a_warning_at_the_line(notebook, directive, message):
     (warning,) = warnings.splitlines()
     assert f"index.rst:6: WARNING: {message}" in warning
     html = (out / "index.html").read_text("utf-8")
-    assert "Table not shown" in html
+    assert "Not shown" in html
     assert "After." in html
 
 

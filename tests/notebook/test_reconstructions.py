@@ -135,11 +135,23 @@ def change_array(run, name, change):
         ),
         (
             lambda run: write_text(run, "reconstructions.npz", "none"),
-            "a/reconstructions.npz: not a readable npz file: ",
+            "a/reconstructions.npz: not a readable npz file",
+        ),
+        (
+            lambda run: np.save((run / "reconstructions.npz").open("wb"), np.zeros(3)),
+            "a/reconstructions.npz: not a readable npz file",
+        ),
+        (
+            lambda run: change_array(run, "rank", lambda x: x[:2]),
+            "a/reconstructions.npz: 'rank' is of shape (2,), expected one for each of the 3 crops",
+        ),
+        (
+            lambda run: change_array(run, "r2", lambda x: x.astype(str)),
+            "a/reconstructions.npz: expected numbers in sample_index, r2, image, reconstruction",
         ),
         (
             lambda run: change_array(run, "r2", lambda x: x[:0]),
-            "a/reconstructions.npz: no array 'r2'; expected rank, sample_index, r2, structure,",
+            "a/reconstructions.npz: no array 'r2'; expected rank, structure, sample_index, r2,",
         ),
         (
             lambda run: change_array(run, "image", lambda x: x[:, :2]),
