@@ -12,7 +12,6 @@ from pathlib import Path
 
 from docutils import nodes
 
-from ..runs.compare import name_column, write_cells
 from ..runs.properties import Value, list_reduced, load_run, make_signature
 from ..runs.record import RunPaths, write_atomic
 from .run_data import (
@@ -23,9 +22,9 @@ from .run_data import (
     note_runs,
     write_runs,
 )
-from .runs import DEFAULT_METRICS, report
-from .table_nodes import datatable, make_table_node
-from .tables import Table
+from .runs import DEFAULT_METRICS, make_run_table, report
+from .sheets import SHEET
+from .table_nodes import datatable
 
 MAX_PLAIN = 200
 
@@ -52,7 +51,7 @@ class CompareDirective(RunsDirective):
             return [report(error, "compare", self.get_location())]
         if not runs:
             return [nodes.paragraph("", "No run has a record yet.")]
-        table = datatable("", make_table_node(make_plain_table(runs)), file="runs.csv")
+        table = datatable("", make_plain_table(runs), file="runs.csv")
         if len(runs) > MAX_PLAIN:
             text = f"The newest {MAX_PLAIN} of {len(runs)} runs."
             table += nodes.paragraph("", text, classes=["datatable-legend"])
@@ -87,13 +86,13 @@ def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Map
     return [properties for _, properties in now.values()]
 
 
-def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> Table:
+def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> nodes.table:
     """What there is without JavaScript: the names of the newest runs and what came of them."""
     runs = runs[-MAX_PLAIN:]
     known = dict.fromkeys(name for properties in runs for name in properties)
     reduced = [name for metric in DEFAULT_METRICS for name in list_reduced(metric, known)]
     columns = ["experiment", "run", *reduced, "state", "duration_s"]
-    return Table([name_column(x) for x in columns], [write_cells(run, columns) for run in runs])
+    return make_run_table(runs, columns)
 
 
 def pack_properties(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> dict:
@@ -103,6 +102,13 @@ def pack_properties(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> 
     same = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}
     varied = {name: values for name, values in columns.items() if name not in same}
     return {"ids": list(ids), "same": same, "properties": varied}
+
+
+def find_sheets(app, runs: Iterable[Mapping[str, Value]]) -> dict[str, str]:
+    """Where the run sheet of each experiment is that has one, from the notebook's root."""
+    pages = {x["experiment"]: f"expts/{x['experiment']}/{SHEET}" for x in runs}
+    known = app.env.found_docs
+    return {x: app.builder.get_target_uri(page) for x, page in pages.items() if page in known}
 
 
 def visit_compare_html(self, node):
@@ -129,7 +135,7 @@ def add_scripts(app, pagename, templatename, context, doctree):
     for node in found:
         name = name_data(node["runs"])
         runs = load_properties(Path(app.doctreedir), get_paths(app.srcdir, node["runs"]))
-        data = dump_json(pack_properties(node["runs"], runs))
+        data = dump_json(pack_properties(node["runs"], runs) | {"sheets": find_sheets(app, runs)})
         text = f'(window.atompaintCompare??={{}})["{name}"]={data};\n'
         path = Path(app.outdir) / "_static" / "runs" / f"{name}.js"
         path.parent.mkdir(parents=True, exist_ok=True)

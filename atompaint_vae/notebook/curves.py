@@ -18,7 +18,6 @@ from ..runs.properties import load_runs
 from ..runs.record import write_atomic
 from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
 from .runs import make_run_table, report
-from .table_nodes import make_table_node
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed": "elapsed_s"}
 
@@ -90,7 +89,7 @@ class CurvesDirective(RunsDirective):
             "seeds": "seeds" in self.options,
         }
         figure = nodes.figure("", run_curves(
-            "", make_table_node(make_run_table(runs, columns)),
+            "", make_run_table([run.properties for run in runs], columns),
             runs=[run.id for run in runs], options=options,
         ), classes=["run-figure"])  # fmt: skip
         warnings = find_incomparable([run.properties for run in runs], [metric])

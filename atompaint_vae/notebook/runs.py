@@ -2,7 +2,7 @@
 The directive ``.. runs::``, a table of runs, and the role ``:metric:``, a number of one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -10,8 +10,8 @@ from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-from ..runs.compare import choose_columns, find_incomparable, name_column, write_cells
-from ..runs.properties import PropertyError, Run, get_value, load_runs
+from ..runs.compare import MINUTES, choose_columns, find_incomparable, name_column, write_cells
+from ..runs.properties import HPARAMS, PropertyError, Run, Value, get_value, load_runs
 from ..runs.where import format_value
 from .run_data import RunsDirective, note_runs
 from .table_nodes import datatable, make_table_node
@@ -57,7 +57,7 @@ class RunsTableDirective(RunsDirective):
             columns = choose_columns(runs, metrics, hparams)
         except ValueError as error:
             return [report(error, "runs", self.get_location())]
-        table_node = make_table_node(make_run_table(runs, columns))
+        table_node = make_run_table([run.properties for run in runs], columns)
         link_records(table_node, runs)
         self.add_name(table_node)
         if self.content:
@@ -77,10 +77,25 @@ def report(error: ValueError, kind: str, location) -> nodes.Node:
     return nodes.paragraph("", f"Not shown: {error}", classes=["datatable-error"])
 
 
-def make_run_table(runs: Sequence[Run], columns: Sequence[str]) -> Table:
-    """The properties of runs as a table of text."""
-    rows = [write_cells(run.properties, columns) for run in runs]
-    return Table([name_column(x) for x in columns], rows)
+def make_run_table(runs: Sequence[Mapping[str, Value]], columns: Sequence[str]) -> nodes.table:
+    """Properties of runs; what was measured with four digits, of which copies have all."""
+    rows = [write_cells(run, columns) for run in runs]
+    table_node = make_table_node(Table([name_column(x) for x in columns], rows))
+    (body,) = table_node.findall(nodes.tbody)
+    for row, run in zip(body, runs, strict=True):
+        for entry, column in zip(row, columns, strict=True):
+            value = run.get(column)
+            if isinstance(value, float) and column not in (*HPARAMS, *MINUTES):
+                entry[0][:] = [nodes.Text(round_value(value))]
+                entry["written"] = str(value)
+    return table_node
+
+
+def round_value(value: float) -> str:
+    """Four digits, or all those before the point, as ``runs.js`` does."""
+    if value.is_integer():
+        return format_value(value)
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
 
 
 def link_records(table_node: nodes.table, runs: Sequence[Run]) -> None:

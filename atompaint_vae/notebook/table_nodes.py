@@ -134,7 +134,7 @@ def pass_over(self, node):
 def visit_value_html(self, node):
     # The cell's tag is written already; a cell that is shown otherwise than it's written says so.
     if written := node.parent.get("written"):
-        self.body.append(self.starttag(node, "data", "", value=written))
+        self.body.append(self.starttag(node, "data", "", value=written, title=written))
 
 
 def depart_value_html(self, node):

@@ -16,8 +16,9 @@ from docutils.parsers.rst import directives
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from ..figures.colours import RESIDUAL_COLOURS
 from .reconstructions import Crop, ReconstructionError, list_inputs, pack_crop, read_crops
-from .slices import RESIDUAL_COLOURS, describe_blocks, draw_slices, pick_colours
+from .slices import describe_blocks, draw_slices, pick_colours
 
 logger = logging.getLogger(__name__)
 

@@ -54,8 +54,8 @@ def test_table_of_runs(runs_notebook):
         "run", "last(val.r2)", "best(val.r2)", "test.r2", "model.latent", "state", "duration [min]"
     ]  # fmt: skip
     assert rows == [
-        ["narrow", "0.917915", "0.917915", "", "2x0e", "interrupted", "20.0"],
-        ["wide", "0.999955", "0.999955", "0.999955", "8x0e", "finished", "20.0"],
+        ["narrow", "0.9179", "0.9179", "", "2x0e", "interrupted", "20.0"],
+        ["wide", "1.000", "1.000", "1.000", "8x0e", "finished", "20.0"],
     ]
     assert "The <em>runs</em>." in html
     link = re.search(r'href="(_downloads/\w+/record\.nt)"', html)[1]
@@ -196,7 +196,7 @@ PAGE = ".. runs:: 20250101\n\n.. curves:: 20250101\n\n   Caption.\n\n.. compare:
 def test_text_has_tables_of_the_last_values(runs_notebook):
     write_page(runs_notebook, PAGE)
     text = (build(runs_notebook, "text") / "page.txt").read_text("utf-8")
-    assert text.count("0.917915") == 6  # last and best, in each of three tables
+    assert text.count("0.9179") == 6  # last and best, in each of three tables
     assert "Caption." in text
 
 
