@@ -22,6 +22,7 @@ def setup(app):
     from . import (
         api,
         assets,
+        backlinks,
         compare,
         curves,
         datatable,
@@ -48,8 +49,8 @@ def setup(app):
     app.setup_extension("sphinx_math_dollar")
     for component in (
         assets, math, navigation, datatable, experiments, experiment_links, references, updates,
-        numbers, pictures, videos, stale, sheets, sheet, hparams, run_data, runs, curves, compare,
-        viewer, api, markup,
+        numbers, pictures, videos, stale, sheets, sheet, backlinks, hparams, run_data, runs, curves,
+        compare, viewer, api, markup,
     ):  # fmt: skip
         component.setup_component(app)
     return {

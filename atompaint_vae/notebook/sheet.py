@@ -15,6 +15,8 @@ from ..figures.provenance import FILE_NAME, ProvenanceError, load_provenance
 from ..runs.experiment import Experiment
 from ..runs.hparams import HparamsError
 from ..runs.record import RecordError, RunRecord, load_record
+from .backlinks import backlinks
+from .cells import Table
 from .sheets import NOTES, SHEET, find_sibling
 
 logger = logging.getLogger(__name__)
@@ -33,14 +35,15 @@ class RunSheetDirective(SphinxDirective):
         self.env.metadata[self.env.docname][LISTING] = list_folder(self.folder)
         records = self.load_records()
         lines = [
-            *self.make_links(),
             *make_section("Runs", [*make_runs_table(records), *make_test_table(self.folder)]),
             *make_section("Redo", make_redo(self.folder.name, records, self.find_commands())),
             *make_section("Hyperparameters", self.make_listing(("hparams.nt",), "nestedtext")),
             *make_section("Figures and tables", self.make_outputs()),
             *make_section("Scripts", self.make_listing(SCRIPTS, None)),
         ]
-        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+        links = self.parse_text_to_nodes("\n".join(self.make_links()))
+        content = self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+        return [*links, backlinks(), *align_numbers(content)]
 
     def make_links(self) -> list[str]:
         name = f"``{self.env.docname.rpartition('/')[0]}``"
@@ -127,6 +130,18 @@ def make_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str
         first, *others = map(quote, row)
         lines += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
     return [*lines, ""]
+
+
+def align_numbers(content: list[nodes.Node]) -> list[nodes.Node]:
+    """The same content; cells in columns of numbers have a class."""
+    for table in (x for node in content for x in node.findall(nodes.table)):
+        if "sheet-table" in table["classes"]:
+            header, *rows = ([x.astext() for x in row] for row in table.findall(nodes.row))
+            are_numbers = Table(header, rows).find_number_columns()
+            for row in table.findall(nodes.row):
+                for entry, is_number in zip(row, are_numbers, strict=True):
+                    entry["classes"] += ["num"] * is_number
+    return content
 
 
 def quote(text: str) -> str:
