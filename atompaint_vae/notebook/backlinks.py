@@ -45,7 +45,7 @@ def add_links(app, doctree, docname: str) -> None:
         links = [make_link(app, docname, page) for page in pages]
         text = nodes.paragraph("", "Shown in: ")
         for i, link in enumerate(links):
-            text += [nodes.Text(", "), link] if i else [link]
+            text += [nodes.Text("; "), link] if i else [link]
         node.replace_self([text] if links else [])
 
 
