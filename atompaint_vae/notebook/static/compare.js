@@ -29,6 +29,7 @@
     let state = { ...defaults };
     let timer = null;
     let chosen = [];
+    let drawnWidth = 0;
 
     const input = make("input", { type: "search", id: "run-where", name: "where",
       autocomplete: "off", spellcheck: "false",
@@ -120,6 +121,7 @@
     function drawAxes() {
       const varied = findVaried(chosen.map((run) => run.properties))
         .filter((key) => !window.atompaintSchema.effectless.includes(key));
+      drawnWidth = parallel.clientWidth;
       drawParallel(parallel, chosen, [...varied, ...listMetricProperties().slice(-2)]);
     }
 
@@ -198,7 +200,9 @@
       applyFilter();
     };
     window.addEventListener("hashchange", open);
-    new ResizeObserver(() => chosen.length && drawAxes()).observe(parallel);
+    new ResizeObserver(() => {
+      if (chosen.length && parallel.clientWidth !== drawnWidth) drawAxes();
+    }).observe(parallel);
 
     const heading = (text) => make("p", { class: "rubric", role: "heading", "aria-level": 2 }, text);
     box.replaceChildren(

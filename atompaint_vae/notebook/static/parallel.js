@@ -129,7 +129,7 @@
   // The y of each run: those that share a value lie side by side.
   function spreadRuns({ values, place }, ranks) {
     const groups = new Map();
-    values.forEach((value, i) => groups.set(value, [...(groups.get(value) ?? []), i]));
+    values.forEach((value, i) => groups.set(value, groups.get(value) ?? []).get(value).push(i));
     const ys = [];
     for (const [value, group] of groups) {
       group.sort((a, b) => ranks[a] - ranks[b]);
