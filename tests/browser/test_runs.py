@@ -364,6 +364,41 @@ def test_pages_follow_the_theme(go, page):
     assert read_pixels(browser).get(BLUE, 0) == 0
 
 
+# What is written, and its contrast with what is below it, as WCAG defines it.
+CONTRASTS = r"""
+const parse = (text) => [...text.match(/[\d.]+/g).map(Number), 1].slice(0, 4);
+const mix = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3]));
+const linear = (x) => (x / 255 <= 0.03928 ? x / 255 / 12.92 : ((x / 255 + 0.055) / 1.055) ** 2.4);
+const shine = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+function findPaper(element) {
+  const layers = [];
+  for (; element; element = element.parentElement) {
+    layers.push(parse(getComputedStyle(element).backgroundColor));
+  }
+  return layers.reverse().reduce((below, layer) => mix(layer, below), [255, 255, 255]);
+}
+return Array.from(document.querySelectorAll("article *"), (element) => {
+  const style = getComputedStyle(element);
+  const text = Array.from(element.childNodes, (x) => x.data?.trim() ?? "").join("");
+  if (!text || !element.getClientRects().length || element.tagName === "title") return null;
+  const paper = findPaper(element);
+  const ink = mix(parse(element.closest("svg") ? style.fill : style.color), paper);
+  const [high, low] = [shine(ink), shine(paper)].sort((a, b) => b - a);
+  return [text, (high + 0.05) / (low + 0.05)];
+}).filter(Boolean);
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", ["curves", "compare"])
+def test_text_has_enough_contrast(go, prefer, page, scheme):
+    browser = go(page)
+    prefer(scheme)
+    found = wait(lambda: browser.execute_script(CONTRASTS))
+    assert len(found) > 20
+    assert [x for x in found if x[1] < 4.5] == []
+
+
 @pytest.mark.parametrize("width", [1400, 700, 360])
 @pytest.mark.parametrize("page", ["curves", "compare"])
 def test_nothing_is_wider_than_the_window(go, resize, page, width):
