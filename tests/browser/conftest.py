@@ -61,7 +61,7 @@ Picture
 
    a line of code that is rather long, longer than a telephone is wide, and longer than that still
 """
-INDEX = "Index\n=====\n\n.. toctree::\n   :glob:\n\n   notebook/**\n"
+INDEX = "Index\n=====\n\nA lab notebook that runs.\n\n.. toctree::\n   :glob:\n\n   notebook/**\n"
 FILES = {
     "index.rst": INDEX,
     "notebook/tables.rst": PAGE,
