@@ -91,7 +91,7 @@ class CurvesDirective(RunsDirective):
             "seeds": "seeds" in self.options,
         }
         figure = nodes.figure("", run_curves(
-            "", make_table_node(make_run_table(runs, columns)),
+            "", make_table_node(*make_run_table([run.properties for run in runs], columns)),
             runs=[run.id for run in runs], options=options,
         ), classes=["run-figure"])  # fmt: skip
         self.add_name(figure)

@@ -1,12 +1,13 @@
 """The directive ``.. datatable:: file``: a plain table that a script then brings to life."""
 
+from functools import partial
 from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
 
-from .cells import Table, TableError
+from .cells import Table, TableError, format_number
 from .problems import NotebookDirective
 from .table_nodes import add_nodes, datatable, is_long, make_table_node
 from .tables import read_table
@@ -69,7 +70,7 @@ class DatatableDirective(NotebookDirective):
             file=file.name,
             columns=len(table.header),
             rows=table.rows,
-            formats=formats,
+            formats={i: partial(format_number, spec=spec) for i, spec in formats.items()},
             path=f"/{relative}",
         )
         if is_long(len(table.rows), len(table.header)):

@@ -3,19 +3,19 @@ The directive ``.. runs::``, a table of runs, and the role ``:metric:``, a numbe
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxRole
 
-from ..runs.compare import choose_columns, find_incomparable, name_column, write_cells
-from ..runs.properties import PropertyError, Run, get_value
+from ..runs.compare import MINUTES, choose_columns, find_incomparable, name_column, write_cells
+from ..runs.properties import HPARAMS, PropertyError, Run, Value, get_value
 from ..runs.where import format_value
 from .problems import report
 from .run_data import RunsDirective, load_noted, note_runs
 from .sheets import link_run
-from .table_nodes import add_html_node, datatable, make_table_node
+from .table_nodes import Format, add_html_node, datatable, make_table_node
 from .tables import Table
 
 DEFAULT_METRICS = ("val.r2", "test.r2")
@@ -55,7 +55,7 @@ class RunsTableDirective(RunsDirective):
         runs = self.load_runs(names, self.options.get("where", ""))
         columns = choose_columns(runs, metrics, hparams)
         caption, rest = self.parse_caption()
-        table_node = make_table_node(make_run_table(runs, columns))
+        table_node = make_table_node(*make_run_table([run.properties for run in runs], columns))
         link_sheets(table_node, runs)
         self.add_name(table_node)
         if caption:
@@ -66,10 +66,29 @@ class RunsTableDirective(RunsDirective):
         return [wrapper]
 
 
-def make_run_table(runs: Sequence[Run], columns: Sequence[str]) -> Table:
-    """The properties of runs as a table of text."""
-    rows = [write_cells(run.properties, columns) for run in runs]
-    return Table([name_column(x) for x in columns], rows)
+def make_run_table(
+    runs: Sequence[Mapping[str, Value]], columns: Sequence[str]
+) -> tuple[Table, dict[int, Format]]:
+    """Properties of runs, with all digits of what was measured, and how to show these columns."""
+    formats = {
+        i: round_cell
+        for i, column in enumerate(columns)
+        if column not in (*HPARAMS, *MINUTES)
+        and any(isinstance(run.get(column), float) for run in runs)
+    }
+    rows = [write_cells(run, columns) for run in runs]
+    for row, run in zip(rows, runs, strict=True):
+        for i in formats:
+            value = run.get(columns[i])
+            row[i] = "" if value is None else str(value)
+    return Table([name_column(x) for x in columns], rows), formats
+
+
+def round_cell(text: str) -> str:
+    """Four digits of a number, or all those before the point, as ``runs.js`` does."""
+    if not text or (value := float(text)).is_integer():
+        return text.removesuffix(".0")
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
 
 
 def make_warnings(runs: Sequence[Run], metrics: Sequence[str]) -> list[nodes.paragraph]:

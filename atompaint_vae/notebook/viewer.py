@@ -14,9 +14,10 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import directives
 
+from ..figures.colours import RESIDUAL_COLOURS
 from .problems import NotebookDirective
 from .reconstructions import Crop, ReconstructionError, list_inputs, pack_crop, read_crops
-from .slices import RESIDUAL_COLOURS, describe_blocks, draw_slices, pick_colours
+from .slices import describe_blocks, draw_slices, pick_colours
 from .table_nodes import add_html_node
 
 FOLDER = "reconstructions"

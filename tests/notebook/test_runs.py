@@ -55,8 +55,8 @@ def test_table_of_runs(runs_notebook):
         "run", "last(val.r2)", "best(val.r2)", "test.r2", "model.latent", "state", "duration [min]"
     ]  # fmt: skip
     assert rows == [
-        ["narrow", "0.917915", "0.917915", "", "2x0e", "interrupted", "20.0"],
-        ["wide", "0.999955", "0.999955", "0.999955", "8x0e", "finished", "20.0"],
+        ["narrow", "0.9179", "0.9179", "", "2x0e", "interrupted", "20.0"],
+        ["wide", "1.000", "1.000", "1.000", "8x0e", "finished", "20.0"],
     ]
     assert "The <em>runs</em>." in html
 
@@ -189,8 +189,8 @@ def test_a_run_that_cant_be_read_hides_no_other(runs_notebook):
     html = html_module.unescape((out / "page0.html").read_text("utf-8"))
     assert ">1.00<" in html and ">0.92<" in html
     table = read_table(html)
-    assert ["narrow", "0.917915", "0.917915", "", "interrupted", "20.0"] in table
-    assert ["wide", "0.999955", "0.999955", "0.999955", "unreadable", ""] in table
+    assert ["narrow", "0.9179", "0.9179", "", "interrupted", "20.0"] in table
+    assert ["wide", "1.000", "1.000", "1.000", "unreadable", ""] in table
     assert html.count(f"20250101_x/wide can't be read: record.nt:3:8: {damage}") == 2
     data = (out / "_static/runs/20250101_x/wide.js").read_text("utf-8")
     assert '"state":"unreadable"' in data
@@ -273,7 +273,7 @@ PAGE = ".. runs:: 20250101\n\n.. curves:: 20250101\n\n   Caption.\n\n.. compare:
 def test_text_has_tables_of_the_last_values(runs_notebook):
     write_page(runs_notebook, PAGE)
     text = (build(runs_notebook, "text") / "page.txt").read_text("utf-8")
-    assert text.count("0.917915") == 6  # last and best, in each of three tables
+    assert text.count("0.9179") == 6  # last and best, in each of three tables
     assert "Caption." in text
 
 

@@ -152,6 +152,36 @@ def test_the_list_leads_to_notes_or_to_the_sheet(lab):
     assert "which has no notes of its own" in read(lab)
 
 
+def read_users(lab):
+    (users,) = re.findall(r"Shown in: (.*?)</p>", read(lab)) or [""]
+    return [
+        (re.sub("<.*?>", "", text), href)
+        for href, text in re.findall(r'<a class="reference internal" href="(.*?)">(.*?)</a>', users)
+    ]
+
+
+def test_a_sheet_leads_to_the_pages_that_show_its_files(lab):
+    assert read_users(lab) == []
+    figure = f".. figure:: {FOLDER}/20250101_x.svg\n"
+    lab.write("page.rst", f":orphan:\n\nA page\n======\n\n{figure}")
+    assert read_users(lab) == [("A page", "../../page.html")]
+    # A target of the folder's name, as `:expt:` finds it, says which section.
+    section = f".. _{FOLDER.split('/')[-1]}:\n\n2025/01/01\n----------\n\n"
+    lab.write("page.rst", f":orphan:\n\nA page\n======\n\n{section}{figure}")
+    lab.write("other.rst", f":orphan:\n\nOther\n=====\n\n{figure}")
+    assert read_users(lab) == [
+        ("Other", "../../other.html"), ("A page, 2025/01/01", "../../page.html#x"),
+    ]  # fmt: skip
+    lab.write("page.rst", ":orphan:\n\nA page\n======\n")
+    assert read_users(lab) == [("Other", "../../other.html")]
+    (lab.source / "other.rst").unlink()
+    assert read_users(lab) == []
+
+
+def test_numbers_of_a_sheet_are_aligned(lab):
+    assert re.search(r'<td class="num"><p>51,360</p></td>', read(lab))
+
+
 def test_a_sheet_follows_its_folder(lab):
     read(lab)
     lab.build()

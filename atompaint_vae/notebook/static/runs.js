@@ -157,11 +157,19 @@ window.AtomPaint = (() => {
 
   // What differs
 
-  function formatValue(value, key = "", digits = 6) {
+  function formatValue(value, key = "") {
     if (value === null || value === undefined) return "–";
-    const text = typeof value === "number" ? String(Number(value.toPrecision(digits))) : value;
+    const text = typeof value === "number" ? String(Number(value.toPrecision(6))) : value;
     if (!["commit", "data_hash"].includes(key)) return text;
     return text.slice(0, 8) + (text.endsWith("+") ? "+" : "");
+  }
+
+  const isMeasured = (name) => name.includes("(") || name.startsWith("test.");
+
+  // What was measured, with four digits, or all those before the point.
+  function roundValue(value) {
+    if (typeof value !== "number" || Number.isInteger(value)) return formatValue(value);
+    return Math.abs(value) < 1000 ? value.toPrecision(4) : value.toFixed(0);
   }
 
   const get = (properties, key) => properties[key] ?? null;
@@ -262,7 +270,7 @@ window.AtomPaint = (() => {
   }
 
   return {
-    loadScript, loadRuns, filterRuns, formatValue, countValues, findVaried, findIncomparable,
-    findConfounded, groupSeeds, nameRuns, nameGroup,
+    loadScript, loadRuns, filterRuns, formatValue, roundValue, isMeasured, countValues,
+    findVaried, findIncomparable, findConfounded, groupSeeds, nameRuns, nameGroup,
   };
 })();
