@@ -12,6 +12,7 @@ import docopt
 import pytest
 
 import atompaint_vae
+from atompaint_vae.runs.find import REFERENCE
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "atompaint_vae"
@@ -98,6 +99,14 @@ def test_folders_that_are_entered_exist(page):
     for command in list_commands(page):
         for folder in re.findall(r"\bcd (\S+)", command):
             assert (ROOT / folder).is_dir(), f"{page}: {command}"
+
+
+def test_pages_call_experiments_by_their_whole_names():
+    """A second experiment of the same date must not break them."""
+    for path in list_tracked():
+        if path.suffix == ".rst" and "tests" not in path.relative_to(ROOT).parts:
+            for match in REFERENCE.finditer(path.read_text("utf-8")):
+                assert not re.search(r"(?<!\d)\d{8}(?!\w)", match[0]), f"{path}: {match[0]}"
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

@@ -4,7 +4,8 @@ Usage:
     atompaint-vae compare NAME... [--metric METRIC] [--where EXPR] [-o FILE]
     atompaint-vae compare (-h | --help)
 
-NAME is an experiment, by its date or its folder's name, or a run, `experiment/run`:
+NAME is an experiment, by its date or its folder's name, or a run, `experiment/run`; `all` means
+all experiments:
 
     atompaint-vae compare 20241029 20241217
     atompaint-vae compare 20241217/2-layer-wide 20241217/3-layer-wide --metric val.data_loss
@@ -21,7 +22,7 @@ Options:
                        joined by and, or, not and parentheses.
     -o FILE            Write the table to a FILE.csv, or the metric's curves to a FILE.svg.
 
-Exit codes: 0 all is done; 2 nothing is done.
+Exit codes: 0 all is done; 1 done but for runs whose files are damaged and named; 2 nothing is done.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from ..runs.compare import (
     describe_data,
     find_confounded,
     find_incomparable,
+    keep_readable,
     name_column,
     write_cells,
 )
@@ -73,7 +75,7 @@ def main(argv: list[str]) -> int:
     properties = [run.properties for run in runs]
     notes = [*find_incomparable(properties, [metric]), *find_confounded(properties)]
     print("\n".join(["", *notes, *describe_code(properties), *describe_data(properties)]))
-    return 0
+    return 1 if len(keep_readable(properties)) < len(runs) else 0
 
 
 def choose_runs(names: Sequence[str], where: str) -> list[Run]:

@@ -57,9 +57,10 @@ def main(argv: list[str]) -> int:
 
 
 def run_build(arguments: dict) -> int:
-    from ..data.build import Broken, build_set, find_chains_path, find_structures_path
+    from ..data.build import Broken, build_set, name_chains_path
     from ..data.formats import ASSEMBLIES
     from ..data.inputs import find_structure_files
+    from ..data.sources import name_structures_path
 
     assembly = arguments["--assembly"]
     if assembly not in ASSEMBLIES:
@@ -81,7 +82,7 @@ def run_build(arguments: dict) -> int:
     )  # fmt: skip
     num_files = len(paths)
     print(f"{out}: {len(built.table)} structures, {built.num_atoms:,} atoms")
-    for path in (find_structures_path(out), find_chains_path(out)):
+    for path in (name_structures_path(out), name_chains_path(out)):
         print(f"{path}")
     for line in describe_split(built):
         print(line)
@@ -113,7 +114,7 @@ def describe_split(built) -> list[str]:
 
 
 def run_show(arguments: dict) -> int:
-    from ..data.sources import STARTER
+    from ..data import STARTER
     from ..data.summary import describe_set, load_summary
 
     source = arguments["SET"]

@@ -17,7 +17,8 @@ draw runs the scripts of those again, and only of those.
 Arguments:
     FOLDER    Look there and below, not in the whole notebook.
 
-Exit codes: 0 all is up to date; 1 something is stale or missing, or a script failed; 2 a mistake.
+Exit codes: 0 all is up to date; 1 something is stale, missing or can't be read, or a script failed;
+2 a mistake.
 """
 
 import sys
@@ -38,8 +39,10 @@ def main(argv: list[str]) -> int:
             raise ValueError(f"{folder}: no such folder")
     root = find_expts_dir(folders[0] if folders else Path.cwd()).parent
     checked = check_figures(folders or [root / name for name in SOURCES])
+    for damage in checked.damages:
+        print(damage, file=sys.stderr)
     if arguments["draw"]:
-        return draw_stale(checked.stale)
+        return draw_stale(checked.stale) or bool(checked.damages)
     for stale in checked.stale:
         for line in describe_stale(stale, root):
             print(line)
@@ -49,7 +52,7 @@ def main(argv: list[str]) -> int:
         print(f"{num_stale} of {checked.num_outputs} stale or missing; {hint}", file=sys.stderr)
         return 1
     print(f"{checked.num_outputs} figures and tables are up to date")
-    return 0
+    return 1 if checked.damages else 0
 
 
 def describe_stale(stale: Stale, root: Path) -> list[str]:

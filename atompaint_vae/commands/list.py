@@ -29,9 +29,10 @@ def main(argv: list[str]) -> int:
 def describe_experiment(expt: Experiment) -> str:
     """One line, even if its files are broken: they must not hide the other experiments."""
     try:
-        states = expt.find_run_states()
-        r2 = [x for name in states if (x := expt.find_test_r2(name)) is not None]
+        runs = expt.load_properties().values()
     except ValueError as error:
         return str(error).splitlines()[0]
-    counts = [f"{number} {state}" for state, number in Counter(states.values()).items()]
+    r2 = [x for run in runs if (x := run.get("test.r2")) is not None]
+    states = Counter(run["state"] for run in runs)
+    counts = [f"{number} {state}" for state, number in states.items()]
     return ", ".join(counts) + (f"; best test R² {max(r2):.3f}" if r2 else "")

@@ -9,6 +9,9 @@ expts/YYYYMMDD_lower_frequency_latents. It holds copies of the scripts and of hp
 experiment: none of its runs, figures or tables. The scripts take the names of what they write from
 the folder, and the notes appear among the experiments by themselves.
 
+Where pages call an older experiment by this date alone, or by this name alone, the places are
+listed: they need its whole name now.
+
 Options:
     --from EXPT    The experiment to copy, by its name or date; by default the quick start, which
                    trains in minutes.
@@ -18,13 +21,14 @@ Exit codes: 0 the folder is there; 2 it isn't, or was there before.
 
 import re
 import shutil
+import sys
 import unicodedata
 from datetime import date
 from pathlib import Path
 
 import docopt
 
-from ..runs.find import find_experiment, find_expts_dir
+from ..runs.find import find_experiment, find_experiments, find_expts_dir, find_references
 
 DEFAULT = "20241001_quick_start"
 COPIED = ("*.py", "*.sh", "hparams.nt")
@@ -61,7 +65,22 @@ def main(argv: list[str]) -> int:
     )
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     print(f"{shown}: edit hparams.nt, then ./train.py --dry-run")
+    for place, name, meant in find_ambiguous(expts_dir, folder.name):
+        text = f"{name!r} may be {meant} or {folder.name} from now on; write {meant}"
+        print(f"{place}: {text}", file=sys.stderr)
     return 0
+
+
+def find_ambiguous(expts_dir: Path, new: str) -> list[tuple[str, str, str]]:
+    """What a new experiment makes ambiguous: the place in a page, the name there, what it meant."""
+    others = [x.rpartition("/")[2] for x in find_experiments(expts_dir)]
+    others = [x for x in others if x != new]
+    return [
+        (place, name, meant[0])
+        for name in new.split("_", 1)
+        if len(meant := [x for x in others if name in x.split("_", 1)]) == 1
+        for place in find_references(expts_dir.parent, name)
+    ]
 
 
 def make_experiment(expts_dir: Path, title: str, template: Path, day: date) -> Path:

@@ -6,9 +6,11 @@ Usage:
 
 EXPT is the experiment's name, or its date. Its notes are opened, or its run sheet if it has none.
 
-Exit codes: 0 done; 2 there is no such experiment, its page isn't built, or there is no browser.
+Exit codes: 0 done; 1 there is no browser, and where the page is was printed; 2 there is no such
+experiment, or its page isn't built.
 """
 
+import sys
 import webbrowser
 from pathlib import Path
 
@@ -29,5 +31,7 @@ def main(argv: list[str]) -> int:
     if page is None:
         raise ValueError(f"{built}: not built yet; `make html` builds it")
     if not webbrowser.open(page.as_uri()):
-        raise ValueError(f"no browser is found here; the page is {page}")
+        print(page)
+        print("no browser is found here; open this page in one", file=sys.stderr)
+        return 1
     return 0

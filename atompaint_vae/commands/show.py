@@ -6,9 +6,13 @@ Usage:
 
 EXPT is the experiment's name, or its date. R² is that of the test structures.
 
-Exit codes: 0 done; 2 there is no such experiment, or its files are broken.
+Exit codes: 0 done; 1 done but for runs whose files are damaged and named; 2 there is no such
+experiment, or its hparams.nt is wrong.
 """
 
+import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import docopt
@@ -16,23 +20,29 @@ import docopt
 from ..runs.experiment import Experiment
 from ..runs.find import find_experiment, find_expts_dir
 from ..runs.hparams import find_differences
+from ..runs.properties import Value
+from ..runs.record import UNREADABLE
 
 
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["show", *argv])
     expt = Experiment(find_experiment(find_expts_dir(Path.cwd()), arguments["EXPT"]))
-    print("\n".join(describe_runs(expt)))
-    return 0
+    runs = expt.load_properties()
+    print("\n".join(describe_runs(expt, runs)))
+    damages = {x: run["error"] for x, run in runs.items() if run["state"] == UNREADABLE}
+    for name, damage in damages.items():
+        print(f"{os.path.relpath(expt.get_run_paths(name).run_dir)}/{damage}", file=sys.stderr)
+    return 1 if damages else 0
 
 
-def describe_runs(expt: Experiment) -> list[str]:
+def describe_runs(expt: Experiment, runs: Mapping[str, Mapping[str, Value]]) -> list[str]:
     """A line for each run, below the names of the columns."""
-    states, differences = expt.find_run_states(), find_differences(expt.load_hparams())
+    differences = find_differences(expt.load_hparams())
     rows = [["run", "state", "test R²", *next(iter(differences.values()))]]
     for name, values in differences.items():
-        r2 = expt.find_test_r2(name)
+        r2 = runs[name].get("test.r2")
         shown = "" if r2 is None else f"{r2:.3f}"
-        rows.append([name, states[name], shown, *map(describe_value, values.values())])
+        rows.append([name, runs[name]["state"], shown, *map(describe_value, values.values())])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(f"{x:{width}}" for x, width in zip(row, widths, strict=True)).rstrip()

@@ -10,10 +10,11 @@ A run is planned, queued, running, interrupted, failed or finished. Queued means
 Slurm's queue, to begin or to go on. Running means that a process is at work on it now: its step,
 and when it would end. Interrupted means that none is, and that train.py goes on from the last
 checkpoint. Of a failed run, the error is shown; train.py tries it again. Of a run whose task in
-Slurm is over too early, the last lines of the log are shown.
+Slurm is over too early, the last lines of the log are shown. A run is unreadable if its files are
+damaged; then file and line are shown.
 
-The last line is the command that trains what is neither finished, running nor queued; it submits
-that to Slurm if the experiment was submitted before.
+The last line is the command that trains what is planned, interrupted or failed; it submits that to
+Slurm if the experiment was submitted before.
 
 Exit codes: 0 done; 2 there is no such experiment, or no notebook here or above.
 """

@@ -1,0 +1,2 @@
+STARTER = "starter"
+"""What the set that comes with this package is called."""

@@ -27,6 +27,7 @@ import pandas as pd
 from atompaint_vae.data import splits, structures
 from atompaint_vae.data.chains import list_chains
 from atompaint_vae.data.formats import StructureError, describe_error, name_structure
+from atompaint_vae.data.sources import name_structures_path
 
 CHAIN_COLUMNS = (
     "structure", "chain", "kind", "num_residues", "num_atoms", "cluster", "group", "split",
@@ -54,12 +55,7 @@ class BuiltSet(NamedTuple):
     leakage: splits.Leakage
 
 
-def find_structures_path(atoms_path: Path) -> Path:
-    """The table of a set's structures and their splits that is written beside its atoms."""
-    return atoms_path.with_name(f"{atoms_path.stem}.structures.csv")
-
-
-def find_chains_path(atoms_path: Path) -> Path:
+def name_chains_path(atoms_path: Path) -> Path:
     return atoms_path.with_name(f"{atoms_path.stem}.chains.csv")
 
 
@@ -255,7 +251,7 @@ def _describe_structures(table: pd.DataFrame, chains: pd.DataFrame) -> pd.DataFr
 
 def _write_set(atoms: pd.DataFrame, table: pd.DataFrame, chains: pd.DataFrame, out: Path) -> None:
     """Write all files under other names, then move them into place, the atoms last."""
-    structures_path, chains_path = find_structures_path(out), find_chains_path(out)
+    structures_path, chains_path = name_structures_path(out), name_chains_path(out)
     partial = {path: path.with_name(f".{path.name}.tmp") for path in (structures_path, chains_path)}
     try:
         table.to_csv(partial[structures_path], index=False, lineterminator="\n")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from atompaint_vae.data import STARTER
 from atompaint_vae.data.formats import StructureError, describe_error
 from atompaint_vae.data.macromol_db import ZoneDatabase, is_database
 from atompaint_vae.data.structures import load_atoms
 
-STARTER = "starter"
 SPLITS = ("train", "validation", "test")
 
 
@@ -32,10 +32,15 @@ def find_atoms_path(source: str | Path) -> Path:
     return Path(source)
 
 
+def name_structures_path(atoms_path: Path) -> Path:
+    """The table of a set's structures and their splits that is written beside its atoms."""
+    return atoms_path.with_name(f"{atoms_path.stem}.structures.csv")
+
+
 def find_structures_path(atoms_path: Path) -> Path:
     """The table that says the split of each structure: set.structures.csv beside set.parquet, or
     structures.csv if only that is there."""
-    own = atoms_path.with_name(f"{atoms_path.stem}.structures.csv")
+    own = name_structures_path(atoms_path)
     shared = atoms_path.with_name("structures.csv")
     return shared if shared.exists() and not own.exists() else own
 

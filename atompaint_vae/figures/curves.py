@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..runs.experiment import RecordedRun
 from ..runs.metrics import load_metrics
-from .style import RUN_COLOURS, make_figure
+from .style import RUN_COLOURS, make_figure, set_log_ticks
 
 
 def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
@@ -35,6 +36,10 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
         r2_axis.plot(val["epoch"], val["r2"], **style, label=label)
         num_units = run.record.latent_shape[0]
         units_axis.plot(val["epoch"], 100 * val["active_units"] / num_units, **style)
+    epochs = MaxNLocator(integer=True, steps=(1, 2, 5, 10))
+    units_axis.xaxis.set_major_locator(epochs)  # of all four, which share it
+    set_log_ticks(data_axis)
+    set_log_ticks(prior_axis)
     r2_axis.axhline(0, color="#888888", lw=0.8)
 
     figure.legend(

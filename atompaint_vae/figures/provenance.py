@@ -32,6 +32,18 @@ NUM_DIGITS = 16
 
 PACKAGE = Path(atompaint_vae.__file__).parent
 
+NOT_DRAWING = {
+    f"{PACKAGE.name}/{name}.py"
+    for name in (
+        "__init__", "threads", "usage", "figures/provenance", "figures/script", "figures/trace",
+        "runs/expand", "runs/experiment", "runs/find", "runs/hparams", "runs/launch",
+        "runs/located", "runs/lock", "runs/nestedtext_models", "runs/progress", "runs/properties",
+        "runs/record", "runs/schema", "runs/suggest",
+    )
+}  # fmt: skip
+"""Modules that draw nothing. They find and read files, which count themselves; if they counted
+too, each new hyperparameter would make every figure of the notebook stale."""
+
 
 class ProvenanceError(LocatedError):
     """Mistakes in a provenance.nt, one per line."""
@@ -63,6 +75,9 @@ def load_provenance(folder: Path) -> dict[str, Drawing]:
         problems += found
     if problems:
         raise ProvenanceError(list_problems(problems))
+    for command, drawing in drawings.items():
+        code = {k: v for k, v in drawing.code.items() if k not in NOT_DRAWING}
+        drawings[command] = drawing.model_copy(update={"code": code})
     return drawings
 
 

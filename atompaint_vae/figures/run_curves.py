@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ..runs.compare import check_curve, group_seeds, name_group, name_runs
 from ..runs.properties import Run
-from .style import RUN_COLOURS, make_figure
+from .style import RUN_COLOURS, make_figure, set_log_ticks
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed_s": "elapsed time [min]"}
 
@@ -70,6 +70,7 @@ def _label_axes(axes: Axes, metric: str, *, x, logx, logy, smooth, seeds) -> Non
         axes.set_xscale("log")
     if logy:
         axes.set_yscale("log")
+        set_log_ticks(axes)
     notes = []
     if smooth:
         notes.append(f"Bold: {SMOOTHER}, weight {smooth:g}; thin: as recorded.")

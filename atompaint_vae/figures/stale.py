@@ -25,37 +25,52 @@ class Stale:
 
 @dataclass(frozen=True)
 class Checked:
+    """
+    num_outputs: what was looked at
+    damages:     what can't be read, and so can't be checked; a line each
+    """
+
     num_outputs: int
     stale: list[Stale]
+    damages: list[str]
 
 
 def check_figures(folders: list[Path]) -> Checked:
-    """What is stale or missing in these folders and below.
-
-    raises: ProvenanceError if a provenance.nt can't be read
-    """
-    num_outputs, stale = 0, []
+    """What is stale or missing in these folders and below."""
+    num_outputs, stale, damages = 0, [], []
     for folder in _walk(folders):
-        drawings = load_provenance(folder)
-        for command, drawing in drawings.items():
-            num_outputs += len(drawing.outputs)
-            reasons = {x: find_reasons(folder, drawing, x) for x in drawing.outputs}
-            reasons = {output: why for output, why in reasons.items() if why}
-            if reasons:
-                stale.append(Stale(folder, command, reasons))
-        recorded = {split_command(command)[0] for command in drawings}
-        for script in _list_scripts(folder):
-            if script.name not in recorded and _can_draw(folder):
-                reason = f"what it draws is missing, or not in {FILE_NAME}"
-                stale.append(Stale(folder, script.name, {script.name: [reason]}))
-                num_outputs += 1
-    return Checked(num_outputs, stale)
+        try:
+            found = _check_folder(folder)
+        except (ValueError, OSError) as error:
+            damages += str(error).splitlines()
+        else:
+            num_outputs += found.num_outputs
+            stale += found.stale
+    return Checked(num_outputs, stale, damages)
+
+
+def _check_folder(folder: Path) -> Checked:
+    num_outputs, stale = 0, []
+    drawings = load_provenance(folder)
+    for command, drawing in drawings.items():
+        num_outputs += len(drawing.outputs)
+        reasons = {x: find_reasons(folder, drawing, x) for x in drawing.outputs}
+        reasons = {output: why for output, why in reasons.items() if why}
+        if reasons:
+            stale.append(Stale(folder, command, reasons))
+    recorded = {split_command(command)[0] for command in drawings}
+    for script in _list_scripts(folder):
+        if script.name not in recorded and _can_draw(folder):
+            reason = f"what it draws is missing, or not in {FILE_NAME}"
+            stale.append(Stale(folder, script.name, {script.name: [reason]}))
+            num_outputs += 1
+    return Checked(num_outputs, stale, [])
 
 
 def draw_again(stale: Stale) -> bool:
     """Whether the script ran; what it says goes to the terminal."""
     name, *arguments = split_command(stale.command)
-    command = [sys.executable, stale.folder / name, *arguments]
+    command = [sys.executable, name, *arguments]
     return subprocess.run(command, cwd=stale.folder, check=False).returncode == 0
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from ..runs.record import write_atomic
 
@@ -13,17 +15,10 @@ RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
 """Told apart by colour-blind readers too (Okabe and Ito 2008); yellow is left out, which white
 paper swallows."""
 
-CHANNELS = ("C", "N", "O", "P", "S", "other")
+MANY_DECADES = 100
+"""Upper over lower end of an axis for which powers of ten are labels enough."""
 
-CHANNEL_COLOURS = (
-    (0.25, 0.25, 0.25),
-    (0.10, 0.30, 0.90),
-    (0.90, 0.10, 0.10),
-    (1.00, 0.50, 0.00),
-    (0.80, 0.70, 0.00),
-    (0.60, 0.10, 0.70),
-)
-"""Of the voxels that atoms of a channel fill, about as chemists draw the elements."""
+MIN_LABELS = 3
 
 STYLE = {
     "axes.grid": True,
@@ -45,6 +40,22 @@ def make_figure(*args, **kwargs):
     """plt.subplots in the notebook's style."""
     with plt.rc_context(STYLE):
         return plt.subplots(*args, **kwargs)
+
+
+def set_log_ticks(axes: Axes) -> None:
+    """Nothing; a logarithmic y axis that shows less than two decades has three labels or more.
+
+    Powers of ten would leave it with one or none. Call it when all is drawn.
+    """
+    low, high = axes.get_ylim()
+    if high / low >= MANY_DECADES:
+        return
+    for locator in (LogLocator(subs=(1, 3)), LogLocator(subs=(1, 2, 5)), MaxNLocator(5)):
+        if sum(low <= x <= high for x in locator.tick_values(low, high)) >= MIN_LABELS:
+            break
+    axes.yaxis.set_major_locator(locator)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def render_figure(figure: Figure, kind: str = "svg") -> bytes:

@@ -19,6 +19,7 @@ from ..runs.find import UnknownRunError, find_expts_dir
 from ..runs.record import find_git_state
 from .provenance import (
     FILE_NAME,
+    NOT_DRAWING,
     PACKAGE,
     Drawing,
     hash_code,
@@ -27,20 +28,6 @@ from .provenance import (
     save_drawing,
     strip_source,
 )
-
-NOT_DRAWING = {
-    "__init__.py", "threads.py", "usage.py",
-    *(f"figures/{name}.py" for name in ("provenance", "script", "trace")),
-    *(
-        f"runs/{name}.py"
-        for name in (
-            "expand", "experiment", "find", "hparams", "launch", "located", "nestedtext_models",
-            "record", "schema",
-        )
-    ),
-}  # fmt: skip
-"""Modules that draw nothing. They find and read files, which count themselves; if they counted
-too, each new hyperparameter would make every figure of the notebook stale."""
 
 
 @dataclass
@@ -162,7 +149,7 @@ def _list_code(script: Path, root: Path) -> list[Path]:
 
 def _draws(module: Path, root: Path) -> bool:
     if module.is_relative_to(PACKAGE):
-        return module.relative_to(PACKAGE).as_posix() not in NOT_DRAWING
+        return module.relative_to(PACKAGE.parent).as_posix() not in NOT_DRAWING
     return module.is_relative_to(root) and not _is_hidden(module, root)
 
 

@@ -5,7 +5,7 @@ Enable it with ``extensions = ["atompaint_vae.notebook"]`` in a ``conf.py``.
 
 import atompaint_vae
 
-ENV_VERSION = 2
+ENV_VERSION = 3
 """Of what the modules keep in Sphinx's environment: counted up when a build can't go on from it."""
 
 FEW_PAGES = 20
@@ -25,6 +25,7 @@ def setup(app):
     from . import (
         api,
         assets,
+        backlinks,
         compare,
         curves,
         datatable,
@@ -36,6 +37,7 @@ def setup(app):
         navigation,
         numbers,
         pictures,
+        problems,
         references,
         run_data,
         runs,
@@ -49,11 +51,10 @@ def setup(app):
     )
 
     app.connect("env-before-read-docs", work_alone)
-    app.setup_extension("sphinx_math_dollar")
     for component in (
         assets, math, navigation, datatable, experiments, experiment_links, references, updates,
-        numbers, pictures, videos, stale, sheets, sheet, hparams, run_data, runs, curves, compare,
-        viewer, api, markup, watch,
+        numbers, pictures, problems, videos, stale, sheets, sheet, backlinks, hparams, run_data,
+        runs, curves, compare, viewer, api, markup, watch,
     ):  # fmt: skip
         component.setup_component(app)
     return {

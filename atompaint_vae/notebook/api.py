@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
+
+from .problems import NotebookDirective
 
 # "atoms:   columns x, y, z [Å]", or names and meanings in two columns without the colon
 LEGEND_LINE = re.compile(r"(\*{0,2}[\w./]+(?:, ?\*{0,2}[\w./]+)*)(?::\s+|\s{2,})(\S.*)")
@@ -19,7 +20,7 @@ PROTECTED = re.compile(
 LOOSE_MARKUP = re.compile(r"\*|\||(?<=\w)_(?!\w)")
 
 
-class ModulesDirective(SphinxDirective):
+class ModulesDirective(NotebookDirective):
     """
     The documentation of each module of a package, one section each.
 
@@ -28,9 +29,11 @@ class ModulesDirective(SphinxDirective):
 
     required_arguments = 1
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         names = find_modules(self.arguments[0])
         self.env.metadata[self.env.docname]["atompaint_modules"] = {self.arguments[0]: names}
+        if not names:
+            raise ValueError(f"no package {self.arguments[0]!r} of modules")
         blocks = []
         for name in names:
             title = name.rpartition(".")[2]
@@ -39,8 +42,11 @@ class ModulesDirective(SphinxDirective):
 
 
 def find_modules(package: str) -> list[str]:
-    """The names of a package's public modules, without importing them."""
-    spec = importlib.util.find_spec(package)
+    """The names of a package's public modules, without importing them; [] if there is none."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ImportError:
+        spec = None
     folders = spec.submodule_search_locations if spec else None
     paths = [path for folder in folders or [] for path in Path(folder).glob("*.py")]
     return sorted(f"{package}.{x.stem}" for x in paths if not x.stem.startswith("_"))

@@ -4,7 +4,8 @@ import csv
 import re
 import unicodedata
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from ..runs.suggest import suggest
 
 NUMBER = re.compile(
     r"[+\-−]?"
@@ -47,9 +48,7 @@ class Table:
         raises: TableError if there is none
         """
         if name not in self.header:
-            near = get_close_matches(name, self.header, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.header)}"
-            raise TableError(f"no column {name!r}; {hint}")
+            raise TableError(f"no column {name!r}; {suggest(name, self.header)}")
         return self.header.index(name)
 
     def select_columns(self, names: str) -> "Table":
@@ -60,6 +59,8 @@ class Table:
         raises: TableError if a column isn't there
         """
         indices = [self.find_column(name) for name in split_names(names)]
+        if not indices:
+            raise TableError(f"no names of columns in {names!r}")
         return Table(
             [self.header[i] for i in indices], [[row[i] for i in indices] for row in self.rows]
         )
@@ -104,6 +105,8 @@ class Table:
             name, colon, spec = line.rpartition(":")
             spec = spec.strip()
             try:
+                if re.search(r"\d{4}", spec):  # a cell as wide as a book
+                    raise ValueError
                 format(1, spec)
             except ValueError:
                 raise TableError(

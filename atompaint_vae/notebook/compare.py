@@ -12,9 +12,9 @@ from pathlib import Path
 
 from docutils import nodes
 
-from ..runs.compare import name_column, write_cells
 from ..runs.properties import Value, list_reduced, load_run, make_signature
 from ..runs.record import RunPaths, write_atomic
+from .problems import note_unreadable
 from .run_data import (
     RunsDirective,
     add_run_scripts,
@@ -22,8 +22,9 @@ from .run_data import (
     note_runs,
     write_runs,
 )
-from .runs import DEFAULT_METRICS, report
-from .table_nodes import datatable, make_table_node
+from .runs import DEFAULT_METRICS, make_run_table
+from .sheets import SHEET
+from .table_nodes import Format, add_html_node, datatable, make_table_node
 from .tables import Table
 
 MAX_PLAIN = 200
@@ -43,27 +44,26 @@ class CompareDirective(RunsDirective):
     optional_arguments = 1
     final_argument_whitespace = True
 
-    def run(self) -> list[nodes.Node]:
-        try:
-            found = note_runs(self.env, " ".join(self.arguments).split())
-            runs = load_properties(Path(self.env.doctreedir), found)
-        except ValueError as error:
-            return [report(error, "compare", self.get_location())]
+    def show(self) -> list[nodes.Node]:
+        found = note_runs(self.env, " ".join(self.arguments).split())
+        runs = load_properties(Path(self.env.doctreedir), found)
+        for paths, properties in zip(found.values(), runs, strict=True):
+            note_unreadable(self.env, paths.run_dir, properties)
         if not runs:
             return [nodes.paragraph("", "No run has a record yet.")]
-        plain = make_plain_table(runs)
-        table = datatable(
+        table, formats = make_plain_table(runs)
+        wrapper = datatable(
             "",
-            make_table_node(plain, with_rows=False),
+            make_table_node(table, with_rows=False),
             file="runs.csv",
-            columns=len(plain.header),
-            rows=plain.rows,
-            formats={},
+            columns=len(table.header),
+            rows=table.rows,
+            formats=formats,
         )
         if len(runs) > MAX_PLAIN:
             text = f"The newest {MAX_PLAIN} of {len(runs)} runs."
-            table += nodes.paragraph("", text, classes=["datatable-legend"])
-        node = run_compare("", table, runs=list(found))
+            wrapper += nodes.paragraph("", text, classes=["datatable-legend"])
+        node = run_compare("", wrapper, runs=list(found))
         self.set_source_info(node)
         return [node]
 
@@ -75,11 +75,7 @@ def name_data(ids: Iterable[str]) -> str:
 
 
 def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Mapping[str, Value]]:
-    """
-    The properties of runs; of those that haven't changed, as the last build has noted them.
-
-    raises: HparamsError, RecordError or MetricsError if a record is damaged
-    """
+    """The properties of runs; of those that haven't changed, as the last build has noted them."""
     path = doctreedir / f"{name_data(found)}.json"  # also read when the page is written
     before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     now = {}
@@ -94,13 +90,13 @@ def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Map
     return [properties for _, properties in now.values()]
 
 
-def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> Table:
+def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> tuple[Table, dict[int, Format]]:
     """What there is without JavaScript: the names of the newest runs and what came of them."""
     runs = runs[-MAX_PLAIN:]
     known = dict.fromkeys(name for properties in runs for name in properties)
     reduced = [name for metric in DEFAULT_METRICS for name in list_reduced(metric, known)]
     columns = ["experiment", "run", *reduced, "state", "duration_s"]
-    return Table([name_column(x) for x in columns], [write_cells(run, columns) for run in runs])
+    return make_run_table(runs, columns)
 
 
 def pack_properties(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> dict:
@@ -112,6 +108,13 @@ def pack_properties(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> 
     return {"ids": list(ids), "same": same, "properties": varied}
 
 
+def find_sheets(app, runs: Iterable[Mapping[str, Value]]) -> dict[str, str]:
+    """Where the run sheet of each experiment is that has one, from the notebook's root."""
+    pages = {x["experiment"]: f"expts/{x['experiment']}/{SHEET}" for x in runs}
+    known = app.env.found_docs
+    return {x: app.builder.get_target_uri(page) for x, page in pages.items() if page in known}
+
+
 def visit_compare_html(self, node):
     attributes = {} if self.builder.name == "epub" else {"data-source": name_data(node["runs"])}
     self.body.append(self.starttag(node, "div", CLASS="run-compare", **attributes))
@@ -119,10 +122,6 @@ def visit_compare_html(self, node):
 
 def depart_compare_html(self, node):
     self.body.append("</div>\n")
-
-
-def pass_over(self, node):
-    """Nothing: the children write themselves."""
 
 
 def add_scripts(app, pagename, templatename, context, doctree):
@@ -137,7 +136,7 @@ def add_scripts(app, pagename, templatename, context, doctree):
         name = name_data(node["runs"])
         noted = json.loads(Path(app.doctreedir, f"{name}.json").read_text("utf-8"))
         runs = [properties for _, properties in noted.values()]
-        data = dump_json(pack_properties(node["runs"], runs))
+        data = dump_json(pack_properties(node["runs"], runs) | {"sheets": find_sheets(app, runs)})
         text = f'(window.atompaintCompare??={{}})["{name}"]={data};\n'
         path = Path(app.outdir) / "_static" / "runs" / f"{name}.js"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,14 +145,6 @@ def add_scripts(app, pagename, templatename, context, doctree):
 
 
 def setup_component(app):
-    silent = (pass_over, pass_over)
-    app.add_node(
-        run_compare,
-        html=(visit_compare_html, depart_compare_html),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
+    add_html_node(app, run_compare, visit_compare_html, depart_compare_html)
     app.add_directive("compare", CompareDirective)
     app.connect("html-page-context", add_scripts)

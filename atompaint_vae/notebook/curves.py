@@ -13,12 +13,12 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from ..runs.compare import check_curve, choose_columns, find_incomparable
+from ..runs.compare import check_curve, choose_columns
 from ..runs.properties import load_runs
 from ..runs.record import write_atomic
 from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
-from .runs import make_run_table, report
-from .table_nodes import make_table_node
+from .runs import make_run_table, make_warnings
+from .table_nodes import add_html_node, make_table_node
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed": "elapsed_s"}
 
@@ -32,7 +32,8 @@ def parse_axis(text: str) -> str:
 
 
 def parse_log(text: str) -> list[str]:
-    return [directives.choice(word, ("x", "y")) for word in text.split()]
+    words = directives.unchanged_required(text).split()
+    return [directives.choice(word, ("x", "y")) for word in words]
 
 
 def parse_weight(text: str) -> float:
@@ -51,10 +52,12 @@ class CurvesDirective(RunsDirective):
     runs:   as for ``.. runs::``
     where:  a filter expression; the runs that don't fulfil it are left out
     metric: what to draw; ``val.r2`` by default
-    x:      ``epoch``, ``step`` or ``elapsed``
+    x:      ``epoch``, ``step`` or ``elapsed``, the time that the run has trained
     log:    the axes that are logarithmic: ``x``, ``y`` or both
-    smooth: weight of the past in what is drawn over the raw values, from 0 to less than 1
-    seeds:  draw mean and standard deviation over the seeds of runs that are alike otherwise
+    smooth: weight of an exponential moving average, from 0, as recorded, to below 1; what was
+            recorded stays visible behind it
+    seeds:  draw runs that differ only in their seed as their mean, with a band of one standard
+            deviation
     name:   a target for ``:ref:`` and ``:numref:``
     """
 
@@ -71,15 +74,13 @@ class CurvesDirective(RunsDirective):
         "name": directives.unchanged,
     }
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         metric = self.options.get("metric", "val.r2")
-        try:
-            names = " ".join(self.arguments).split()
-            runs = self.load_runs(names, self.options.get("where", ""))
-            columns = choose_columns(runs, [metric])
-            check_curve(runs, metric)
-        except ValueError as error:
-            return [report(error, "curves", self.get_location())]
+        names = " ".join(self.arguments).split()
+        runs = self.load_runs(names, self.options.get("where", ""))
+        columns = choose_columns(runs, [metric])
+        check_curve(runs, metric)
+        caption, rest = self.parse_caption()
         logs = self.options.get("log", [])
         options = {
             "metric": metric,
@@ -90,18 +91,14 @@ class CurvesDirective(RunsDirective):
             "seeds": "seeds" in self.options,
         }
         figure = nodes.figure("", run_curves(
-            "", make_table_node(make_run_table(runs, columns)),
+            "", make_table_node(*make_run_table([run.properties for run in runs], columns)),
             runs=[run.id for run in runs], options=options,
         ), classes=["run-figure"])  # fmt: skip
-        warnings = find_incomparable([run.properties for run in runs], [metric])
         self.add_name(figure)
-        if self.content:
-            caption, *rest = self.parse_content_to_nodes()
+        if caption:
             figure += nodes.caption(caption.rawsource, "", *caption.children)
             self.set_source_info(figure[-1])
-        else:
-            rest = []
-        rest += [nodes.paragraph("", x, classes=["run-warning"]) for x in warnings]
+        rest += make_warnings(runs, [metric])
         if rest:
             figure += nodes.legend("", *rest)
         self.set_source_info(figure)
@@ -152,10 +149,6 @@ def visit_curves_html(self, node):
     raise nodes.SkipNode
 
 
-def pass_over(self, node):
-    """Nothing: the children write themselves."""
-
-
 def add_scripts(app, pagename, templatename, context, doctree):
     """Nothing; a page with curves gets their scripts and their data."""
     found = list(doctree.findall(run_curves)) if doctree is not None else []
@@ -166,15 +159,7 @@ def add_scripts(app, pagename, templatename, context, doctree):
 
 
 def setup_component(app):
-    silent = (pass_over, pass_over)
-    app.add_node(
-        run_curves,
-        html=(visit_curves_html, None),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
+    add_html_node(app, run_curves, visit_curves_html, None)
     app.add_directive("curves", CurvesDirective)
     app.add_post_transform(DrawCurves)
     app.connect("html-page-context", add_scripts)

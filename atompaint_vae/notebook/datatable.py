@@ -1,21 +1,19 @@
 """The directive ``.. datatable:: file``: a plain table that a script then brings to life."""
 
+from functools import partial
 from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
-from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
 
-from .cells import Table, TableError
+from .cells import Table, TableError, format_number
+from .problems import NotebookDirective
 from .table_nodes import add_nodes, datatable, is_long, make_table_node
 from .tables import read_table
 
-logger = logging.getLogger(__name__)
 
-
-class DatatableDirective(SphinxDirective):
+class DatatableDirective(NotebookDirective):
     """
     The table in a CSV, TSV, XLSX, ODS, Parquet or NestedText file.
 
@@ -52,20 +50,17 @@ class DatatableDirective(SphinxDirective):
         "name": directives.unchanged,
     }
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         relative, absolute = self.env.relfn2path(self.arguments[0])
         self.env.note_dependency(relative)
         file = Path(absolute)
-        try:
-            table, formats = self.read_table(file)
-            caption, legend = self.parse_caption()
-        except TableError as error:
-            logger.warning("datatable: %s", error, location=self.get_location(), type="datatable")
-            return [nodes.paragraph("", f"Table not shown: {error}", classes=["datatable-error"])]
-
+        table, formats = self.read_table(file)
+        first, rest = self.parse_caption()
+        legend = [nodes.container("", *rest, classes=["datatable-legend"])] if rest else []
         table_node = make_table_node(table, with_rows=False)
         self.add_name(table_node)
-        if caption:
+        if first:
+            caption = nodes.title(first.rawsource, "", *first.children)
             self.set_source_info(caption)
             table_node.insert(0, caption)
         wrapper = datatable(
@@ -75,7 +70,7 @@ class DatatableDirective(SphinxDirective):
             file=file.name,
             columns=len(table.header),
             rows=table.rows,
-            formats=formats,
+            formats={i: partial(format_number, spec=spec) for i, spec in formats.items()},
             path=f"/{relative}",
         )
         if is_long(len(table.rows), len(table.header)):
@@ -100,20 +95,6 @@ class DatatableDirective(SphinxDirective):
             return table, table.read_formats(self.options.get("format", ""))
         except TableError as error:
             raise TableError(f"{file.name}: {error}") from None
-
-    def parse_caption(self) -> tuple[nodes.title | None, list[nodes.Node]]:
-        """
-        The caption's first paragraph, and what goes below the table.
-
-        raises: TableError if the caption doesn't begin with a paragraph
-        """
-        if not self.content:
-            return None, []
-        first, *rest = self.parse_content_to_nodes()
-        if not isinstance(first, nodes.paragraph):
-            raise TableError(f"the caption must begin with a paragraph, not with a {first.tagname}")
-        caption = nodes.title(first.rawsource, "", *first.children)
-        return caption, [nodes.container("", *rest, classes=["datatable-legend"])] if rest else []
 
 
 def has_datatable(doctree: nodes.document | None) -> bool:

@@ -9,13 +9,13 @@ from sphinx.roles import XRefRole
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
+from ..runs.find import DATE
 from .experiments import find_pages
 from .sheets import NOTES, SHEET
 
 logger = logging.getLogger(__name__)
 
 FOLDER = re.compile(r"(\d+)_(\w+)")
-DATE = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d)")
 
 Place = tuple[str, str, str]  # page, anchor, title
 

@@ -5,7 +5,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from ..runs import hparams
 from ..runs.hparams import HparamsKey, list_keys
-from .sheet import quote
+from .sheet_text import quote
 
 
 class HyperparametersDirective(SphinxDirective):

@@ -6,8 +6,12 @@ from xml.etree import ElementTree
 
 from docutils import nodes
 from latex2mathml.converter import Converter
+from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
+from sphinx_math_dollar.math_dollar import split_dollars
+
+from .problems import shorten
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +22,46 @@ FUNCTIONS = re.compile(
     "|sec|sup|Pr"
 )
 THIN_SPACE = "0.167em"  # TeX's \, (the TeXbook, chapter 18)
+
+
+AMOUNT = re.compile(r"(?<![\\$])\$(?=\d[^$]*\s\$)")
+"""A dollar before an amount of money: what follows ends with a blank before the next dollar."""
+
+VERBATIM = (nodes.FixedTextElement, nodes.literal, nodes.math)
+
+
+class DollarMath(SphinxTransform):
+    """
+    ``$x$`` and ``$$x$$`` of the text become mathematics.
+
+    docutils keeps a backslash of the source as a null character before what it escapes, until the
+    text is written. The extension sphinx_math_dollar makes each a backslash, also of text that
+    stands beside mathematics, where it would be shown; so only its splitting is used.
+    """
+
+    default_priority = 500
+
+    def apply(self, **kwargs):
+        for text in list(self.document.findall(nodes.Text)):
+            if "$" in text and not _is_verbatim(text):
+                parts = split_dollars(AMOUNT.sub(r"\\$", text.replace("\0", "\\")))
+                if any(kind != "text" for kind, _ in parts):
+                    text.parent.replace(text, [_make_part(*part) for part in parts])
+
+
+def _is_verbatim(node: nodes.Node) -> bool:
+    while (node := node.parent) is not None:
+        if isinstance(node, VERBATIM):
+            return True
+    return False
+
+
+def _make_part(kind: str, text: str) -> nodes.Node:
+    if kind == "math":
+        return nodes.math(text, text)
+    if kind == "display math":
+        return nodes.math_block(text, text, nowrap=False, number=None)
+    return nodes.Text(re.sub(r"\\(.)", "\0\\1", text, flags=re.DOTALL))
 
 
 class MathError(ValueError):
@@ -109,7 +153,8 @@ def _write_math(translator, node: nodes.Node, display: str) -> None:
     try:
         translator.body.append(convert_latex(latex, display))
     except MathError as error:
-        logger.warning("math: %s in %r", error, latex, location=node, type="math")
+        text = shorten(f"math: {error} in {latex!r}")
+        logger.warning("%s", text, location=node, type="math")
         translator.body.append(f"<code>{html.escape(latex)}</code>")
 
 
@@ -137,4 +182,5 @@ def visit_math_block(translator, node):
 
 
 def setup_component(app):
+    app.add_transform(DollarMath)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))

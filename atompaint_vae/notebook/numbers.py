@@ -1,4 +1,4 @@
-"""Numbers of figures and tables: each page has its own, beginning at one.
+"""Numbers of figures, tables and equations: each page has its own, beginning at one.
 
 Sphinx counts through all pages: a figure on the newest page would renumber, and write again, all
 others; and to count, it opens the doctree of every page.
@@ -15,11 +15,13 @@ KEY = "atompaint_numbers"
 def number_captions(app, doctree):
     """Nothing; what is to be numbered on a page is numbered in the order of the page."""
     env = app.env
-    domain, counter = env.domains.standard_domain, Counter()
+    standard, math = env.domains.standard_domain, env.domains.math_domain
+    counter = Counter()
     numbers: dict[str, dict[str, tuple[int, ...]]] = {}
     for node in doctree.findall(nodes.Element):
-        kind = domain.get_enumerable_node_type(node)
-        if kind in (None, "section") or not node["ids"] or not domain.get_numfig_title(node):
+        kind = standard.get_enumerable_node_type(node) if standard.get_numfig_title(node) else None
+        kind = kind or math.get_enumerable_node_type(node)
+        if kind in (None, "section") or not node["ids"]:
             continue
         counter[kind] += 1
         numbers.setdefault(kind, {})[node["ids"][0]] = (counter[kind],)

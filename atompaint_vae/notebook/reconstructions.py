@@ -12,7 +12,8 @@ import numpy as np
 
 from .blocks import SolidBlock, find_solid_blocks
 
-ARRAYS = ("rank", "sample_index", "r2", "structure", "image", "reconstruction")
+ARRAYS = ("rank", "structure", "sample_index", "r2", "image", "reconstruction")
+NUMBERS = ARRAYS[2:]
 
 STEPS = (1 / 128, 1 / 64, 1 / 32, 1 / 16)
 """What densities are rounded to: the first that 8 bits and the page can hold."""
@@ -136,6 +137,8 @@ def _name_kind(path: Path, run: Path) -> str:
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
     name = f"{path.parent.name}/{path.name}"
+    if not zipfile.is_zipfile(path):  # NumPy would take it for a pickle, and say how to open that
+        raise ReconstructionError(f"{name}: not a readable npz file")
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
@@ -150,6 +153,14 @@ def _load_arrays(path: Path) -> dict[str, np.ndarray]:
             f"{name}: images {image} and reconstructions {reconstruction}, expected two of the"
             " same [crops, channels, x, y, z]"
         )
+    for key in ARRAYS[:4]:
+        if arrays[key].shape != image[:1]:
+            raise ReconstructionError(
+                f"{name}: {key!r} is of shape {arrays[key].shape}, expected one for each of the"
+                f" {image[0]} crops"
+            )
+    if not all(np.issubdtype(arrays[x].dtype, np.number) for x in NUMBERS):
+        raise ReconstructionError(f"{name}: expected numbers in {', '.join(NUMBERS)}")
     if not (np.isfinite(arrays["image"]).all() and np.isfinite(arrays["reconstruction"]).all()):
         raise ReconstructionError(f"{name}: densities that are not finite")
     return arrays

@@ -5,10 +5,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from docutils import nodes
-from sphinx.util import logging
 from sphinx.util.docutils import ReferenceRole
 
-logger = logging.getLogger(__name__)
+from .problems import note_damages, report
 
 PDB_ID = re.compile(r"[1-9][A-Z0-9]{3}|PDB_[A-Z0-9]{8}")
 DOI = re.compile(r"10\.\d{4,9}/\S+")
@@ -54,7 +53,7 @@ class DoiRole(ReferenceRole):
             try:
                 entry = load_references(path, path.stat().st_mtime_ns).get(doi.lower())
             except BibliographyError as error:
-                logger.warning("doi: %s", error, location=self.get_location(), type="doi")
+                note_damages(self.env, str(error))
         if entry is None:
             text = self.title if self.has_explicit_title else f"doi:{doi}"
             return [nodes.reference(self.rawtext, text, refuri=uri, classes=["doi"])], []
@@ -80,7 +79,9 @@ def load_references(path: Path, modified_ns: int) -> dict:
         entries = parse_file(path, bib_format="bibtex", encoding="utf-8").entries.values()
     except (PybtexError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise BibliographyError(f"{path.name}: not a readable BibTeX file: {reason}") from error
+        line = re.search(r"in line (\d+)", reason)
+        place = f"{path}:{line[1] if line else 1}"
+        raise BibliographyError(f"{place}: not a readable BibTeX file: {reason}") from error
     return {DOI_PREFIX.sub("", x.fields["doi"]).lower(): x for x in entries if "doi" in x.fields}
 
 
@@ -121,7 +122,7 @@ def _format_person(person) -> str:
 
 
 def _fail(role: ReferenceRole, message: str):
-    logger.warning("%s: %s", role.name, message, location=role.get_location(), type=role.name)
+    report(ValueError(message), role)
     return [nodes.literal("", role.title)], []
 
 

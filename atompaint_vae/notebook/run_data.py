@@ -13,13 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sphinx.util.docutils import SphinxDirective
-
 from ..runs.compare import EFFECTLESS, RULES
 from ..runs.find import UnknownRunError, find_runs, list_runs
 from ..runs.properties import HPARAMS, Run, load_run, load_runs, make_signature
 from ..runs.record import RunPaths, write_atomic
 from ..runs.where import filter_runs
+from .problems import NotebookDirective, note_unreadable
 
 MAX_ROWS = 2000
 """Longer tables of metrics are thinned in the pages, which could not show more."""
@@ -27,7 +26,7 @@ MAX_ROWS = 2000
 SHOWN = "atompaint_runs"
 
 
-class RunsDirective(SphinxDirective):
+class RunsDirective(NotebookDirective):
     """A directive whose arguments name experiments and runs."""
 
     def load_runs(self, names: Sequence[str], where: str = "") -> list[Run]:
@@ -41,14 +40,11 @@ class RunsDirective(SphinxDirective):
             if own is None:
                 raise UnknownRunError("no experiment is named, and the page isn't in one's folder")
             names = [own]
-        names = [] if list(names) == ["all"] else list(names)
-        found = note_runs(self.env, names)
-        runs = load_runs(found)
+        runs = load_noted(self.env, note_runs(self.env, names))
         chosen = [runs[i] for i in filter_runs(where, [run.properties for run in runs])]
         if not chosen:
-            some = " or ".join(names) or "any experiment"
             which = f":where: chooses none of {len(runs)} runs" if runs else "no run has a record"
-            raise UnknownRunError(f"{some}: {which}")
+            raise UnknownRunError(f"{' or '.join(names)}: {which}")
         return chosen
 
 
@@ -70,6 +66,14 @@ def note_runs(env, names: Sequence[str]) -> dict[str, RunPaths]:
     found = find_runs(Path(env.srcdir) / "expts", names, env.atompaint_experiments)
     shown[key] = sign_runs(found)
     return found
+
+
+def load_noted(env, found: Mapping[str, RunPaths]) -> list[Run]:
+    """The runs at some paths; of those whose files are damaged, the build warns."""
+    runs = load_runs(found)
+    for run, paths in zip(runs, found.values(), strict=True):
+        note_unreadable(env, paths.run_dir, run.properties)
+    return runs
 
 
 def sign_runs(

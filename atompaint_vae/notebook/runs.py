@@ -2,22 +2,21 @@
 The directive ``.. runs::``, a table of runs, and the role ``:metric:``, a number of one.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-from ..runs.compare import choose_columns, find_incomparable, name_column, write_cells
-from ..runs.properties import PropertyError, Run, get_value, load_runs
+from ..runs.compare import MINUTES, choose_columns, find_incomparable, name_column, write_cells
+from ..runs.properties import HPARAMS, PropertyError, Run, Value, get_value
 from ..runs.where import format_value
-from .run_data import RunsDirective, note_runs
+from .problems import report
+from .run_data import RunsDirective, load_noted, note_runs
 from .sheets import link_run
-from .table_nodes import datatable, make_table_node
+from .table_nodes import Format, add_html_node, datatable, make_table_node
 from .tables import Table
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_METRICS = ("val.r2", "test.r2")
 
@@ -28,12 +27,13 @@ class RunsTableDirective(RunsDirective):
     """
     The table of the runs of one or many experiments.
 
-    The content is the caption.
+    The content is the caption; paragraphs after its first go below the table.
 
     runs:    names of experiments, by date or name, or of runs, ``experiment/run``; ``all`` means
              all; by default the experiment that the page belongs to
     where:   a filter expression; the runs that don't fulfil it are left out
-    metrics: what to show of each run, separated by blanks
+    metrics: columns of ``val.csv``, ``train.csv`` and ``test.csv``, separated by blanks;
+             ``val.r2 test.r2`` by default
     hparams: which hyperparameters to show; by default those that differ
     name:    a target for ``:ref:`` and ``:numref:``
     """
@@ -48,39 +48,56 @@ class RunsTableDirective(RunsDirective):
         "name": directives.unchanged,
     }
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         metrics = self.options.get("metrics", "").split() or DEFAULT_METRICS
         hparams = self.options["hparams"].split() if "hparams" in self.options else None
-        try:
-            names = " ".join(self.arguments).split()
-            runs = self.load_runs(names, self.options.get("where", ""))
-            columns = choose_columns(runs, metrics, hparams)
-        except ValueError as error:
-            return [report(error, "runs", self.get_location())]
-        table_node = make_table_node(make_run_table(runs, columns))
+        names = " ".join(self.arguments).split()
+        runs = self.load_runs(names, self.options.get("where", ""))
+        columns = choose_columns(runs, metrics, hparams)
+        caption, rest = self.parse_caption()
+        table_node = make_table_node(*make_run_table([run.properties for run in runs], columns))
         link_sheets(table_node, runs)
         self.add_name(table_node)
-        if self.content:
-            caption, *_ = self.parse_content_to_nodes()
+        if caption:
             table_node.insert(0, nodes.title(caption.rawsource, "", *caption.children))
-        warnings = find_incomparable([run.properties for run in runs], metrics)
-        legend = [nodes.paragraph("", "", nodes.Text(x), classes=["run-warning"]) for x in warnings]
-        wrapper = datatable("", table_node, *legend, file="runs.csv")
+        rest += make_warnings(runs, metrics)
+        wrapper = datatable("", table_node, *rest, file="runs.csv")
         self.set_source_info(wrapper)
         return [wrapper]
 
 
-def report(error: ValueError, kind: str, location) -> nodes.Node:
-    """What stands in the place of what can't be shown; warns."""
-    for line in str(error).splitlines():
-        logger.warning("%s: %s", kind, line, location=location, type=kind)
-    return nodes.paragraph("", f"Not shown: {error}", classes=["datatable-error"])
+def make_run_table(
+    runs: Sequence[Mapping[str, Value]], columns: Sequence[str]
+) -> tuple[Table, dict[int, Format]]:
+    """Properties of runs, with all digits of what was measured, and how to show these columns."""
+    formats = {
+        i: round_cell
+        for i, column in enumerate(columns)
+        if column not in (*HPARAMS, *MINUTES)
+        and any(isinstance(run.get(column), float) for run in runs)
+    }
+    rows = [write_cells(run, columns) for run in runs]
+    for row, run in zip(rows, runs, strict=True):
+        for i in formats:
+            value = run.get(columns[i])
+            row[i] = "" if value is None else str(value)
+    return Table([name_column(x) for x in columns], rows), formats
 
 
-def make_run_table(runs: Sequence[Run], columns: Sequence[str]) -> Table:
-    """The properties of runs as a table of text."""
-    rows = [write_cells(run.properties, columns) for run in runs]
-    return Table([name_column(x) for x in columns], rows)
+def round_cell(text: str) -> str:
+    """Four digits of a number, or all those before the point, as ``runs.js`` does."""
+    if not text or (value := float(text)).is_integer():
+        return text.removesuffix(".0")
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
+
+
+def make_warnings(runs: Sequence[Run], metrics: Sequence[str]) -> list[nodes.paragraph]:
+    """What speaks against comparing runs."""
+    texts = find_incomparable([run.properties for run in runs], metrics)
+    found = [nodes.paragraph("", "", nodes.Text(x), classes=["run-warning"]) for x in texts]
+    for node in found:
+        node["support_smartquotes"] = False  # what it quotes is code
+    return found
 
 
 def link_sheets(table_node: nodes.table, runs: Sequence[Run]) -> None:
@@ -104,7 +121,7 @@ class MetricRole(SphinxRole):
         try:
             text, source = self.find_text()
         except ValueError as error:
-            report(error, "metric", self.get_location())
+            report(error, self)
             return [nodes.literal("", self.text)], []
         return [metric("", text, source=source)], []
 
@@ -118,12 +135,14 @@ class MetricRole(SphinxRole):
         if len(words) not in (2, 3):
             raise PropertyError(f"{METRIC_USAGE}, got {self.text!r}")
         run_name, name, form = [*words, ""][:3]
-        runs = load_runs(note_runs(self.env, [run_name]))
+        runs = load_noted(self.env, note_runs(self.env, [run_name]))
         if len(runs) != 1:
             known = ", ".join(run.id for run in runs) or "none has a record"
             raise PropertyError(f"{run_name!r} is not one run; known: {known}")
         value = get_value(runs[0], name)
         try:
+            if re.search(r"\d{4}", form):  # as wide as a book
+                raise ValueError
             text = format(value, form) if form else format_value(value)
         except ValueError:
             text = f"{name} is {value!r}, which can't be written as {form!r}"
@@ -139,19 +158,7 @@ def depart_metric_html(self, node):
     self.body.append("</span>")
 
 
-def pass_over(self, node):
-    """Nothing: the children write themselves."""
-
-
 def setup_component(app):
-    silent = (pass_over, pass_over)
-    app.add_node(
-        metric,
-        html=(visit_metric_html, depart_metric_html),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
+    add_html_node(app, metric, visit_metric_html, depart_metric_html)
     app.add_directive("runs", RunsTableDirective)
     app.add_role("metric", MetricRole())

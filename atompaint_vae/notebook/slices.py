@@ -5,6 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..figures.colours import (
+    CHANNEL_COLOURS,
+    MORE_COLOURS,
+    RESIDUAL_COLOURMAP,
+    RESIDUAL_LABEL,
+    RESIDUAL_RANGE,
+)
 from .blocks import SolidBlock
 from .reconstructions import Crop
 
@@ -12,30 +19,14 @@ SLAB_A = 3.0
 """Slices are the mean over this depth: an atom is about 1.5 Å across."""
 
 CONTRAST = 2.0
-RESIDUAL_RANGE = 0.5
 DOTS_PER_INCH = 144
-
-COLOURS = {
-    "C": ("#404040", "#b4b8bf"),
-    "N": ("#1a4ce6", "#7ea0ff"),
-    "O": ("#e61a1a", "#ff7a70"),
-    "P": ("#ff8000", "#ffa64d"),
-    "S": ("#ccb300", "#e6d34d"),
-    "other": ("#991ab3", "#d98aec"),
-}
-"""Of what fills a voxel, about as chemists draw the elements; on light and on dark pages."""
-
-MORE_COLOURS = (("#009e73", "#4dc9a5"), ("#cc79a7", "#e0a3c5"), ("#56b4e9", "#8accf2"))
-"""In turn, for channels of other names."""
-
-RESIDUAL_COLOURS = ("#c51b7d", "#4d9221")
-"""What is missing and what is too much; of matplotlib's PiYG, which no element has."""
 
 
 def pick_colours(names: Sequence[str]) -> list[tuple[str, str]]:
     """The colour of each channel on a light page and on a dark one."""
     return [
-        COLOURS.get(name, MORE_COLOURS[i % len(MORE_COLOURS)]) for i, name in enumerate(names)
+        CHANNEL_COLOURS.get(name, MORE_COLOURS[i % len(MORE_COLOURS)])
+        for i, name in enumerate(names)
     ]
 
 
@@ -60,7 +51,7 @@ def draw_slices(crops: Sequence[Crop]) -> bytes:
         row[1].imshow(colour_slab(crop.reconstruction[..., slab], crop), **pixels)
         shown = row[2].imshow(
             residual[..., slab].mean(axis=-1).T,
-            cmap="PiYG", vmin=-RESIDUAL_RANGE, vmax=RESIDUAL_RANGE, **pixels,
+            cmap=RESIDUAL_COLOURMAP, vmin=-RESIDUAL_RANGE, vmax=RESIDUAL_RANGE, **pixels,
         )  # fmt: skip
         row[0].set_ylabel(f"{crop.rank}: {crop.structure}\nR² = {crop.r2:.2f}", **style)
         row[1].set_xlabel(describe_blocks(crop.blocks), **style)
@@ -75,7 +66,7 @@ def draw_slices(crops: Sequence[Crop]) -> bytes:
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     bar = figure.colorbar(shown, ax=axes[:, 2], shrink=0.6)
-    bar.set_label("filled fraction, reconstruction − input", **style)
+    bar.set_label(RESIDUAL_LABEL, **style)
     patches = [
         Patch(color=light, label=name)
         for name, (light, _) in zip(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
-from sphinx.util import logging
 
 from ..figures.provenance import (
     FILE_NAME,
@@ -20,10 +19,9 @@ from ..figures.provenance import (
     list_watched,
     load_provenance,
 )
+from .problems import note_damages
 from .table_nodes import datatable
 from .watch import watch_files
-
-logger = logging.getLogger(__name__)
 
 
 class MarkStale(SphinxTransform):
@@ -67,8 +65,7 @@ class MarkStale(SphinxTransform):
         try:
             return load_provenance(folder)
         except ProvenanceError as error:
-            for line in str(error).splitlines():
-                logger.warning("%s", line, type="provenance", once=True)
+            note_damages(self.env, str(error))
             return {}
 
 

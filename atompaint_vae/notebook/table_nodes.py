@@ -6,20 +6,24 @@ make, to look through and to write than all else on a page.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 
 from docutils import nodes
 from docutils.utils import column_width
 from sphinx.util.osutil import relative_uri
 
-from .cells import Table, format_number
+from .cells import Table
 
 LONG_TABLE_ROWS = 30  # more than this must break across printed pages
 CELLS_IN_PAGE = 1_000  # more than this go into a script beside the page
 ROWS_IN_PAGE = 25  # of such a table; as many as the script shows at first
 ROWS_IN_PRINT = 1_000
+
+Format = Callable[[str], str]
+"""What shows a cell of a column; by a function that can be pickled."""
 
 
 class datatable(nodes.General, nodes.Element):
@@ -30,44 +34,50 @@ class datatable(nodes.General, nodes.Element):
     path:    where that is, from the notebook's root with a slash before it, if it is a file
     columns: how many there are
     rows:    cells as they are in the file, if the table's own rows are still to be made
-    formats: format of each column that has one, by its index
+    formats: what shows the cells of a column, by its index; the others are shown as they are
     script:  where all rows are, if the page has not all of them
     """
 
 
 class value(nodes.FixedTextElement):
-    """A cell's text, of which neither quotes nor dollars are to be changed."""
+    """
+    A cell's text, of which neither quotes nor dollars are to be changed.
+
+    written: the text in the file, if the cell is shown otherwise
+    """
 
 
-def make_table_node(table: Table, with_rows: bool = True) -> nodes.table:
+def make_table_node(
+    table: Table, formats: Mapping[int, Format] = MappingProxyType({}), with_rows: bool = True
+) -> nodes.table:
     """The table as docutils' nodes; the cells of columns of numbers have a class."""
     group = nodes.tgroup("", cols=len(table.header))
     group += [nodes.colspec("", colwidth=1) for _ in table.header]
     classes = [["num"] if x else [] for x in table.find_number_columns()]
-    group += nodes.thead("", _make_row(table.header, classes))
+    group += nodes.thead("", _make_row(table.header, table.header, classes))
     group += nodes.tbody("")
     node = nodes.table("", group, classes=["colwidths-auto"])
     if len(table.rows) > LONG_TABLE_ROWS:
         node["classes"].append("longtable")
     if with_rows:
-        add_rows(node, table.rows, {})
+        add_rows(node, table.rows, formats)
     return node
 
 
-def add_rows(table: nodes.table, rows: list[list[str]], formats: dict[int, str]):
+def add_rows(table: nodes.table, rows: list[list[str]], formats: Mapping[int, Format]):
     """Nothing; the table has these rows, too, and columns wide enough for them."""
     header = next(iter(table.findall(nodes.thead)))[0]
     body = next(iter(table.findall(nodes.tbody)))
     classes = [entry["classes"] for entry in header]
     for cells in rows:
-        body += _make_row(_format_row(cells, formats), classes)
+        body += _make_row(cells, _format_row(cells, formats), classes)
     columns = zip(header, *body, strict=True)
     for colspec, column in zip(table.findall(nodes.colspec), columns, strict=True):
         # The text builder wraps at this width; the others are told to ignore it.
         colspec["colwidth"] = max(1, *(column_width(x.astext()) for x in column))
 
 
-def add_html_rows(table: nodes.table, rows: list[list[str]], formats: dict[int, str]):
+def add_html_rows(table: nodes.table, rows: list[list[str]], formats: Mapping[int, Format]):
     """
     Nothing; the table has these rows, too, as HTML.
 
@@ -81,26 +91,30 @@ def add_html_rows(table: nodes.table, rows: list[list[str]], formats: dict[int, 
         for tag, cell, shown in zip(tags, cells, _format_row(cells, formats), strict=True):
             text = escape(shown, quote=False)
             if shown != cell:
-                text = f'<data value="{escape(cell)}">{text}</data>'
+                text = f"{_make_data_tag(cell)}{text}</data>"
             lines.append(f"{tag}{text}</td>")
         lines.append("</tr>")
     body = next(iter(table.findall(nodes.tbody)))
     body += nodes.raw("", "\n".join(lines), format="html")
 
 
-def _format_row(cells: Sequence[str], formats: dict[int, str]) -> list[str]:
-    return [format_number(x, formats[i]) if i in formats else x for i, x in enumerate(cells)]
+def _make_data_tag(written: str) -> str:
+    return '<data title="{0}" value="{0}">'.format(escape(written))
 
 
-def _make_row(cells: list[str], classes: list[list[str]]) -> nodes.row:
-    # SmartQuotes leaves nodes alone that say so; its transform looks at the parents.
-    return nodes.row(
-        "",
-        *(
-            nodes.entry("", value("", text, support_smartquotes=False), classes=list(kind))
-            for text, kind in zip(cells, classes, strict=True)
-        ),
-    )
+def _format_row(cells: Sequence[str], formats: Mapping[int, Format]) -> list[str]:
+    return [formats[i](x) if i in formats else x for i, x in enumerate(cells)]
+
+
+def _make_row(cells: list[str], shown: list[str], classes: list[list[str]]) -> nodes.row:
+    row = nodes.row()
+    for cell, text, kind in zip(cells, shown, classes, strict=True):
+        # SmartQuotes leaves nodes alone that say so; its transform looks at the parents.
+        node = value("", text, support_smartquotes=False)
+        if text != cell:
+            node["written"] = cell
+        row += nodes.entry("", node, classes=list(kind))
+    return row
 
 
 def is_long(num_rows: int, num_columns: int) -> bool:
@@ -132,9 +146,9 @@ def fill_tables(app, doctree, docname):
                 rest.insert(0, nodes.Text(f"The first {len(shown):,} of {len(rows):,} rows; all: "))
 
 
-def write_script(path: Path, rows: list[list[str]], formats: dict[int, str]):
+def write_script(path: Path, rows: list[list[str]], formats: Mapping[int, Format]):
     """Nothing; the script has all rows. Browsers fetch no data from file://, but scripts."""
-    shown = {i: [format_number(row[i], spec) for row in rows] for i, spec in formats.items()}
+    shown = {i: [show(row[i]) for row in rows] for i, show in formats.items()}
     data = json.dumps([rows, shown], ensure_ascii=False, separators=(",", ":"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"NotebookTable.receive({data});\n", "utf-8")
@@ -156,6 +170,17 @@ def pass_over(self, node):
     """Nothing: the children write themselves."""
 
 
+def visit_value_html(self, node):
+    # The cell's tag is written already; a cell that is shown otherwise than it's written says so.
+    if "written" in node:
+        self.body.append(_make_data_tag(node["written"]))
+
+
+def depart_value_html(self, node):
+    if "written" in node:
+        self.body.append("</data>")
+
+
 def visit_value_text(self, node):
     self.new_state(0)
 
@@ -164,23 +189,15 @@ def depart_value_text(self, node):
     self.end_state(wrap=False, end=None)
 
 
+def add_html_node(app, node: type[nodes.Element], visit, depart, **others):
+    """Nothing; only pages of HTML write such a node in a way of their own, and the `others`."""
+    silent = dict.fromkeys(["latex", "text", "man", "texinfo"], (pass_over, pass_over))
+    app.add_node(node, html=(visit, depart), **silent | others)
+
+
 def add_nodes(app):
     """Nothing; each builder knows how to write tables."""
-    silent = (pass_over, pass_over)
-    app.add_node(
-        datatable,
-        html=(visit_datatable_html, depart_datatable_html),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
-    app.add_node(
-        value,
-        html=silent,
-        latex=silent,
-        text=(visit_value_text, depart_value_text),
-        man=silent,
-        texinfo=silent,
-    )
+    add_html_node(app, datatable, visit_datatable_html, depart_datatable_html)
+    text = (visit_value_text, depart_value_text)
+    add_html_node(app, value, visit_value_html, depart_value_html, text=text)
     app.connect("doctree-resolved", fill_tables)

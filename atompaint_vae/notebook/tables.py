@@ -41,7 +41,7 @@ def read_table(path: Path, sheet: str | None = None, cells: str | None = None) -
     grid = reader(path, sheet) if has_sheets else reader(path)
     if cells is not None:
         grid = select_range(grid, cells, path.name)
-    if not grid:
+    if not grid or not grid[0]:
         raise TableError(f"{path.name}: empty; expected a row of column names")
     return Table(grid[0], grid[1:])
 
@@ -128,7 +128,7 @@ def read_nestedtext(path: Path) -> list[list[str]]:
         raise TableError(f"{path.name}: not UTF-8 at byte {error.start}") from None
     except OSError as error:
         raise TableError(f"{path.name}: can't be read: {error.strerror}") from None
-    if items is None:
+    if not items:
         return []
 
     def fail(keys, expected):

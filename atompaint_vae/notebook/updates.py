@@ -3,10 +3,9 @@
 from datetime import datetime
 
 from docutils import nodes
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-logger = logging.getLogger(__name__)
+from .problems import report
 
 FORMATS = ["%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y"]
 
@@ -26,12 +25,8 @@ class UpdateDirective(SphinxDirective):
         self.assert_has_content()
         date = parse_date(self.arguments[0])
         if date is None:
-            logger.warning(
-                "update: bad date %r; expected one such as 2024-12-20",
-                self.arguments[0],
-                location=self.get_location(),
-                type="update",
-            )
+            text = f"bad date {self.arguments[0]!r}; expected one such as 2024-12-20"
+            report(ValueError(text), self)
         text = f"{date:%Y/%m/%d}" if date else self.arguments[0]
         title = nodes.title("", f"Update, {text}")
         self.set_source_info(title)

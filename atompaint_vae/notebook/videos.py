@@ -5,14 +5,16 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
-from sphinx.util.docutils import SphinxDirective
+
+from .problems import NotebookDirective
+from .table_nodes import add_html_node, pass_over
 
 
 class video(nodes.General, nodes.Element):
     """A player; its child is the link to the file, for whoever can't play it."""
 
 
-class VideoDirective(SphinxDirective):
+class VideoDirective(NotebookDirective):
     """
     A video, with its player's controls; in print and in text, a link to the file.
 
@@ -27,16 +29,20 @@ class VideoDirective(SphinxDirective):
     has_content = True
     option_spec = {"name": directives.unchanged}  # noqa: RUF012
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         target = self.arguments[0]
+        relative, absolute = self.env.relfn2path(target)
+        self.env.note_dependency(relative)
+        if not Path(absolute).is_file():
+            raise ValueError(f"no such file: {target}")
         link = addnodes.download_reference(
             "", "", nodes.literal("", Path(target).name), reftarget=target
         )
         self.set_source_info(link)
         figure = nodes.figure("", video("", link))
         self.set_source_info(figure)
-        if self.content:
-            first, *rest = self.parse_content_to_nodes()
+        first, rest = self.parse_caption()
+        if first:
             figure += nodes.caption(first.rawsource, "", *first.children)
             if rest:
                 figure += nodes.legend("", *rest)
@@ -71,18 +77,7 @@ def visit_video_latex(self, node):
     self.body.append("\n\nVideo: ")
 
 
-def visit_video_plain(self, node):
-    """Nothing: the link writes itself."""
-
-
 def setup_component(app):
-    plain = (visit_video_plain, visit_video_plain)
-    app.add_node(
-        video,
-        html=(visit_video_html, depart_video_html),
-        latex=(visit_video_latex, visit_video_plain),
-        text=(visit_video_text, depart_video_text),
-        man=plain,
-        texinfo=plain,
-    )
+    latex, text = (visit_video_latex, pass_over), (visit_video_text, depart_video_text)
+    add_html_node(app, video, visit_video_html, depart_video_html, latex=latex, text=text)
     app.add_directive("video", VideoDirective)

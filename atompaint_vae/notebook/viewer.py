@@ -13,13 +13,12 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
 
+from ..figures.colours import RESIDUAL_COLOURS
+from .problems import NotebookDirective
 from .reconstructions import Crop, ReconstructionError, list_inputs, pack_crop, read_crops
-from .slices import RESIDUAL_COLOURS, describe_blocks, draw_slices, pick_colours
-
-logger = logging.getLogger(__name__)
+from .slices import describe_blocks, draw_slices, pick_colours
+from .table_nodes import add_html_node
 
 FOLDER = "reconstructions"
 """Of pictures and scripts: among the doctrees, and in the pages' ``_static``."""
@@ -29,7 +28,7 @@ class reconstruction(nodes.General, nodes.Element):
     """A figure of slices; ``view`` is what the script has to know."""
 
 
-class ReconstructionDirective(SphinxDirective):
+class ReconstructionDirective(NotebookDirective):
     """
     The crops that a run has kept, each beside what its model made of it.
 
@@ -49,44 +48,33 @@ class ReconstructionDirective(SphinxDirective):
         "name": directives.unchanged,
     }
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         relative, absolute = self.env.relfn2path(self.arguments[0])
         run = Path(absolute)
         for path in list_inputs(run):
             self.env.note_dependency(str(Path(relative) / path.name))
-        try:
-            crops = choose_crops(read_crops(run), self.options.get("crops"))
-            key = "/".join("_" if x == ".." else x for x in Path(relative).parts)
-            folder = Path(self.env.doctreedir) / FOLDER / key
-            folder.mkdir(parents=True, exist_ok=True)
-            name = "-".join([run.parent.parent.name, run.name, *(crop.rank for crop in crops)])
-            picture = folder / f"{name}.png"
-            picture.write_bytes(draw_slices(crops))
-            view = {
-                "title": run.name,
-                "colours": dict(
-                    zip(crops[0].channel_names, pick_colours(crops[0].channel_names), strict=True)
-                ),
-                "residualColours": RESIDUAL_COLOURS,
-                "crops": [write_script(crop, folder, key) for crop in crops],
-            }
-            figure = self.make_figure(picture, crops)
-        except ReconstructionError as error:
-            logger.warning(
-                "reconstruction: %s", error, location=self.get_location(), type="reconstruction"
-            )
-            text = f"Reconstructions not shown: {error}"
-            return [nodes.paragraph("", text, classes=["reconstruction-error"])]
+        crops = choose_crops(read_crops(run), self.options.get("crops"))
+        key = "/".join("_" if x == ".." else x for x in Path(relative).parts)
+        folder = Path(self.env.doctreedir) / FOLDER / key
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "-".join([run.parent.parent.name, run.name, *(crop.rank for crop in crops)])
+        picture = folder / f"{name}.png"
+        picture.write_bytes(draw_slices(crops))
+        view = {
+            "title": run.name,
+            "colours": dict(
+                zip(crops[0].channel_names, pick_colours(crops[0].channel_names), strict=True)
+            ),
+            "residualColours": RESIDUAL_COLOURS,
+            "crops": [write_script(crop, folder, key) for crop in crops],
+        }
+        figure = self.make_figure(picture, crops)
         wrapper = reconstruction("", figure, view=view)
         self.set_source_info(wrapper)
         return [wrapper]
 
     def make_figure(self, picture: Path, crops: list[Crop]) -> nodes.figure:
-        """
-        The picture with its caption.
-
-        raises: ReconstructionError if the caption doesn't begin with a paragraph
-        """
+        """The picture with its caption."""
         # From the root: Sphinx takes no absolute paths.
         uri = "/" + Path(os.path.relpath(picture, self.env.srcdir)).as_posix()
         description = "; ".join(
@@ -96,12 +84,8 @@ class ReconstructionDirective(SphinxDirective):
         figure = nodes.figure("", image)
         self.set_source_info(image)
         self.set_source_info(figure)
-        if self.content:
-            first, *rest = self.parse_content_to_nodes()
-            if not isinstance(first, nodes.paragraph):
-                raise ReconstructionError(
-                    f"the caption must begin with a paragraph, not with a {first.tagname}"
-                )
+        first, rest = self.parse_caption()
+        if first:
             figure += nodes.caption(first.rawsource, "", *first.children)
             figure += nodes.legend("", *rest) if rest else []
         self.add_name(figure)
@@ -157,10 +141,6 @@ def depart_reconstruction_html(self, node):
     self.body.append("</div>\n")
 
 
-def pass_over(self, node):
-    """Nothing: the figure writes itself."""
-
-
 def add_scripts(app, pagename, templatename, context, doctree):
     """Nothing; a page with reconstructions gets the script that opens them."""
     if app.builder.name == "epub" or doctree is None:
@@ -171,14 +151,6 @@ def add_scripts(app, pagename, templatename, context, doctree):
 
 
 def setup_component(app):
-    silent = (pass_over, pass_over)
-    app.add_node(
-        reconstruction,
-        html=(visit_reconstruction_html, depart_reconstruction_html),
-        latex=silent,
-        text=silent,
-        man=silent,
-        texinfo=silent,
-    )
+    add_html_node(app, reconstruction, visit_reconstruction_html, depart_reconstruction_html)
     app.add_directive("reconstruction", ReconstructionDirective)
     app.connect("html-page-context", add_scripts)

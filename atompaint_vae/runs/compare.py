@@ -20,6 +20,8 @@ from .properties import (
     list_reduced,
     say_unknown_property,
 )
+from .record import UNREADABLE
+from .suggest import suggest
 from .where import format_value
 
 Properties = Mapping[str, Value]
@@ -79,7 +81,7 @@ def check_metric(metric: str, runs: Sequence[Run]) -> None:
     known, table = list_metrics(runs), metric.partition(".")[0]
     is_early = table in ("train", "val", "test") and not any(table in x.tables for x in runs)
     if metric not in known and not is_early:
-        raise PropertyError(f"unknown metric {metric!r}; known: {', '.join(known)}")
+        raise PropertyError(f"unknown metric {metric!r}; {suggest(metric, known)}")
 
 
 def check_curve(runs: Sequence[Run], metric: str) -> None:
@@ -90,7 +92,7 @@ def check_curve(runs: Sequence[Run], metric: str) -> None:
     """
     known = [x for x in list_metrics(runs) if x.partition(".")[0] in CURVES]
     if metric not in known:
-        raise PropertyError(f"no curve of {metric!r}; known: {', '.join(known) or 'none'}")
+        raise PropertyError(f"no curve of {metric!r}; {suggest(metric, known)}")
 
 
 def name_column(name: str) -> str:
@@ -110,14 +112,24 @@ def write_cells(run: Properties, columns: Sequence[str]) -> list[str]:
     return cells
 
 
+def keep_readable(runs: Sequence[Properties]) -> list[Properties]:
+    """The runs without those that can't be read, of which nobody knows what they differ in."""
+    return [run for run in runs if run.get("state") != UNREADABLE]
+
+
 def find_varied(runs: Sequence[Properties]) -> list[str]:
     """The hyperparameters that are not the same in all runs, in the order of the schema."""
-    return [key for key in HPARAMS if len({run.get(key) for run in runs}) > 1]
+    return [key for key in HPARAMS if len({run.get(key) for run in keep_readable(runs)}) > 1]
 
 
 def find_incomparable(runs: Sequence[Properties], metrics: Iterable[str]) -> list[str]:
     """Sentences about what makes the metrics of some runs incomparable with those of others."""
-    metrics, sentences = list(metrics), []
+    sentences = [
+        f"not comparable: {run['experiment']}/{run['run']} can't be read: {run['error']}"
+        for run in runs
+        if run.get("state") == UNREADABLE
+    ]
+    metrics, runs = list(metrics), keep_readable(runs)
     for keys, part, why in RULES:
         differing = [key for key in keys if len({run.get(key) for run in runs}) > 1]
         if differing and any(part in metric for metric in metrics):
@@ -151,6 +163,7 @@ def find_confounded(runs: Sequence[Properties]) -> list[str]:
     is different in each run is confounded with another only if it rises or falls with it: else
     any two that are drawn at random would be.
     """
+    runs = keep_readable(runs)
     keys = [key for key in find_varied(runs) if key not in EFFECTLESS]
     pairs = {pair for pair in combinations(keys, 2) if _are_confounded(runs, *pair)}
     groups = []
@@ -192,6 +205,7 @@ def group_seeds(runs: Sequence[Properties]) -> list[list[int]]:
     groups = {}
     for i, run in enumerate(runs):
         key = (run.get("data_hash"), *(run.get(key) for key in HPARAMS if key != SEED))
+        key = (i,) if run.get("state") == UNREADABLE else key
         groups.setdefault(key, []).append(i)
     return list(groups.values())
 

@@ -1,10 +1,11 @@
 """An experiment: a dated folder with the hyperparameters of its runs, and what they recorded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .hparams import Hparams, load_hparams, load_resolved
-from .metrics import load_metrics
+from .properties import Value, load_run
 from .record import RunPaths, RunRecord, RunState, find_run_state, load_record
 
 
@@ -61,10 +62,15 @@ class Experiment:
         """How far each run is, in the order of hparams.nt."""
         return {name: find_run_state(self.get_run_paths(name)) for name in self.load_hparams()}
 
-    def find_test_r2(self, name: str) -> float | None:
-        """A run's R² on the test structures, None before the test."""
-        path = self.get_run_paths(name).test_metrics
-        return float(load_metrics(path)["r2"].iloc[0]) if path.exists() else None
+    def load_properties(self) -> dict[str, Mapping[str, Value]]:
+        """What each run recorded, in the order of hparams.nt; a planned one has a state alone."""
+        found = {name: self.get_run_paths(name) for name in self.load_hparams()}
+        return {
+            name: load_run(f"{self.name}/{name}", paths).properties
+            if paths.record.exists()
+            else {"state": "planned"}
+            for name, paths in found.items()
+        }
 
     def load_runs(self) -> list[RecordedRun]:
         """The runs that are finished, in the order of hparams.nt.

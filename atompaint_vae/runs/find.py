@@ -3,16 +3,24 @@ Runs by name: which folders of a notebook an experiment's date or name means.
 
 Experiments are the folders below `expts` that hold `hparams.nt` or `runs/`, at any depth. A run is
 called `experiment/run`; its experiment by the folder's name, by the date that the name begins
-with, or by the folder's path below `expts`.
+with, or by the folder's path below `expts`; all of them together are called `all`.
 """
 
 import os
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from .record import RunPaths
+from .suggest import suggest
+
+ALL = "all"
+
+DATE = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d)")
+REFERENCE = re.compile(
+    r":(?:expt|metric):`([^`]+)`|^\s*\.\. (?:runs|curves|compare):: (.+)", re.MULTILINE
+)
+"""What names experiments in a page."""
 
 
 class UnknownRunError(ValueError):
@@ -76,7 +84,7 @@ def find_runs(
     """
     Paths of the runs that have a record, by `experiment/run`.
 
-    names:  experiments or runs; all experiments if there are none
+    names:  experiments or runs; all experiments if there are none, or if it says `all`
     known:  all experiments, if `find_experiments` has found them already
     list_runs: the function of that name, cached, where many names are looked up at once
     raises: UnknownRunError if a name means nothing, or several experiments
@@ -84,7 +92,9 @@ def find_runs(
     if known is None:
         known = find_experiments(expts_dir)
     found = {}
-    for name in names or known:
+    if list(names) in ([], [ALL]):
+        names = known
+    for name in names:
         parent, _, run = name.rpartition("/")
         if name in known or not parent:
             experiment = name if name in known else _choose_named(known, name)
@@ -94,9 +104,25 @@ def find_runs(
         runs = list_runs(expts_dir, experiment)
         if (run_id := f"{experiment}/{run}") not in runs:
             names_there = [x.rpartition("/")[2] for x in runs]
-            raise UnknownRunError(_say_unknown("run", run, names_there, f" of {experiment}"))
+            hint = suggest(run, names_there)
+            raise UnknownRunError(f"unknown run {run!r} of {experiment}; {hint}")
         found[run_id] = runs[run_id]
     return found
+
+
+def find_references(root: Path, name: str) -> list[str]:
+    """Where the pages below a folder call an experiment by that name: `docs/page.rst:12`."""
+    places = []
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = sorted(x for x in subfolders if x != "runs" and x[0] not in "._")
+        for path in [Path(folder, x) for x in sorted(files) if x.endswith(".rst")]:
+            text = path.read_text("utf-8", "replace")
+            for match in REFERENCE.finditer(text):
+                words = re.split(r"[\s<>/]+", DATE.sub(r"\1\2\3", match[1] or match[2]))
+                if name in words:
+                    line = text.count("\n", 0, match.start(match.lastindex)) + 1
+                    places.append(f"{path.relative_to(root)}:{line}")
+    return places
 
 
 def get_date(experiment: str) -> str | None:
@@ -122,15 +148,8 @@ def _choose(name: str, matches: Sequence[str], known: Sequence[str]) -> str:
     if len(matches) > 1:
         raise UnknownRunError(f"{name!r} may be {' or '.join(matches)}; give the whole name")
     if not matches:
-        raise UnknownRunError(_say_unknown("experiment", name, known))
+        raise UnknownRunError(f"unknown experiment {name!r}; {suggest(name, known)}")
     return matches[0]
-
-
-def _say_unknown(kind: str, name: str, known: Sequence[str], where: str = "") -> str:
-    near = get_close_matches(name, known, n=1)
-    if near:
-        return f"unknown {kind} {name!r}{where}; did you mean {near[0]!r}?"
-    return f"unknown {kind} {name!r}{where}; known: {', '.join(known) or 'none'}"
 
 
 def _split_numbers(name: str) -> list[tuple[bool, int, str]]:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..data import STARTER
 from .expand import EXPANSIONS, expand_file, is_run_file
 from .located import Located, LocatedError, Problem, list_problems, load_located, merge_located
 from .nestedtext_models import check_model, dump_model, iter_keys
@@ -35,9 +36,6 @@ __all__ = [
     "Hparams", "HparamsError", "HparamsFile", "HparamsKey", "dump_hparams", "find_differences",
     "flatten", "list_keys", "load_hparams", "load_resolved", "read_hparams", "resolve_source",
 ]  # fmt: skip
-
-STARTER = "starter"
-
 
 class HparamsError(LocatedError):
     """Mistakes in a file of hyperparameters, one per line."""

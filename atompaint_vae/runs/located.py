@@ -61,14 +61,12 @@ def list_problems(problems: Iterable[Problem]) -> str:
     return "\n".join(dict.fromkeys(map(str, in_order)))
 
 
-def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Located:
-    """Return the mapping that a NestedText file holds; raises: `error` if it doesn't hold one."""
-    path = Path(path)
-    start = Place(path, 1, 1)
+def read_text(path: Path, error: type[LocatedError] = LocatedError) -> str:
+    """Return what a file of UTF-8 holds; raises: `error` with the place of what isn't UTF-8."""
     try:
         raw = path.read_bytes()
         # Line ends of any system, as text files of Python's have them.
-        text = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as err:
         raise error(f"{path}: cannot be read: {err.strerror}") from None
     except UnicodeDecodeError as err:
@@ -76,6 +74,12 @@ def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Locate
         place = Place(path, before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1)
         raise error(f"{place}: not UTF-8 text: byte 0x{raw[err.start]:02x}") from None
 
+
+def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Located:
+    """Return the mapping that a NestedText file holds; raises: `error` if it doesn't hold one."""
+    path = Path(path)
+    start = Place(path, 1, 1)
+    text = read_text(path, error)
     keymap = {}
     try:
         content = nt.loads(text, top="any", keymap=keymap)

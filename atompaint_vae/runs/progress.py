@@ -1,5 +1,6 @@
 """How far a run is, also while another process trains it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -8,9 +9,9 @@ from typing import Literal, NamedTuple
 from .experiment import Experiment
 from .hparams import Hparams
 from .lock import is_locked
-from .metrics import MetricsError, load_metrics
+from .properties import load_curves
 from .queue import Task, find_tasks
-from .record import RunPaths, RunState, load_record
+from .record import UNREADABLE, RunPaths, RunState, describe_damage, load_record
 
 
 class BestValidation(NamedTuple):
@@ -20,26 +21,13 @@ class BestValidation(NamedTuple):
 
 def find_best_validation(paths: RunPaths) -> BestValidation | None:
     """The first validation of the highest R², None before the first."""
-    from pandas import to_numeric
-    from pandas.api.types import is_numeric_dtype
-
-    if not paths.val_metrics.exists():
+    columns = load_curves(paths.val_metrics) if paths.val_metrics.exists() else {}
+    pairs = zip(columns.get("step", ()), columns.get("r2", ()), strict=False)
+    numbers = [(r2, -step) for step, r2 in pairs if r2 is not None and not math.isnan(r2)]
+    if not numbers:
         return None
-    metrics = load_metrics(paths.val_metrics)
-    if "r2" not in metrics:
-        return None
-    for column in ("step", "r2"):
-        if not is_numeric_dtype(metrics[column]):
-            numbers = to_numeric(metrics[column], errors="coerce")
-            wrong = metrics[column][numbers.isna() & metrics[column].notna()]
-            line, text = int(wrong.index[0]) + 2, wrong.iloc[0]
-            raise MetricsError(
-                f"{paths.val_metrics}:{line}: {column}: expected a number, got {text!r}"
-            )
-    if not metrics["r2"].notna().any():
-        return None
-    row = metrics.loc[metrics["r2"].idxmax()]
-    return BestValidation(int(row["step"]), float(row["r2"]))
+    r2, step = max(numbers)
+    return BestValidation(-step, r2)
 
 
 @dataclass(frozen=True)
@@ -47,11 +35,12 @@ class Progress:
     """step:    of the last metrics, 0 before the first
     began:   when the last process began to train it, None if none ever did
     end:     when it would end if it were being trained, None if that can't be told yet
-    error:   what ended a run that failed
-    task:    its last one in Slurm, None if it had none, is finished, or was trained without since
+    error:   what ended a run that failed, or which of its files is damaged
+    task:    its last one in Slurm, None if it had none, is finished or unreadable, or was trained
+             without since
     """
 
-    state: RunState | Literal["queued"]
+    state: RunState | Literal["queued", "unreadable"]
     step: int
     num_steps: int
     best: BestValidation | None = None
@@ -61,7 +50,9 @@ class Progress:
     task: Task | None = None
 
     def describe(self) -> str:
-        if self.state in ("planned", "finished") or (self.state == "queued" and not self.step):
+        if self.state == UNREADABLE:
+            details = []
+        elif self.state in ("planned", "finished") or (self.state == "queued" and not self.step):
             details = [f"{self.num_steps} steps"]
         else:
             share = f"{self.step / self.num_steps:.0%}"
@@ -78,10 +69,14 @@ class Progress:
 
 
 def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
-    """How far a run is.
+    """How far a run is; if its files are damaged, no further than that."""
+    try:
+        return _find_progress(paths, hparams)
+    except (ValueError, OSError) as error:
+        return Progress(UNREADABLE, 0, 0, error=describe_damage([error], paths.run_dir))
 
-    raises: RecordError, MetricsError if its files are damaged
-    """
+
+def _find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
     num_steps = hparams.train.epochs * hparams.train.steps_per_epoch
     is_running = is_locked(paths)
     if not paths.record.exists():
@@ -90,19 +85,19 @@ def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
     # A process that was killed outright could not say so.
     state = "interrupted" if record.state == "running" else record.state
     state = "running" if is_running else state
-    session = record.sessions[-1]
+    session = record.sessions[-1] if record.sessions else None
     step, elapsed_s, written = _find_last_row(paths)
     end = None
     if step:
         end = written + timedelta(seconds=elapsed_s / step * (num_steps - step))
     return Progress(
         state,
-        step if session.steps_end is None else session.steps_end,
+        session.steps_end if session and session.steps_end is not None else step,
         num_steps,
         best=find_best_validation(paths),
-        began=session.started,
+        began=session.started if session else None,
         end=end,
-        error=session.error if state == "failed" else None,
+        error=session.error if session and state == "failed" else None,
     )
 
 
@@ -110,20 +105,21 @@ def _find_last_row(paths: RunPaths) -> tuple[int, float, datetime]:
     """Step, time that had been trained until then, time of day; of either table."""
     last = 0, 0.0, datetime.now()
     for path in (paths.train_metrics, paths.val_metrics):
-        if path.exists() and len(metrics := load_metrics(path)):
-            row, written = metrics.iloc[-1], datetime.fromtimestamp(path.stat().st_mtime)
-            last = max(last, (int(row["step"]), float(row["elapsed_s"]), written))
+        if path.exists() and (columns := load_curves(path))["step"]:
+            written = datetime.fromtimestamp(path.stat().st_mtime)
+            last = max(last, (columns["step"][-1], columns["elapsed_s"][-1], written))
     return last
 
 
 def list_progress(expt: Experiment, runs: Mapping[str, Hparams]) -> dict[str, Progress]:
     """How far runs of an experiment are, also those in Slurm's queue."""
     found = {name: find_progress(expt.get_run_paths(name), runs[name]) for name in runs}
-    unfinished = [name for name, progress in found.items() if progress.state != "finished"]
+    done = ("finished", UNREADABLE)
+    unfinished = [name for name, progress in found.items() if progress.state not in done]
     for name, task in find_tasks(expt, unfinished).items():
         if task.state == "gone":  # perhaps since its record was read
             found[name] = find_progress(expt.get_run_paths(name), runs[name])
-        if found[name].state != "finished":
+        if found[name].state not in done:
             found[name] = _add_task(found[name], task)
     return found
 

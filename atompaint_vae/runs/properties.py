@@ -4,6 +4,9 @@ A run as flat properties, with which runs are shown, filtered and compared, and 
 Properties are what identifies the run (`experiment`, `run`, `date`), its hyperparameters
 (`loss.beta`), what its record says (`state`, `compression_ratio`), and its metrics, with the
 reducer named where a table has many rows: `last(val.r2)`, `best(val.r2)`, but `test.r2`.
+
+Of a run with a damaged file, the others are read; its `state` is then "unreadable", and its `error`
+says where the damage is.
 """
 
 import math
@@ -11,14 +14,15 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
+from pathlib import Path
 
 from .find import get_date
 from .hparams import Hparams, flatten, load_resolved
-from .metrics import load_columns
+from .metrics import MetricsError, load_columns
 from .nestedtext_models import iter_keys
-from .record import RunPaths, RunRecord, load_record
+from .record import UNREADABLE, RunPaths, RunRecord, describe_damage, load_record
+from .suggest import suggest
 
 Value = int | float | str | None
 
@@ -27,6 +31,9 @@ HPARAMS = tuple(name for name, _ in iter_keys(Hparams))
 CURVES = ("train", "val")
 """Tables with a row for each step that was noted; `test` has one row."""
 
+AXES = ("step", "epoch", "elapsed_s")
+"""What each of those rows has, whichever metrics it holds."""
+
 BETTER = {"loss": min, "error": min, "r2": max}
 """What is best, by a word of a metric's name; other metrics have no best value."""
 
@@ -34,7 +41,7 @@ BETTER = {"loss": min, "error": min, "r2": max}
 FILES = ("hparams.nt", "record.nt", "train.csv", "val.csv", "test.csv")
 """What properties and curves come from; pages of a thousand runs look at these often."""
 
-VERSION = 1
+VERSION = 2
 """Of the properties: counted up when their names or values change, so that none are kept."""
 
 
@@ -58,11 +65,7 @@ class Run:
 
 
 def load_runs(found: Mapping[str, RunPaths]) -> list[Run]:
-    """
-    The runs at some paths, in their order.
-
-    raises: HparamsError, RecordError or MetricsError if a record is damaged
-    """
+    """The runs at some paths, in their order."""
     return [load_run(id, paths) for id, paths in found.items()]
 
 
@@ -81,27 +84,63 @@ def make_signature(paths: RunPaths) -> str:
 
 @lru_cache(maxsize=4096)
 def _load_run(id: str, paths: RunPaths, signature: str) -> Run:
+    errors = []
+
+    def read(load, path):
+        try:
+            return load(path)
+        except (ValueError, OSError) as error:
+            errors.append(error)
+
+    hparams, record = read(load_resolved, paths.hparams), read(load_record, paths.record)
     tables = {
-        path.stem: load_columns(path)
+        path.stem: read(load_numbers if path == paths.test_metrics else load_curves, path)
         for path in (paths.train_metrics, paths.val_metrics, paths.test_metrics)
         if path.exists()
     }
+    tables = {name: columns for name, columns in tables.items() if columns is not None}
     experiment, _, name = id.rpartition("/")
     date = get_date(experiment)
     properties = {
         "experiment": experiment,
         "run": name,
         "date": int(date) if date else None,
-        **{key: _simplify(x) for key, x in flatten(load_resolved(paths.hparams)).items()},
-        **_make_record_properties(load_record(paths.record)),
+        **({key: _simplify(x) for key, x in flatten(hparams).items()} if hparams else {}),
+        **(_make_record_properties(record) if record else {}),
     }
+    if errors:
+        damage = describe_damage(errors, paths.run_dir)
+        properties |= {"state": UNREADABLE, "error": damage}
     for table, columns in tables.items():
         for column, values in columns.items():
             if table == "test":
                 properties[f"test.{column}"] = _clean(values[-1]) if values else None
-            elif column not in ("step", "epoch", "elapsed_s"):
+            elif column not in AXES:
                 properties |= _reduce(f"{table}.{column}", values)
     return Run(id, properties, tables)
+
+
+def load_curves(path: Path) -> dict[str, list[int | float | None]]:
+    """
+    The columns of a table of numbers, each row of which has a place on each of the AXES.
+
+    raises: MetricsError at the cell, or the line, where it is damaged
+    """
+    columns = load_numbers(path)
+    missing = [name for name in AXES if name not in columns]
+    if missing and columns["step"]:
+        raise MetricsError(f"{path}:1: no column {missing[0]!r}")
+    return columns
+
+
+def load_numbers(path: Path) -> dict[str, list[int | float | None]]:
+    """The same of the test, which has no place but a step; raises: as `load_curves` does."""
+    columns = load_columns(path)
+    for name, cells in columns.items():
+        for line, cell in enumerate(cells, start=2):
+            if isinstance(cell, str) or (cell is None and name in AXES):
+                raise MetricsError(f"{path}:{line}: {name}: expected a number, got {cell or ''!r}")
+    return columns
 
 
 def _make_record_properties(record: RunRecord) -> dict[str, Value]:
@@ -144,7 +183,7 @@ def list_metrics(runs: Iterable[Run]) -> list[str]:
         for run in runs
         for table in ("test", "val", "train")
         for column in run.tables.get(table, ())
-        if column not in ("step", "epoch", "elapsed_s")
+        if column not in AXES
     )
     return sorted(names, key=lambda name: ("test", "val", "train").index(name.split(".")[0]))
 
@@ -168,19 +207,28 @@ def get_value(run: Run, name: str) -> Value:
         return _get_value_at(run, **match.groupdict())
     if run.properties.get(name) is not None:
         return run.properties[name]
+    _check_readable(run, name)
     if name in run.properties:
         raise PropertyError(f"{run.id}: the property {name!r} is blank")
     raise PropertyError(f"{run.id}: {say_unknown_property(name, list_properties([run]))}")
 
 
+def _check_readable(run: Run, name: str) -> None:
+    if run.properties["state"] == UNREADABLE:
+        raise PropertyError(f"{run.id}: {name} can't be read: {run.properties['error']}")
+
+
 def _get_value_at(run: Run, table: str, column: str, axis: str, x: str) -> Value:
     columns = run.tables.get(table, {})
     if column not in columns:
+        _check_readable(run, f"{table}.{column}")
         known = [name for name in list_metrics([run]) if name.partition(".")[0] in CURVES]
         raise PropertyError(f"{run.id}: {say_unknown_property(f'{table}.{column}', known)}")
-    places = columns[axis]
+    places = columns.get(axis, [])
     for place, value in zip(places, columns[column], strict=True):
         if math.isclose(place, float(x), rel_tol=1e-6):
+            if value is None:
+                raise PropertyError(f"{run.id}: {table}.{column} is blank at {axis} {x}")
             return value
     there = f"{places[0]:g} to {places[-1]:g}" if places else "none"
     raise PropertyError(f"{run.id}: {table}.csv has no row of {axis} {x}; there: {there}")
@@ -189,10 +237,7 @@ def _get_value_at(run: Run, table: str, column: str, axis: str, x: str) -> Value
 def say_unknown_property(name: str, properties: Sequence[str]) -> str:
     """The sentence about a property that no run has."""
     inside = [x for x in properties if f"({name})" in x]
-    near = inside or get_close_matches(name, properties, n=3, cutoff=0.7)
-    if near:
-        return f"unknown property {name!r}; did you mean {' or '.join(near)}?"
-    return f"unknown property {name!r}; known: {', '.join(properties)}"
+    return f"unknown property {name!r}; {suggest(name, properties, inside)}"
 
 
 def _simplify(value: object) -> Value:

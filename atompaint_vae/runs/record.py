@@ -9,6 +9,7 @@ import os
 import platform
 import secrets
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,9 @@ from .nestedtext_models import (
 )
 
 RunState = Literal["planned", "running", "interrupted", "failed", "finished"]
+
+UNREADABLE = "unreadable"
+"""In the place of a RunState where a run's files are damaged; no record says it."""
 
 PACKAGES = ["torch", "lightning", "e3nn", "numpy", "atompaint_vae"]
 
@@ -224,6 +228,19 @@ def save_record(path: Path, record: RunRecord) -> None:
 def find_run_state(paths: RunPaths) -> RunState:
     """Return how far a run is; "planned" if it never began."""
     return load_record(paths.record).state if paths.record.exists() else "planned"
+
+
+def describe_damage(errors: Sequence[ValueError | OSError], run_dir: Path) -> str:
+    """Return in one line what can't be read of a run, files named as seen from its folder."""
+    lines = []
+    for error in errors:
+        text = f"{error.filename}: {error.strerror.lower()}" if _has_name(error) else str(error)
+        lines += text.replace(f"{run_dir}/", "").splitlines()
+    return lines[0] + (f" (and {len(lines) - 1} more)" if lines[1:] else "")
+
+
+def _has_name(error: Exception) -> bool:
+    return isinstance(error, OSError) and bool(error.filename and error.strerror)
 
 
 def write_atomic(

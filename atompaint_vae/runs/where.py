@@ -65,8 +65,11 @@ def filter_runs(text: str, runs: Sequence[Properties]) -> list[int]:
     """
     if not text.strip():
         return list(range(len(runs)))
-    condition = _Parser(text, runs).parse()
-    return [i for i, properties in enumerate(runs) if condition(properties)]
+    try:
+        condition = _Parser(text, runs).parse()
+        return [i for i, properties in enumerate(runs) if condition(properties)]
+    except RecursionError:
+        raise WhereError(1, "more brackets or 'not' than can be followed") from None
 
 
 def _split_tokens(text: str) -> list[Token]:

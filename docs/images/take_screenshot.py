@@ -5,21 +5,24 @@ Usage:
     take_screenshot.py [<html>]
 
 Arguments:
-    <html>  The page; that of the question about autoencoders unless given.
+    <html>  A page with curves and reconstructions; that of the question about autoencoders unless
+            given.
 """
 
-import subprocess
+import io
+import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from docopt import docopt
 from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 PICTURE = Path(__file__).with_name("page.png")
 PAGE = Path(__file__).parents[2] / "_build/html/docs/notebook/make_variational_autoencoder.html"
-SIZE = (1300, 900)
-NUM_COLOURS = 128
+SIZE = {"width": 1280, "height": 1220}
+TIMEOUT_S = 60
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -27,16 +30,31 @@ FLAGS = [
     "--hide-scrollbars",
 ]  # fmt: skip
 
+SHOW_CURVES = """
+const curves = document.querySelector(".run-plot canvas")?.closest("figure");
+const table = curves?.previousElementSibling;
+table?.style.setProperty("scroll-margin-top", "1rem");
+table?.scrollIntoView({ behavior: "instant" });
+return Boolean(table);
+"""
+
 
 def take_screenshot(page: Path, picture: Path):
-    """Nothing; writes the top of a page as a PNG of few colours, which is a fifth of the size."""
-    with tempfile.TemporaryDirectory() as scratch:
-        shot = Path(scratch) / "shot.png"
-        command = ["chromium", *FLAGS, f"--user-data-dir={scratch}/profile"]
-        command += [f"--screenshot={shot}", "--window-size={},{}".format(*SIZE), page.as_uri()]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
-        with Image.open(shot) as image:
-            image.convert("RGB").quantize(NUM_COLOURS).save(picture, optimize=True)
+    """Nothing; writes a PNG of a table of runs, of their curves, and of what follows."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in FLAGS:
+        options.add_argument(flag)
+    browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        metrics = {**SIZE, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        browser.get(page.as_uri())
+        WebDriverWait(browser, TIMEOUT_S).until(lambda x: x.execute_script(SHOW_CURVES))
+        with Image.open(io.BytesIO(browser.get_screenshot_as_png())) as image:
+            image.convert("RGB").save(picture, optimize=True)
+    finally:
+        browser.quit()
 
 
 if __name__ == "__main__":

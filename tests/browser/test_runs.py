@@ -188,9 +188,58 @@ def test_what_speaks_against_comparing_is_told(go):
 def test_parallel_coordinates_have_an_axis_for_what_varies(go):
     browser = go("compare")
     names = read_texts(browser, ".parallel-name")
-    keys = ["seed", "latent", "reduction", "beta", "best(val.r2)", "r2"]
-    assert names[1::2] == keys
-    assert len(read_texts(browser, ".parallel-lines polyline")) == 5
+    assert names[1::2] == ["run", "latent", "reduction", "beta", "best(val.r2)", "r2"]
+    assert len(read_texts(browser, ".parallel-run")) == 5
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_labels_of_parallel_coordinates_are_whole_and_lie_on_nothing(go, resize, width):
+    browser = go("compare")
+    resize(width)
+    wait(lambda: find(browser, ".run-parallel").size["width"] <= width)
+    assert set(read_texts(browser, ".parallel-labels title")) >= {
+        "20250101_x/a_seed0", "20250202_y/mean", "8x0e", "sum", "mean", "3", "1", "1.000",
+    }  # fmt: skip
+    labels, strips, ends = browser.execute_script(
+        "const boxes = (selector) => Array.from(document.querySelectorAll(selector), (x) =>"
+        " { const b = x.getBBox(); return [b.x, b.x + b.width, b.y, b.y + b.height]; });"
+        "const ends = Array.from(document.querySelectorAll('.parallel-target'), (path) =>"
+        " [0, path.getTotalLength()].map((at) => path.getPointAtLength(at).x));"
+        "return [boxes('.parallel-labels text'), boxes('.parallel-axis rect'), ends]"
+    )
+    for left, right, top, bottom in labels:
+        assert any(x0 < left and right < x1 and y0 <= top and bottom <= y1
+                   for x0, x1, y0, y1 in strips)  # fmt: skip
+    for i, a in enumerate(labels):
+        for b in labels[:i]:
+            assert a[0] > b[1] or b[0] > a[1] or a[2] >= b[3] or b[2] >= a[3]
+    assert len(labels) == 5 + 2 + 2 + 2 + 5 + 5
+    for start, end in ends:
+        assert start == pytest.approx(strips[0][0], abs=1)
+        assert end == pytest.approx(strips[-1][1], abs=1)
+
+
+def test_each_run_leads_to_its_sheet(go):
+    browser = go("compare")
+    links = browser.find_elements("css selector", ".run-compare .datatable td a")
+    assert [link.text for link in links] == ALL
+    assert links[-1].get_attribute("href").endswith("/expts/20250202_y/sheet.html")
+    links[-1].click()
+    wait(lambda: browser.find_elements("css selector", "#runs"))
+
+
+def test_numbers_are_rounded_and_copied_whole(go, downloads):
+    browser = go("compare", where="seed == 1")
+    cell = find(browser, ".run-compare tbody td.num")
+    assert cell.text == f"{1 - math.exp(-20 / 4):.4f}"
+    exact = cell.find_element("tag name", "data").get_attribute("title")
+    assert float(exact) == pytest.approx(1 - math.exp(-20 / 4), rel=1e-6) and len(exact) > 6
+    assert cell.value_of_css_property("text-align") == "right"
+    browser.find_elements("css selector", ".run-compare .dt-button")[2].click()
+    path = downloads / "runs.csv"
+    wait(path.is_file)
+    assert exact in path.read_text("utf-8").splitlines()[1].split(",")
+    path.unlink()
 
 
 def read_pixels(browser):
@@ -313,6 +362,41 @@ def test_pages_follow_the_theme(go, page):
     browser.execute_script("document.body.dataset.theme = 'dark'")
     assert wait(lambda: read_pixels(browser).get("74 163 223", 0) > 100)
     assert read_pixels(browser).get(BLUE, 0) == 0
+
+
+# What is written, and its contrast with what is below it, as WCAG defines it.
+CONTRASTS = r"""
+const parse = (text) => [...text.match(/[\d.]+/g).map(Number), 1].slice(0, 4);
+const mix = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3]));
+const linear = (x) => (x / 255 <= 0.03928 ? x / 255 / 12.92 : ((x / 255 + 0.055) / 1.055) ** 2.4);
+const shine = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+function findPaper(element) {
+  const layers = [];
+  for (; element; element = element.parentElement) {
+    layers.push(parse(getComputedStyle(element).backgroundColor));
+  }
+  return layers.reverse().reduce((below, layer) => mix(layer, below), [255, 255, 255]);
+}
+return Array.from(document.querySelectorAll("article *"), (element) => {
+  const style = getComputedStyle(element);
+  const text = Array.from(element.childNodes, (x) => x.data?.trim() ?? "").join("");
+  if (!text || !element.getClientRects().length || element.tagName === "title") return null;
+  const paper = findPaper(element);
+  const ink = mix(parse(element.closest("svg") ? style.fill : style.color), paper);
+  const [high, low] = [shine(ink), shine(paper)].sort((a, b) => b - a);
+  return [text, (high + 0.05) / (low + 0.05)];
+}).filter(Boolean);
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", ["curves", "compare"])
+def test_text_has_enough_contrast(go, prefer, page, scheme):
+    browser = go(page)
+    prefer(scheme)
+    found = wait(lambda: browser.execute_script(CONTRASTS))
+    assert len(found) > 20
+    assert [x for x in found if x[1] < 4.5] == []
 
 
 @pytest.mark.parametrize("width", [1400, 700, 360])

@@ -270,6 +270,28 @@ def test_caption_fits_a_phone(table, resize):
     assert rect["height"] > 60  # it goes on for several lines
 
 
+def test_a_table_fades_where_there_is_more_of_it(table, resize):
+    browser = table.parent
+    region = table.find_element("css selector", "[role=region]")
+    caption = table.find_element("css selector", "caption")
+
+    def read():
+        lengths = browser.execute_script(
+            "const style = getComputedStyle(arguments[0]);"
+            "return ['--fade-start', '--fade-end']"
+            ".map((x) => parseFloat(style.getPropertyValue(x)))",
+            region,
+        )
+        return [round(x) for x in lengths]
+
+    assert wait_until(read, [0, 0]) == [0, 0]
+    resize(300)
+    assert wait_until(read, [0, 32]) == [0, 32]
+    browser.execute_script("arguments[0].scrollLeft = 10_000", region)
+    assert wait_until(read, [32, 0]) == [32, 0]
+    assert caption.rect["x"] - region.rect["x"] == pytest.approx(32, abs=1)
+
+
 def test_without_javascript_the_first_rows_and_a_link_to_all(chromium, pages):
     chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
@@ -322,7 +344,7 @@ def test_figures_lie_on_paper_in_the_dark(table, prefer):
     browser = table.parent
     read = (
         "const style = getComputedStyle(document.querySelector('figure img'));"
-        "return [style.backgroundColor, style.boxShadow !== 'none'];"
+        "return [style.backgroundColor, style.boxShadow.startsWith('rgb(255, 255, 255)')];"
     )
     assert browser.execute_script(read) == ["rgba(0, 0, 0, 0)", False]
     browser.execute_script("document.body.dataset.theme = 'dark'")

@@ -84,11 +84,14 @@ def test_curves_as_svg(notebook, capsys):
 @pytest.mark.parametrize(
     "argv, message",
     [
-        (["20250303"], "unknown experiment '20250303'; did you mean '20250202_y'?"),
+        (["20250303"], "unknown experiment '20250303'; did you mean '20250202_y' or '2025"),
         (["20250101", "--where", "val.r2 >"], "--where: column 1: unknown property 'val.r2'; did "),
         (["20250101", "--where", "seed =="], "--where: column 8: expected a value, got the end"),
         (["20250101", "--where", "seed == 7"], "--where: chooses none of 2 runs"),
-        (["20250101", "--metric", "val.r3"], "unknown metric 'val.r3'; known: test.r2, val.loss"),
+        (["20250101", "--metric", "val.r3"], "unknown metric 'val.r3'; did you mean 'val.r2'?\n"),
+        (["20250101", "--metric", "xyz"], "unknown metric 'xyz'; known: test.r2, val.loss, val.r2"),
+        (["20250101", "-o", "no/x.svg"], "no/x.svg: no such file or directory\n"),
+        (["20250101", "-o", "no/x.csv"], "no/x.csv: no such file or directory\n"),
         (["20250101", "--metric", "test.r2", "-o", "x.svg"], "no curve of 'test.r2'; known: val."),
         (["20250101", "-o", "x.png"], "-o: expected a name that ends in .csv or .svg, got 'x.png'"),
         ([], "the arguments don't fit the usage; see atompaint-vae compare --help"),
@@ -107,6 +110,24 @@ def test_an_experiment_without_runs(notebook, capsys):
     (notebook / "expts/20250404_new/hparams.nt").write_text("runs:\n")
     code, _, err = run(capsys, "20250404")
     assert (code, err) == (2, "20250404: no run has a record; ./train.py first\n")
+
+
+def test_all_experiments(notebook, capsys):
+    assert run(capsys, "all") == run(capsys, "20250101", "20250202")
+
+
+def test_a_run_that_cant_be_read_hides_no_other(notebook, capsys):
+    record = notebook / "expts/20250101_x/runs/wide/record.nt"
+    record.write_text(record.read_text("utf-8").replace("finished", "done", 1), "utf-8")
+    code, out, err = run(capsys, "20250101")
+    assert (code, err) == (1, "")
+    rows, _, notes = out.partition("\n\n")
+    header, narrow, wide = rows.replace("duration [min]", "duration").splitlines()
+    assert header.split() == ["run", "last(val.r2)", "best(val.r2)", "state", "duration"]
+    assert narrow.split() == ["narrow", "0.917915", "0.917915", "finished", "20.0"]
+    assert wide.split() == ["wide", "0.999955", "0.999955", "unreadable"]
+    damage = "20250101_x/wide can't be read: record.nt:3:8: state: expected "
+    assert notes.startswith(f"not comparable: {damage}")
 
 
 def test_outside_a_notebook(tmp_path, monkeypatch, capsys):

@@ -84,6 +84,33 @@ def test_new_copies_no_results(root, capsys):
     assert (folder / "hparams.nt").read_text() == source.read_text()
 
 
+def test_new_tells_which_references_it_makes_ambiguous(root, capsys):
+    run(capsys, "new", "First")
+    day = f"{date.today():%Y-%m-%d}"
+    (root / "docs").mkdir()
+    (root / "docs/a.rst").write_text(
+        f"A {TODAY}\n=\n\nSee :expt:`{day}`, :expt:`First <first>` and :expt:`{TODAY}_first`.\n\n"
+        f".. update:: {TODAY}\n\n   It is :metric:`{TODAY}/gated\n   test.r2`.\n"
+    )
+    (root / "expts" / f"{TODAY}_first/notes.rst").write_text(
+        f".. runs:: {QUICK} {TODAY}\n\n.. curves:: {TODAY}_first\n"
+    )
+    code, _, stderr = run(capsys, "new", "Second")
+    meant = f"{TODAY!r} may be {TODAY}_first or {TODAY}_second from now on; write {TODAY}_first"
+    assert code == 0
+    assert stderr.splitlines() == [
+        f"docs/a.rst:4: {meant}", f"docs/a.rst:8: {meant}",
+        f"expts/{TODAY}_first/notes.rst:1: {meant}",
+    ]  # fmt: skip
+    # What is ambiguous already was told before; `First` is a name as well.
+    code, _, stderr = run(capsys, "new", "Third")
+    assert (code, stderr) == (0, "")
+    (root / "expts" / f"{TODAY}_first").rename(root / "expts/20250101_first")
+    code, _, stderr = run(capsys, "new", "First")
+    other = f"'first' may be 20250101_first or {TODAY}_first from now on; write 20250101_first"
+    assert stderr.splitlines() == [f"docs/a.rst:4: {other}"]
+
+
 def test_new_overwrites_nothing(root, capsys):
     run(capsys, "new", "X y")
     (root / f"expts/{TODAY}_x_y/notes.rst").write_text("mine")
@@ -137,6 +164,28 @@ def test_show(root, capsys):
     ]  # fmt: skip
 
 
+def test_damaged_files_hide_no_other_run(root, capsys):
+    folder = root / "expts/20241217_train_vae/runs"
+    (folder / "2-layer-wide/record.nt").write_bytes(b"\xff\x00garbage")
+    (folder / "3-layer-wide/test.csv").write_text("step,r2\n1,much\n")
+    code, stdout, stderr = run(capsys, "show", "20241217")
+    assert code == 1
+    rows = [re.split("  +", line) for line in stdout.splitlines()[1:]]
+    assert [row[:2] for row in rows] == [
+        ["2-layer-narrow", "finished"], ["2-layer-wide", "unreadable"],
+        ["3-layer-narrow", "finished"], ["3-layer-wide", "unreadable"],
+    ]  # fmt: skip
+    # What the other files say is shown.
+    assert rows[1][2] == read_r2("20241217_train_vae/runs/2-layer-wide")
+    start = "expts/20241217_train_vae/runs"
+    assert stderr == (
+        f"{start}/2-layer-wide/record.nt:1:1: not UTF-8 text: byte 0xff\n"
+        f"{start}/3-layer-wide/test.csv:2: r2: expected a number, got 'much'\n"
+    )
+    line = run(capsys, "list")[1].splitlines()[0]
+    assert line.startswith("20241217_train_vae    2 finished, 2 unreadable; best test R² ")
+
+
 def test_open(root, capsys, monkeypatch):
     opened = []
     monkeypatch.setattr(webbrowser, "open", lambda address: not opened.append(address))
@@ -149,8 +198,9 @@ def test_open(root, capsys, monkeypatch):
         assert run(capsys, "open", "20241001") == (0, "", "")
         assert opened.pop() == (built / name).as_uri()
     monkeypatch.setattr(webbrowser, "open", lambda address: False)
-    code, _, stderr = run(capsys, "open", QUICK)
-    assert (code, stderr) == (2, f"no browser is found here; the page is {built}/notes.html\n")
+    code, stdout, stderr = run(capsys, "open", QUICK)
+    assert (code, stdout) == (1, f"{built}/notes.html\n")
+    assert stderr == "no browser is found here; open this page in one\n"
 
 
 MISTAKES = [

@@ -132,6 +132,24 @@ def test_broken_files_hide_nothing(expt_dir, capsys):
     assert shlex.split(resume) == ["cd", "expts/20250103_y z", "&&", "./train.py"]
 
 
+def test_damaged_files_hide_no_other_run(expt_dir, capsys):
+    (expt_dir / "runs/cut/record.nt").write_text("run: [\n")
+    (expt_dir / "runs/killed/train.csv").write_text("loss\n1\n")
+    (expt_dir / "runs/wrong/val.csv").write_text("step,r2\n5,0.1\n")
+    code, stdout, _ = status(capsys)
+    assert code == 0
+    _, *rows, resume = stdout.splitlines()
+    assert [re.split("  +", row.strip()) for row in rows] == [
+        ["done", "finished", "200 steps, best validation R² 0.982"],
+        ["cut", "unreadable", "record.nt:1:1: experiment is missing"],
+        ["killed", "unreadable", "train.csv:1: no column 'step', got 'loss'"],
+        ["at-work", "interrupted", "step 150 of 200 (75%), best validation R² 0.950"],
+        ["wrong", "unreadable", "val.csv:1: no column 'epoch'"],
+        ["next", "planned", "200 steps"],
+    ]  # fmt: skip
+    assert resume == "  cd expts/20250102_x && ./train.py at-work next"
+
+
 def test_status_of_nothing(tmp_path, monkeypatch, capsys):
     (tmp_path / "expts").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -63,7 +63,7 @@ def test_a_folder_becomes_a_set_that_training_can_use(folder, tmp_path, capsys, 
     assert run("build", folder, "--out", out, "--jobs", 2) == 0
     assert list_files(out.parent) == ["set.chains.csv", "set.parquet", "set.structures.csv"]
     names = [f"{seed}abc" for seed in range(6)] + ["pdb6abc"]
-    table = pd.read_csv(build.find_structures_path(out))
+    table = pd.read_csv(build.name_structures_path(out))
     assert table.pdb_id.tolist() == names
     assert table.resolution_A.tolist() == [1.8] * 7
     assert table.num_atoms.tolist() == table.num_protein_residues.tolist() == [40] * 7
@@ -84,7 +84,7 @@ def test_structures_of_one_sequence_are_in_one_split(folder, tmp_path):
         shutil.copy(folder / "1abc.pdb", folder / f"{seed}abc.pdb")
     out = tmp_path / "set.parquet"
     assert run("build", folder, "--out", out) == 0
-    table = pd.read_csv(build.find_structures_path(out), index_col="pdb_id")
+    table = pd.read_csv(build.name_structures_path(out), index_col="pdb_id")
     assert table.split[["1abc", "7abc", "8abc"]].nunique() == 1
     chains = pd.read_csv(out.with_name("set.chains.csv"), index_col="structure")
     assert chains.group[["1abc", "7abc", "8abc"]].nunique() == 1
@@ -104,7 +104,7 @@ def test_broken_files_are_named_counted_and_left_out(folder, tmp_path, capsys):
     assert errors[1] == f"{folder}/empty.cif: empty file"
     assert errors[2].startswith(f"{folder}/half.pdb.gz: Compressed file ended before the end")
     assert len(errors) == 3
-    assert len(pd.read_csv(build.find_structures_path(out))) == 7
+    assert len(pd.read_csv(build.name_structures_path(out))) == 7
 
 
 def test_strict_stops_at_a_broken_file_and_writes_no_set(folder, tmp_path, capsys):
@@ -140,7 +140,7 @@ def test_an_interrupted_build_goes_on_from_there(folder, tmp_path, monkeypatch):
     assert run("build", folder, "--out", out, "--jobs", 1) == 0
     assert before == ["0abc.pdb", "1abc.pdb", "2abc.pdb"]
     assert read == ["0abc.pdb", "3abc.pdb", "4abc.pdb", "5abc.pdb", "pdb6abc.ent.gz"]
-    assert pd.read_csv(build.find_structures_path(out)).num_atoms.tolist() == [50] + [40] * 6
+    assert pd.read_csv(build.name_structures_path(out)).num_atoms.tolist() == [50] + [40] * 6
 
 
 def test_any_number_of_processes_writes_the_same_set(folder, tmp_path, monkeypatch):
@@ -158,7 +158,7 @@ def test_biological_assemblies_are_built_if_asked_for(folder, tmp_path):
     for kind in ("asymmetric", "biological"):
         out = tmp_path / f"{kind}.parquet"
         assert run("build", folder, "--out", out, "--assembly", kind) == 0
-        table = pd.read_csv(build.find_structures_path(out), index_col="pdb_id", dtype=str)
+        table = pd.read_csv(build.name_structures_path(out), index_col="pdb_id", dtype=str)
         sizes[kind] = table.num_atoms["small"], table.assembly["small"]
     assert sizes == {"asymmetric": ("7", np.nan), "biological": ("14", "1")} or (
         sizes["biological"] == ("14", "1") and sizes["asymmetric"][0] == "7"
@@ -180,7 +180,7 @@ def test_the_hash_of_a_set_follows_its_splits(folder, tmp_path):
     out = tmp_path / "set.parquet"
     assert run("build", folder, "--out", out) == 0
     before = calc_source_hash(out)
-    path = build.find_structures_path(out)
+    path = build.name_structures_path(out)
     path.write_text(path.read_text().replace("validation", "test"))
     assert calc_source_hash(out) != before
 

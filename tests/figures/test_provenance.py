@@ -247,8 +247,39 @@ def test_a_broken_file(expt, capsys):
     path.write_text("count_steps.py:\n  outputs:\n    a.svg: 1\n  cod:\n    b: 2\n")
     with pytest.raises(ProvenanceError, match=r"nt:4:3: key 'cod' is unknown; did you mean 'code'"):
         load_provenance(expt)
-    assert cli.run_command(["figures", "check", str(expt)]) == 2
-    assert capsys.readouterr().err == f"{path}:4:3: key 'cod' is unknown; did you mean 'code'?\n"
+    assert cli.run_command(["figures", "check", str(expt)]) == 1
+    assert capsys.readouterr() == (
+        "0 figures and tables are up to date\n",
+        f"{path}:4:3: key 'cod' is unknown; did you mean 'code'?\n",
+    )
+
+
+def test_a_folder_as_a_shell_completes_it(expt, capsys, monkeypatch):
+    monkeypatch.chdir(expt.parent)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert cli.run_command(["figures", "draw", f"{expt.name}/"]) == 0
+    assert cli.run_command(["figures", "check", expt.name]) == 0
+
+
+def test_a_broken_file_hides_no_other_folder(expt, capsys):
+    draw(expt)
+    other = expt.parent / "20240102_other"
+    shutil.copytree(expt, other)
+    edit(other / "count_steps.py", "steps", "Steps")
+    (expt / "provenance.nt").write_bytes(b"\xff")
+    assert cli.run_command(["figures", "check", str(expt.parent)]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{expt.parent.name}/{other.name}/")
+    damage, total = err.splitlines()
+    assert damage == f"{expt}/provenance.nt:1:1: not UTF-8 text: byte 0xff"
+    assert "stale or missing" in total
+    # A damaged record, or hparams.nt, of one experiment is no other's either.
+    (expt / "provenance.nt").unlink()
+    (expt / "hparams.nt").write_text("runs: x")
+    assert cli.run_command(["figures", "check", str(expt.parent)]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith(f"{expt}/hparams.nt:1:")
+    assert other.name in out
 
 
 def test_mistakes_of_the_command(tmp_path, capsys, monkeypatch):

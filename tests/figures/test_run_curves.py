@@ -1,3 +1,4 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from atompaint_vae.figures.run_curves import (
     read_curve,
     smooth_values,
 )
+from atompaint_vae.figures.style import make_figure, set_log_ticks
 from atompaint_vae.runs.find import find_runs
 from atompaint_vae.runs.properties import PropertyError, load_runs
 
@@ -70,3 +72,27 @@ def test_axes_legend_and_notes_of_the_picture(runs):
 def test_a_picture_of_what_isnt_there(runs):
     with pytest.raises(PropertyError, match=r"no curve of 'test\.r2'; known: val\.loss, val\.r2"):
         plot_run_curves(runs, "test.r2")
+
+
+@pytest.mark.parametrize(
+    "low, high", [(0.95, 1.05), (0.5, 2), (3e3, 1.1e4), (6e4, 4e5), (0.02, 0.9)]
+)
+def test_narrow_logarithmic_axes_have_labels(low, high):
+    figure, axes = make_figure()
+    axes.set(yscale="log", ylim=(low, high))
+    set_log_ticks(axes)
+    figure.canvas.draw()
+    labels = [float(x.get_text().replace(",", "")) for x in axes.get_yticklabels()]
+    assert sum(low <= x <= high for x in labels) >= 3
+    places = [y for _, y in (x.get_position() for x in axes.get_yticklabels())]
+    np.testing.assert_allclose(labels, places, rtol=1e-5)
+    plt.close(figure)
+
+
+def test_wide_logarithmic_axes_have_powers_of_ten():
+    figure, axes = make_figure()
+    axes.set(yscale="log", ylim=(1e-3, 1e4))
+    set_log_ticks(axes)
+    figure.canvas.draw()
+    assert "$\\mathdefault{10^{2}}$" in [x.get_text() for x in axes.get_yticklabels()]
+    plt.close(figure)

@@ -87,7 +87,8 @@ def test_columns_sorted_and_formatted(notebook):
     assert read_cells(out / "index.html") == [[["steps", "loss"], *rows]]
     # What is written stays with the cell, for copies and downloads.
     html = (out / "index.html").read_text("utf-8")
-    assert re.findall('<data value="(.*?)">', html) == ["30000", "-0.00001", "1000", "0.12345"]
+    written = re.findall(r'<data title="(.*?)" value="\1">', html)
+    assert written == ["30000", "-0.00001", "1000", "0.12345"]
     warnings, out = notebook.build("text")
     text = (out / "index.txt").read_text("utf-8")
     assert re.search(r"\| 30,000 +\| 0.00 +\|\n.*\n\| 1,000 +\| 0.12 ", text)
@@ -240,7 +241,7 @@ def test_failure_is_a_warning_at_the_line(notebook, directive, message):
     (warning,) = warnings.splitlines()
     assert f"index.rst:6: WARNING: {message}" in warning
     html = (out / "index.html").read_text("utf-8")
-    assert "Table not shown" in html
+    assert "Not shown" in html
     assert "After." in html
 
 

@@ -91,6 +91,42 @@ def test_pages_hold_mathml_and_no_script(notebook):
     assert "mathjax" not in html.lower()
 
 
+def test_escapes_beside_mathematics_are_not_shown(notebook):
+    text = "r\\ :sub:`i`\\ th of $n$, $R^2$\\ -values, \\*stars\\*, C:\\\\dir, 5\\ × $\\%$, \\$5."
+    notebook.write("index.rst", f"Title\n=====\n\n{text} $$a \\\\ b$$\n")
+    warnings, out = notebook.build()
+    assert warnings == ""
+    html = (out / "index.html").read_text("utf-8")
+    shown = re.sub(r"<math.*?</math>", "M", html, flags=re.DOTALL)
+    shown = re.sub(r"<[^>]*>", "", shown)
+    assert r"rith of M, M-values, *stars*, C:\dir, 5× M, $5. M" in shown
+    assert html.count("<mtr>") == 2
+
+
+def test_amounts_of_money_are_no_mathematics(notebook):
+    text = "It costs $12 and $15, so $x$ and $12 y$; $3 more, $ $a$."
+    notebook.write("index.rst", f"Title\n=====\n\n{text}\n")
+    _, out = notebook.build()
+    html = (out / "index.html").read_text("utf-8")
+    shown = re.sub(r"<math.*?</math>", "M", html, flags=re.DOTALL)
+    assert "It costs $12 and $15, so M and M; $3 more, $ M." in re.sub(r"<[^>]*>", "", shown)
+
+
+def test_equations_have_numbers_of_their_page(notebook):
+    notebook.write("conf.py", (notebook.source / "conf.py").read_text("utf-8") + "numfig = True\n")
+    equation = ".. math:: a = {0}\n   :label: {1}\n\n"
+    notebook.write(
+        "index.rst",
+        "Title\n=====\n\n" + equation.format(1, "one") + equation.format(2, "two")
+        + "See :eq:`two` and :eq:`other`.\n\n.. toctree::\n\n   other\n",
+    )  # fmt: skip
+    notebook.write("other.rst", "Other\n=====\n\n" + equation.format(3, "other"))
+    warnings, out = notebook.build()
+    assert warnings == ""
+    html = (out / "index.html").read_text("utf-8")
+    assert re.findall(r'href="[^"]*#equation-\w+">(.*?)<', html) == ["(2)", "(1)"]
+
+
 def test_bad_latex_is_a_warning_at_the_line(notebook):
     notebook.write("index.rst", "Title\n=====\n\nFine.\n\nThis is not: $\\foo$.\n")
     warnings, out = notebook.build()

@@ -5,11 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
-from atompaint_vae.figures.style import CHANNEL_COLOURS, CHANNELS
+from atompaint_vae.figures.colours import (
+    CHANNEL_COLOURS,
+    MORE_COLOURS,
+    RESIDUAL_COLOURMAP,
+    RESIDUAL_COLOURS,
+)
 from atompaint_vae.notebook.reconstructions import ReconstructionError, pack_crop, read_crops
-from atompaint_vae.notebook.slices import MORE_COLOURS, choose_slab, colour_slab, pick_colours
+from atompaint_vae.notebook.slices import choose_slab, colour_slab, pick_colours
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,11 +141,23 @@ def change_array(run, name, change):
         ),
         (
             lambda run: write_text(run, "reconstructions.npz", "none"),
-            "a/reconstructions.npz: not a readable npz file: ",
+            "a/reconstructions.npz: not a readable npz file",
+        ),
+        (
+            lambda run: np.save((run / "reconstructions.npz").open("wb"), np.zeros(3)),
+            "a/reconstructions.npz: not a readable npz file",
+        ),
+        (
+            lambda run: change_array(run, "rank", lambda x: x[:2]),
+            "a/reconstructions.npz: 'rank' is of shape (2,), expected one for each of the 3 crops",
+        ),
+        (
+            lambda run: change_array(run, "r2", lambda x: x.astype(str)),
+            "a/reconstructions.npz: expected numbers in sample_index, r2, image, reconstruction",
         ),
         (
             lambda run: change_array(run, "r2", lambda x: x[:0]),
-            "a/reconstructions.npz: no array 'r2'; expected rank, sample_index, r2, structure,",
+            "a/reconstructions.npz: no array 'r2'; expected rank, structure, sample_index, r2,",
         ),
         (
             lambda run: change_array(run, "image", lambda x: x[:, :2]),
@@ -188,10 +206,13 @@ def test_no_such_run(tmp_path, write_reconstructions):
         read_crops(tmp_path / "c")
 
 
-def test_colours_are_those_of_the_figures():
-    light = [to_rgb(colour) for colour, _ in pick_colours(CHANNELS)]
-    np.testing.assert_allclose(light, CHANNEL_COLOURS, atol=1 / 255)
-    assert pick_colours(["FE", "C"])[0] == MORE_COLOURS[0]
+def test_channels_of_other_names_have_colours():
+    assert pick_colours(["FE", "C"]) == [MORE_COLOURS[0], CHANNEL_COLOURS["C"]]
+
+
+def test_residuals_have_the_colours_of_their_map():
+    ends = [colormaps[RESIDUAL_COLOURMAP](x)[:3] for x in (0.1, 0.9)]
+    np.testing.assert_allclose(ends, [to_rgb(x) for x in RESIDUAL_COLOURS], atol=1.5 / 255)
 
 
 def test_the_slab_cuts_the_largest_block(tmp_path, write_reconstructions):

@@ -1,3 +1,4 @@
+import html as html_module
 import json
 import re
 import subprocess
@@ -54,8 +55,8 @@ def test_table_of_runs(runs_notebook):
         "run", "last(val.r2)", "best(val.r2)", "test.r2", "model.latent", "state", "duration [min]"
     ]  # fmt: skip
     assert rows == [
-        ["narrow", "0.917915", "0.917915", "", "2x0e", "interrupted", "20.0"],
-        ["wide", "0.999955", "0.999955", "0.999955", "8x0e", "finished", "20.0"],
+        ["narrow", "0.9179", "0.9179", "", "2x0e", "interrupted", "20.0"],
+        ["wide", "1.000", "1.000", "1.000", "8x0e", "finished", "20.0"],
     ]
     assert "The <em>runs</em>." in html
 
@@ -154,9 +155,9 @@ def test_negative_numbers_have_a_minus(runs_notebook, write_run):
         (".. runs:: 20250109", "runs: unknown experiment '20250109'; did you mean '20250101_x'?"),
         (".. runs::", "runs: no experiment is named, and the page isn't in one's folder"),
         (".. runs:: all\n   :where: seed >", "runs: column 7: expected a value, got the end"),
-        (".. runs:: all\n   :where: seed > 7", "any experiment: :where: chooses none of 3 runs"),
-        (".. runs:: all\n   :metrics: val.r3", "runs: unknown metric 'val.r3'; known: test.r2, va"),
-        (".. runs:: all\n   :hparams: sed", "runs: unknown property 'sed'; did you mean seed"),
+        (".. runs:: all\n   :where: seed > 7", "runs: all: :where: chooses none of 3 runs"),
+        (".. runs:: all\n   :metrics: val.r3", "runs: unknown metric 'val.r3'; did you mean 'v"),
+        (".. runs:: all\n   :hparams: sed", "runs: unknown property 'sed'; did you mean 'seed'?"),
         (".. curves:: all\n   :metric: test.r2", "curves: no curve of 'test.r2'; known: val.loss"),
         (".. curves:: all\n   :smooth: 2", "expected a weight from 0 to below 1, got '2'"),
         (".. curves:: all\n   :log: z", '"z" unknown; choose from "x", or "y"'),
@@ -172,12 +173,59 @@ def test_mistakes_are_warnings_at_their_line(runs_notebook, text, message):
     assert "Traceback" not in warnings
 
 
-def test_a_damaged_record_is_named_with_its_line(runs_notebook):
-    record = runs_notebook.source / "expts/20250101_x/runs/wide/record.nt"
+def test_a_run_that_cant_be_read_hides_no_other(runs_notebook):
+    folder = runs_notebook.source / "expts/20250101_x/runs"
+    record = folder / "wide/record.nt"
     record.write_text(record.read_text("utf-8").replace("finished", "done", 1), "utf-8")
-    write_page(runs_notebook, ".. runs:: 20250101")
+    metrics = (
+        "It is :metric:`20250101/wide test.r2 .2f`, :metric:`20250101/narrow best(val.r2) .2f`."
+    )
+    for i in range(8):  # in several processes
+        write_page(runs_notebook, f"{metrics}\n\n{PAGE}", f"page{i}.rst")
+    warnings, out = runs_notebook.build()
+    (warning,) = warnings.splitlines()
+    damage = "state: expected "
+    assert f"{record}:3:8: WARNING: {damage}" in warning
+    html = html_module.unescape((out / "page0.html").read_text("utf-8"))
+    assert ">1.00<" in html and ">0.92<" in html
+    table = read_table(html)
+    assert ["narrow", "0.9179", "0.9179", "", "interrupted", "20.0"] in table
+    assert ["wide", "1.000", "1.000", "1.000", "unreadable", ""] in table
+    assert html.count(f"20250101_x/wide can't be read: record.nt:3:8: {damage}") == 2
+    data = (out / "_static/runs/20250101_x/wide.js").read_text("utf-8")
+    assert '"state":"unreadable"' in data
+    # What the damaged file would say is a mistake at the page's line.
+    write_page(runs_notebook, ":metric:`20250101/wide compression_ratio`")
     warnings, _ = runs_notebook.build()
-    assert re.search(r"page\.rst:4: WARNING: runs: .*record\.nt:3:\d: state: expected", warnings)
+    assert "page.rst:4: WARNING: metric: 20250101_x/wide: compression_ratio can't be " in warnings
+
+
+@pytest.mark.parametrize(
+    "name, content, damage",
+    [
+        ("val.csv", b"\xff\x00\n1,2\n", "val.csv:1: WARNING: no column 'step'"),
+        ("val.csv", b"step,epoch,elapsed_s,r2\n1,1,1,o.1\n", "val.csv:2: WARNING: r2: expected a"),
+        ("val.csv", b"step,epoch,elapsed_s,r2\n1,,1,0.1\n", "val.csv:2: WARNING: epoch: expected"),
+        ("val.csv", b"step,r2\n1,0.1\n", "val.csv:1: WARNING: no column 'epoch'"),
+        ("val.csv", b"step,r2\n1,0.1,3\n", "val.csv:2: WARNING: expected 2 cells, got 3"),
+        ("record.nt", b"", "record.nt:1:1: WARNING: the file is empty"),
+        ("train.csv", None, "train.csv:1: WARNING: is a directory"),
+        ("hparams.nt", b"model: 7\n", "hparams.nt:1:1: WARNING: train.epochs is missing (and"),
+    ],
+)
+def test_damage_is_a_warning_at_its_line(runs_notebook, name, content, damage):
+    path = runs_notebook.source / "expts/20250101_x/runs/narrow" / name
+    path.unlink()
+    path.mkdir() if content is None else path.write_bytes(content)
+    options = "   :metric: train.loss\n   :seeds:\n   :smooth: 0.5\n   :x: elapsed"
+    write_page(runs_notebook, f".. runs:: all\n\n.. curves:: all\n{options}\n\n.. compare:: all\n")
+    warnings, out = runs_notebook.build()
+    warnings = warnings.splitlines()
+    assert len(warnings) == 1, warnings
+    assert damage in warnings[0]
+    rows = read_table((out / "page.html").read_text("utf-8"))
+    assert [row[1] for row in rows if row[-2] == "finished"].count("wide") >= 2
+    assert [row[1] for row in rows if row[-2] == "unreadable"].count("narrow") >= 2
 
 
 def test_curves_and_their_data(runs_notebook):
@@ -225,7 +273,7 @@ PAGE = ".. runs:: 20250101\n\n.. curves:: 20250101\n\n   Caption.\n\n.. compare:
 def test_text_has_tables_of_the_last_values(runs_notebook):
     write_page(runs_notebook, PAGE)
     text = (build(runs_notebook, "text") / "page.txt").read_text("utf-8")
-    assert text.count("0.917915") == 6  # last and best, in each of three tables
+    assert text.count("0.9179") == 6  # last and best, in each of three tables
     assert "Caption." in text
 
 

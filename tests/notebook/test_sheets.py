@@ -152,6 +152,36 @@ def test_the_list_leads_to_notes_or_to_the_sheet(lab):
     assert "which has no notes of its own" in read(lab)
 
 
+def read_users(lab):
+    (users,) = re.findall(r"Shown in: (.*?)</p>", read(lab)) or [""]
+    return [
+        (re.sub("<.*?>", "", text), href)
+        for href, text in re.findall(r'<a class="reference internal" href="(.*?)">(.*?)</a>', users)
+    ]
+
+
+def test_a_sheet_leads_to_the_pages_that_show_its_files(lab):
+    assert read_users(lab) == []
+    figure = f".. figure:: {FOLDER}/20250101_x.svg\n"
+    lab.write("page.rst", f":orphan:\n\nA page\n======\n\n{figure}")
+    assert read_users(lab) == [("A page", "../../page.html")]
+    # A target of the folder's name, as `:expt:` finds it, says which section.
+    section = f".. _{FOLDER.split('/')[-1]}:\n\n2025/01/01\n----------\n\n"
+    lab.write("page.rst", f":orphan:\n\nA page\n======\n\n{section}{figure}")
+    lab.write("other.rst", f":orphan:\n\nOther\n=====\n\n{figure}")
+    assert read_users(lab) == [
+        ("Other", "../../other.html"), ("A page, 2025/01/01", "../../page.html#x"),
+    ]  # fmt: skip
+    lab.write("page.rst", ":orphan:\n\nA page\n======\n")
+    assert read_users(lab) == [("Other", "../../other.html")]
+    (lab.source / "other.rst").unlink()
+    assert read_users(lab) == []
+
+
+def test_numbers_of_a_sheet_are_aligned(lab):
+    assert re.search(r'<td class="num"><p>51,360</p></td>', read(lab))
+
+
 def test_a_sheet_follows_its_folder(lab):
     read(lab)
     lab.build()
@@ -191,9 +221,56 @@ def test_mistakes_are_warnings_with_their_place(lab):
     lab.write(f"{FOLDER}/hparams.nt", HPARAMS.replace("seed", "sede"))
     lab.write(f"{FOLDER}/runs/a_1/record.nt", RECORD.replace("51360", "many"))
     warnings, out = lab.build()
-    assert "hparams.nt:12:5: key 'sede' is unknown; did you mean 'seed'?" in warnings
-    assert "record.nt:4:17: num_parameters: expected an integer or nothing, got 'many'" in warnings
-    assert "sede" in (out / FOLDER / "sheet.html").read_text("utf-8")
+    assert "hparams.nt:12:5: WARNING: key 'sede' is unknown; did you mean 'seed'?" in warnings
+    damage = "num_parameters: expected an integer or nothing, got 'many'"
+    assert f"runs/a_1/record.nt:4:17: WARNING: {damage}" in warnings
+    html = (out / FOLDER / "sheet.html").read_text("utf-8")
+    assert "sede" in html
+    rows = read_rows(html_module.unescape(html))
+    assert ["a_1", f"unreadable: record.nt:4:17: {damage}", *8 * [""]] in rows
+
+
+@pytest.mark.parametrize(
+    "name, content, place, text",
+    [
+        ("20250101_r2.csv", b"run,r2\na_1\n", "20250101_r2.csv:1", "20250101_r2.csv:2: 1 fields"),
+        ("x y.xlsx", b"PK", "x y.xlsx:1", "not a readable spreadsheet"),
+        ("bad.py", b"\xff\xfe", "bad.py:1:1", "not UTF-8 text: byte 0xff"),
+        ("runs/a_1/test.csv", b"step,r2\n1,\x00\n", "test.csv:2", "r2: expected a number, got '\\"),
+    ],
+)
+def test_a_damaged_file_is_named_and_the_rest_is_shown(lab, name, content, place, text):
+    (lab.source / FOLDER / name).write_bytes(content)
+    warnings, out = lab.build()
+    (warning,) = warnings.splitlines()
+    assert f"{place}: WARNING: " in warning
+    assert text in warning
+    assert 'print("a  script")' in html_module.unescape(
+        re.sub(r"<.*?>", "", (out / FOLDER / "sheet.html").read_text("utf-8"))
+    )
+
+
+def test_names_with_blanks_are_shown(lab):
+    for name, text in {"a b.svg": "<svg/>", "c  d.csv": "x\n1\n", "e `f*.py": "1\n"}.items():
+        lab.write(f"{FOLDER}/{name}", text)
+    html = read(lab)
+    assert 'src="../../_images/a%20b.svg"' in html
+    text = re.sub(r"\s+", " ", html_module.unescape(re.sub(r"<.*?>", "", html)))
+    assert "a b.svg" in text and "c d.csv" in text and "f*.py" in text
+
+
+def test_a_sheet_belongs_into_an_experiments_folder(lab):
+    lab.write("page.rst", ":orphan:\n\nPage\n====\n\n.. runsheet::\n\nThe rest.\n")
+    warnings, out = lab.build()
+    (warning,) = warnings.splitlines()
+    assert "page.rst:6: WARNING: runsheet: the page isn't in an experiment's folder" in warning
+    assert "The rest." in (out / "page.html").read_text("utf-8")
+
+
+def test_a_nested_experiment_is_redone_in_its_own_folder(lab):
+    lab.write(f"{FOLDER}/20250102_y/hparams.nt", HPARAMS)
+    text = re.sub(r"<.*?>", "", read(lab, f"{FOLDER}/20250102_y/sheet"))
+    assert f"\ncd {FOLDER}/20250102_y\n./train.py a_1 b\n" in text
 
 
 def test_git_ignores_the_sheets():

@@ -136,4 +136,5 @@ def test_many_reasons_are_cut_short(shown):
 def test_a_broken_provenance_is_a_warning(shown):
     shown.write("expts/a/provenance.nt", "plot.py:\n  outputs: x\n")
     warnings, _ = shown.build()
-    assert "provenance.nt:2:12: outputs: expected keys, got 'x'" in warnings
+    assert "provenance.nt:2:12: WARNING: outputs: expected keys, got 'x'" in warnings
+    assert warnings.count("outputs") == 1

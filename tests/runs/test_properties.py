@@ -68,7 +68,7 @@ def test_values_at_a_step_and_an_epoch(run):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("val.r2", r"20250101_x/a: unknown property 'val.r2'; did you mean last(val.r2) or best"),
+        ("val.r2", r"20250101_x/a: unknown property 'val.r2'; did you mean 'last(val.r2)' or 'b"),
         ("val.loss@step=7", "20250101_x/a: val.csv has no row of step 7; there: 10 to 200"),
         ("val.lost@step=10", "20250101_x/a: unknown property 'val.lost'; did you mean"),
         ("qqqq", "20250101_x/a: unknown property 'qqqq'; known: experiment, run, date, seed, "),

@@ -74,6 +74,14 @@ def test_only_what_is_missing_is_submitted(make_expt, slurm):
     assert load_submissions(Experiment(expt.path))[13].options == ("--slurm",)
 
 
+def test_a_damaged_run_waits_for_restart(make_expt, slurm):
+    expt = make_expt(RUNS)
+    expt.train("a")
+    (expt.path / "runs/a/record.nt").write_text("run: [\n")
+    assert expt.train("--slurm", "a") == (0, "a: unreadable\nnothing to submit\n", "")
+    assert expt.train("--slurm", "--restart", "a")[1].endswith("a: submitted as 12_0\n")
+
+
 def test_list_shows_the_queue(make_expt, slurm):
     expt = make_expt(RUNS)
     expt.train("--slurm", "b")

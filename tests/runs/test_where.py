@@ -33,9 +33,9 @@ def test_a_blank_filter_chooses_all():
 
 
 def test_an_unknown_property_is_told_with_the_nearest_or_all():
-    with pytest.raises(WhereError, match=r"did you mean best\(val\.r2\)\?$"):
+    with pytest.raises(WhereError, match=r"did you mean 'best\(val\.r2\)'\?$"):
         filter_runs("val.r2 > 0.5", RUNS)
-    with pytest.raises(WhereError, match=r"did you mean loss\.beta"):
+    with pytest.raises(WhereError, match=r"did you mean 'loss\.beta'"):
         filter_runs("loss.bata > 0.5", RUNS)
     with pytest.raises(WhereError, match=r"unknown property 'xyzzy'; known: run, seed, loss"):
         filter_runs("xyzzy > 0.5", RUNS)

@@ -4,12 +4,12 @@
   "use strict";
 
   const {
-    Curves, make, loadScript, loadRuns, filterRuns, formatValue, countValues, findVaried,
-    findIncomparable, findConfounded, drawParallel,
+    Curves, make, loadScript, loadRuns, filterRuns, formatValue, roundValue, isMeasured, countValues,
+    findVaried, findIncomparable, findConfounded, drawParallel,
   } = window.AtomPaint;
   const MAX_CURVES = 50;
   const PAUSE_MS = 150;
-  const ROWS_A_PAGE = 25;
+  const ROOT = document.documentElement.dataset.content_root ?? "./";
   const TYPES = { smooth: Number, logx: (x) => x === "1", logy: (x) => x === "1",
     seeds: (x) => x === "1" };
 
@@ -29,6 +29,7 @@
     let state = { ...defaults };
     let timer = null;
     let chosen = [];
+    let drawnWidth = 0;
 
     const input = make("input", { type: "search", id: "run-where", name: "where",
       autocomplete: "off", spellcheck: "false",
@@ -36,9 +37,9 @@
     const error = make("p", { id: "run-error", class: "run-error", role: "alert" });
     const count = make("p", { class: "run-count", role: "status" });
     const warnings = make("div", { class: "run-warnings", role: "status" });
-    const table = make("div", { class: "datatable datatable-ready" });
+    const table = make("div", { class: "datatable", "data-file": "runs.csv" });
     const curvesBox = make("div", { class: "run-curves" });
-    const parallel = make("div", { class: "run-parallel", tabindex: 0, role: "region",
+    const parallel = make("div", { class: "run-parallel scroller", tabindex: 0, role: "region",
       "aria-label": "Parallel coordinates" });
     const code = make("div", { class: "run-code" });
 
@@ -118,37 +119,38 @@
     }
 
     function drawAxes() {
-      const varied = findVaried(chosen.map((run) => run.properties));
+      const varied = findVaried(chosen.map((run) => run.properties))
+        .filter((key) => !window.atompaintSchema.effectless.includes(key));
+      drawnWidth = parallel.clientWidth;
       drawParallel(parallel, chosen, [...varied, ...listMetricProperties().slice(-2)]);
     }
 
     function writeTable() {
       const varied = findVaried(chosen.map((run) => run.properties));
       const names = ["experiment", "run", ...listMetricProperties(), ...varied, "state", "duration_s"];
-      const isNumber = names.map((name) => chosen.every((run) =>
-        [undefined, null].includes(run.properties[name]) || typeof run.properties[name] === "number"));
-      const cell = (tag, i, text, more = {}) =>
-        make(tag, { ...more, class: isNumber[i] ? "datatable-number" : null }, text);
-      const write = (run, name, i) => {
-        const value = run.properties[name] ?? null;
-        const text = name === "duration_s" && value !== null ? (value / 60).toFixed(1)
-          : formatValue(value);
-        const order = isNumber[i] ? { "data-order": value ?? -Infinity } : {};
-        return cell("td", i, value === null ? "" : text, order);
-      };
-      const heads = names.map((name, i) =>
-        cell("th", i, name === "duration_s" ? "duration [min]" : name, { scope: "col" }));
-      const element = make("table", { class: "docutils" }, make("thead", {}, make("tr", {}, ...heads)),
-        make("tbody", {}, ...chosen.map((run) =>
-          make("tr", {}, ...names.map((name, i) => write(run, name, i))))));
-      table.replaceChildren(element);
-      const isLong = chosen.length > ROWS_A_PAGE;
-      new window.DataTable(element, {
-        autoWidth: false, searching: false, order: [], paging: isLong, pageLength: ROWS_A_PAGE,
-        layout: { topStart: null, topEnd: null, bottomStart: isLong ? "info" : null,
-          bottomEnd: isLong ? "paging" : null },
-        language: { emptyTable: "No run is chosen", info: "_START_ to _END_ of _TOTAL_ runs" },
-      });
+      const isNumber = (name) => chosen.every(({ properties }) =>
+        ["undefined", "number"].includes(typeof (properties[name] ?? undefined)));
+      const kinds = names.map((name) => (isNumber(name) ? "num" : null));
+      const heads = names.map((name, i) => make("th", { scope: "col", class: kinds[i] },
+        name === "duration_s" ? "duration [min]" : name));
+      const rows = chosen.map(({ properties }) => make("tr", {}, ...names.map((name, i) =>
+        make("td", { class: kinds[i] }, ...writeCell(properties, name)))));
+      table.replaceChildren(make("table", { class: "docutils" },
+        make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
+      window.NotebookTable.enhance(table, { search: false });
+    }
+
+    // What a cell shows; the table's copies and downloads have what is in a <data> element's value.
+    function writeCell(properties, name) {
+      const value = properties[name] ?? null;
+      if (value === null) return [];
+      const sheet = data.sheets[properties.experiment];
+      if (name === "run" && sheet) return [make("a", { href: `${ROOT}${sheet}` }, value)];
+      const exact = name === "duration_s" ? value / 60 : value;
+      const text = name === "duration_s" ? exact.toFixed(1)
+        : isMeasured(name) ? roundValue(value) : formatValue(value);
+      const title = String(exact);
+      return [text === title ? text : make("data", { value: title, title }, text)];
     }
 
     function writeWarnings() {
@@ -167,7 +169,7 @@
       code.replaceChildren(...(chosen.length ? [
         make("p", {}, `Code: ${countValues(properties, "commit")}.`,
           isDirty ? " +: the files differed from the commit." : ""),
-        ...(commands.length ? [make("pre", {}, commands.join("\n"))] : []),
+        ...(commands.length ? [make("pre", { class: "literal-block scroller" }, commands.join("\n"))] : []),
         make("p", {}, `Data: ${countValues(properties, "data.source")}, ` +
           `hash ${countValues(properties, "data_hash")}.`),
       ] : []));
@@ -198,9 +200,9 @@
       applyFilter();
     };
     window.addEventListener("hashchange", open);
-    const redraw = () => chosen.length && drawAxes();
-    new MutationObserver(redraw).observe(document.body, { attributeFilter: ["data-theme"] });
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+    new ResizeObserver(() => {
+      if (chosen.length && parallel.clientWidth !== drawnWidth) drawAxes();
+    }).observe(parallel);
 
     const heading = (text) => make("p", { class: "rubric", role: "heading", "aria-level": 2 }, text);
     box.replaceChildren(

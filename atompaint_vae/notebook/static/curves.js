@@ -3,7 +3,9 @@
 (() => {
   "use strict";
 
-  const { formatValue, findVaried, groupSeeds, nameRuns, nameGroup, loadRuns } = window.AtomPaint;
+  const {
+    formatValue, roundValue, findVaried, groupSeeds, nameRuns, nameGroup, loadRuns,
+  } = window.AtomPaint;
   const AXES = { epoch: "epoch", step: "step", elapsed_s: "elapsed time [min]" };
   const KEYS = Object.keys(AXES);
   const NUM_COLOURS = 7;
@@ -23,7 +25,6 @@
     return element;
   }
 
-  const write = (value) => formatValue(value, "", 4);
   const isNumber = (x) => typeof x === "number" && Number.isFinite(x);
   const style = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
   const colourOf = (i) => style(`--run-colour-${i % NUM_COLOURS}`);
@@ -81,7 +82,7 @@
       this.plotBox.addEventListener("keydown", (event) => this.moveCursor(event));
       this.controls = make("div", { class: "run-controls" });
       this.note = make("p", { class: "run-note" });
-      this.legend = make("div", { class: "run-legend" });
+      this.legend = make("div", { class: "run-legend scroller-down" });
       this.details = make("div", { class: "run-details", role: "status" });
       box.replaceChildren(this.controls, this.plotBox, this.note, this.legend, this.details);
       new ResizeObserver(() => this.resize()).observe(this.plotBox);
@@ -131,7 +132,7 @@
         select("metric", "Metric", this.metrics.map((x) => [x, x])),
         select("x", "against", Object.entries(AXES)),
         make("label", {}, "Smoothing", slider),
-        check("logx", "log x"), check("logy", "log y"),
+        make("span", { class: "run-group" }, check("logx", "log x"), check("logy", "log y")),
         ...(several ? [check("seeds", "mean ± sd over seeds")] : []),
       );
     }
@@ -237,8 +238,8 @@
         entry.atCursor = make("td");
         const best = runs.length === 1 ? runs[0].properties[`best(${metric})`] : undefined;
         return make("tr", {}, make("td", {}, shown), make("th", { scope: "row" }, button),
-          entry.atCursor, make("td", {}, write(curve.y.findLast(isNumber))),
-          make("td", {}, write(best)));
+          entry.atCursor, make("td", {}, roundValue(curve.y.findLast(isNumber))),
+          make("td", {}, roundValue(best)));
       });
       const [shown, run, atCursor, last, best] = ["shown", "run", "at cursor", "last", "best"]
         .map((text) => make("th", { scope: "col" }, text));
@@ -259,10 +260,10 @@
       const index = this.plot?.cursor.idx;
       const place = this.data[0]?.[index];
       this.cursorHead.textContent = isNumber(place)
-        ? `at ${AXES[this.options.x]} ${write(place)}` : "at cursor";
+        ? `at ${AXES[this.options.x]} ${formatValue(place)}` : "at cursor";
       for (const entry of this.entries) {
         const value = index === null || index === undefined ? undefined : this.readAt(entry, index);
-        entry.atCursor.textContent = write(value);
+        entry.atCursor.textContent = roundValue(value);
       }
     }
 
@@ -309,7 +310,7 @@
     }
   }
 
-  Object.assign(window.AtomPaint, { Curves, make, colourOf });
+  Object.assign(window.AtomPaint, { Curves, make });
 
   for (const box of document.querySelectorAll("div.run-curves[data-options]")) {
     const { runs, ...options } = JSON.parse(box.dataset.options);

@@ -109,7 +109,7 @@
     };
   }
 
-  async function enhance(box) {
+  async function enhance(box, { search = true } = {}) {
     const table = box.querySelector("table");
     const head = Array.from(table.tHead.rows[0].cells);
     const header = head.map((cell) => cell.textContent);
@@ -167,7 +167,7 @@
         emptyTable: "No rows",
       },
       layout: {
-        topStart: "search",
+        topStart: search ? "search" : null,
         topEnd: "buttons",
         bottomStart: isLong ? "info" : null,
         bottomEnd: isLong ? ["pageLength", "paging"] : null,
@@ -189,10 +189,9 @@
 
     const label = table.querySelector(".caption-text")?.textContent ?? box.dataset.file;
     const container = dt.table().container();
-    container
-      .querySelector(".dt-search input")
-      .setAttribute("aria-label", `Search the table ${label}`);
-    container.querySelector(".dt-search").append(status);
+    container.querySelector(".dt-search input")
+      ?.setAttribute("aria-label", `Search the table ${label}`);
+    container.querySelector(".dt-buttons").prepend(status);
     const scroller = container.querySelector(".dt-layout-table > .dt-layout-cell");
     scroller.setAttribute("role", "region");
     scroller.setAttribute("aria-label", label);
@@ -222,6 +221,7 @@
     { rootMargin: "800px" },
   );
 
+  window.NotebookTable.enhance = enhance;
   followTheme();
   prefersDark.addEventListener("change", followTheme);
   new MutationObserver(followTheme).observe(document.body, { attributeFilter: ["data-theme"] });

@@ -1,12 +1,19 @@
-// Parallel coordinates: one axis for each property that varies, one line for each run.
+// Parallel coordinates: a strip for each property that varies, a line for each run. Values are
+// written in the strips, which lines pass behind them, so that no label lies on a line.
 (() => {
   "use strict";
 
-  const { formatValue, colourOf } = window.AtomPaint;
-  const [TOP, BOTTOM, HEIGHT, MIN_SPACING, MARGIN] = [44, 16, 300, 120, 60];
-  const MAX_LABELS = 8;
+  const { formatValue, roundValue, isMeasured, nameRuns } = window.AtomPaint;
+  const [TOP, BOTTOM, MIN_HEIGHT, MAX_HEIGHT] = [40, 8, 260, 560];
+  const [MIN_GAP, PADDING, LINE_HEIGHT, FONT_SIZE] = [28, 6, 13, 11];
+  const MAX_LABELS = 12; // values of a property, and runs, that are all named
+  const MAX_COLOURS = 7; // of runs; where there are more, the colour is the last property
   const MAX_LETTERS = 20;
+  const MAX_LINES = 3;
   const LOG_RATIO = 50;
+  const [LABEL_HEIGHT, LABEL_GAP] = [17, 9];
+  const SPREAD = 4; // between the lines of runs that share a value
+  const MISSING = "–";
 
   function makeSvg(tag, attributes = {}, ...children) {
     const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -15,68 +22,210 @@
     return element;
   }
 
-  const shorten = (text) =>
-    text.length > MAX_LETTERS ? text.slice(0, MAX_LETTERS - 1) + "…" : text;
-
-  // place(value) is a y of the picture; labels are [value as text, y].
-  function makeAxis(values) {
-    const present = values.filter((x) => x !== null);
-    const [low, high] = [TOP, HEIGHT - BOTTOM].reverse();
-    const known = [...new Set(present)];
-    if (!present.every((x) => typeof x === "number")) {
-      known.sort();
-      const place = (x) => low + ((known.indexOf(x) + 0.5) / known.length) * (high - low);
-      return { place, labels: known.map((x) => [x, place(x)]), isLog: false };
+  // Broken after commas and slashes, and elsewhere where one part alone is too long.
+  function wrap(text) {
+    const lines = [""];
+    const add = (part) => {
+      const isTooLong = (lines.at(-1) + part).trimEnd().length > MAX_LETTERS;
+      if (isTooLong && lines.at(-1)) lines.push("");
+      lines[lines.length - 1] += part;
+    };
+    for (const part of text.match(/[^,/]*[,/]?\s*/g)) {
+      if (part.length > MAX_LETTERS) part.match(/[^\s_+-]*[\s_+-]*/g).forEach(add);
+      else add(part);
     }
-    const [min, max] = [Math.min(...present), Math.max(...present)];
-    const isLog = min > 0 && max / min > LOG_RATIO;
-    const scale = isLog ? Math.log10 : (x) => x;
-    const range = scale(max) - scale(min) || 1;
-    const place = (x) => (min === max ? (low + high) / 2
-      : low + ((scale(x) - scale(min)) / range) * (high - low));
-    const marks = known.length <= MAX_LABELS ? known : [min, max];
-    return { place, labels: marks.map((x) => [formatValue(x), place(x)]), isLog };
+    if (lines.length <= MAX_LINES) return lines.map((line) => line.trim());
+    return [...lines.slice(0, MAX_LINES - 1), `${lines[MAX_LINES - 1].trim()}…`];
   }
 
-  function drawParallel(box, runs, names) {
-    const numGaps = Math.max(1, names.length - 1);
-    const spacing = Math.max(MIN_SPACING, (box.clientWidth - 2 * MARGIN) / numGaps);
-    const width = 2 * MARGIN + spacing * numGaps;
-    const svg = makeSvg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT,
-      role: "img", "aria-label": `Parallel coordinates of ${names.join(", ")}` });
-    const axes = names.map((name) => makeAxis(runs.map((run) => run.properties[name] ?? null)));
-    const xOf = (i) => MARGIN + i * spacing;
+  const measure = (() => {
+    const context = document.createElement("canvas").getContext("2d");
+    return (text) => {
+      context.font = `${FONT_SIZE}px ${getComputedStyle(document.body).fontFamily}`;
+      return context.measureText(text).width;
+    };
+  })();
 
-    const lines = makeSvg("g", { class: "parallel-lines" });
-    runs.forEach((run, colour) => {
-      const points = names.flatMap((name, i) => {
-        const value = run.properties[name] ?? null;
-        return value === null ? [] : [`${xOf(i)},${axes[i].place(value).toFixed(1)}`];
-      });
-      const line = makeSvg("polyline", { points: points.join(" "), stroke: colourOf(colour) });
-      line.append(makeSvg("title", {}, run.id));
-      lines.append(line);
+  const calcMean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+
+  function splitName(name) {
+    if (name.includes("(") || !name.includes(".")) return ["", name];
+    const [section, ...rest] = name.split(".");
+    return [`${section}.`, rest.join(".")];
+  }
+
+  // The least and the greatest first: of many labels, those that have no place are left out.
+  const rankByEnds = ({ min, max }, x) => (x === null || x === min || x === max ? 0 : 1);
+
+  // ranks: of each run, 0 for the one that is drawn on top
+  function makeAxis(name, values, ranks) {
+    const known = [...new Set(values)];
+    const isNumber = known.every((x) => x === null || typeof x === "number") &&
+      known.some((x) => x !== null);
+    const write = isMeasured(name) ? roundValue : formatValue;
+    const labels = known.map((x) => {
+      const text = x === null ? MISSING : write(x);
+      return { value: x, text, lines: wrap(text) };
     });
-    svg.append(lines);
+    const axis = { name, values, labels, isNumber, place: new Map(), isLog: false };
+    if (isNumber) {
+      const present = known.filter((x) => x !== null);
+      [axis.min, axis.max] = [Math.min(...present), Math.max(...present)];
+      axis.isLog = axis.min > 0 && axis.max / axis.min > LOG_RATIO;
+      axis.height = 0;
+      labels.sort((a, b) => rankByEnds(axis, a.value) - rankByEnds(axis, b.value));
+    } else {
+      const rankOf = (x) => calcMean(ranks.filter((_, i) => values[i] === x));
+      labels.sort((a, b) => rankOf(a.value) - rankOf(b.value));
+      axis.height = labels.reduce((sum, x) => sum + x.lines.length * LINE_HEIGHT + LABEL_GAP, 0);
+    }
+    axis.heads = splitName(name);
+    if (axis.isLog) axis.heads[1] += " (log)";
+    const width = (texts) => Math.max(...texts.map(measure));
+    axis.strip = Math.max(24, width(labels.flatMap((x) => x.lines)) + 2 * PADDING);
+    axis.head = width(axis.heads);
+    return axis;
+  }
 
-    names.forEach((name, i) => {
-      const [x, { labels, isLog }] = [xOf(i), axes[i]];
-      const [section, key] = name.includes("(") || !name.includes(".")
-        ? ["", name] : [name.slice(0, name.indexOf(".") + 1), name.slice(name.indexOf(".") + 1)];
-      const axis = makeSvg("g", { class: "parallel-axis" },
-        makeSvg("line", { x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }),
-        makeSvg("text", { x, y: 12, class: "parallel-name" }, section),
-        makeSvg("text", { x, y: 26, class: "parallel-name" }, key + (isLog ? " (log)" : "")));
-      let lastY = Infinity;
-      for (const [text, y] of labels.sort(([, a], [, b]) => b - a)) {
-        if (lastY - y < 12) continue;
-        lastY = y;
-        axis.append(makeSvg("text", { x: x + 5, y: y + 4 }, shorten(text),
-          makeSvg("title", {}, text)));
+  // The y of each value between two ends.
+  function placeValues(axis, top, bottom) {
+    const { labels, place, isNumber, isLog, min, max } = axis;
+    const margin = LINE_HEIGHT;
+    if (!isNumber) {
+      const scale = (bottom - top) / axis.height;
+      let y = top;
+      for (const { value, lines } of labels) {
+        const height = (lines.length * LINE_HEIGHT + LABEL_GAP) * scale;
+        place.set(value, y + height / 2);
+        y += height;
       }
-      svg.append(axis);
+      return;
+    }
+    const scale = isLog ? Math.log10 : (x) => x;
+    const low = bottom - margin - (labels.some((x) => x.value === null) ? 2 * LINE_HEIGHT : 0);
+    const high = top + margin;
+    for (const { value } of labels) {
+      const part = min === max ? 0.5 : (scale(value) - scale(min)) / (scale(max) - scale(min));
+      place.set(value, value === null ? bottom - margin : low + part * (high - low));
+    }
+    if (labels.length <= MAX_LABELS) moveApart(place, high, bottom - margin);
+  }
+
+  // Values that are nearly the same, as far as their labels need.
+  function moveApart(place, top, bottom) {
+    const values = [...place.keys()].sort((a, b) => place.get(a) - place.get(b));
+    let least = top;
+    for (const value of values) {
+      place.set(value, Math.max(place.get(value), least));
+      least = place.get(value) + LABEL_HEIGHT;
+    }
+    let most = bottom;
+    for (const value of values.reverse()) {
+      place.set(value, Math.min(place.get(value), most));
+      most = place.get(value) - LABEL_HEIGHT;
+    }
+  }
+
+  // The y of each run: those that share a value lie side by side.
+  function spreadRuns({ values, place }, ranks) {
+    const groups = new Map();
+    values.forEach((value, i) => groups.set(value, groups.get(value) ?? []).get(value).push(i));
+    const ys = [];
+    for (const [value, group] of groups) {
+      group.sort((a, b) => ranks[a] - ranks[b]);
+      const step = Math.min(SPREAD, (4 * SPREAD) / group.length);
+      group.forEach((run, i) => (ys[run] = place.get(value) + (i - (group.length - 1) / 2) * step));
+    }
+    return ys;
+  }
+
+  function placeStrips(axes, available) {
+    const distances = axes.slice(1).map((axis, i) => Math.max(
+      (axes[i].strip + axis.strip) / 2 + MIN_GAP, (axes[i].head + axis.head) / 2 + 2 * PADDING));
+    const ends = [axes[0], axes.at(-1)].map((x) => Math.max(x.strip, x.head) / 2 + 1);
+    const least = ends[0] + ends[1] + distances.reduce((a, b) => a + b, 0);
+    const extra = Math.max(0, available - least) / Math.max(1, distances.length);
+    let x = ends[0];
+    axes.forEach((axis, i) => (axis.x = i ? (x += distances[i - 1] + extra) : x));
+    return x + ends[1];
+  }
+
+  function drawLine(axes, run) {
+    let path = "";
+    axes.forEach(({ x, strip, ys }, i) => {
+      const [left, right, y] = [x - strip / 2, x + strip / 2, ys[run]].map((v) => v.toFixed(1));
+      if (!i) path = `M${left} ${y}H${right}`;
+      else {
+        const before = axes[i - 1];
+        const middle = ((before.x + before.strip / 2 + x - strip / 2) / 2).toFixed(1);
+        path += `C${middle} ${before.ys[run].toFixed(1)} ${middle} ${y} ${left} ${y}H${right}`;
+      }
     });
-    box.replaceChildren(svg);
+    return path;
+  }
+
+  function drawLabels({ x, strip, labels, place, ys, values }) {
+    const nodes = [];
+    const taken = [];
+    for (const { value, text, lines } of labels) {
+      const own = ys.filter((_, i) => values[i] === value);
+      const half = Math.max((lines.length * LINE_HEIGHT) / 2, (Math.max(...own) - Math.min(...own)) / 2)
+        + 2;
+      const y = place.get(value);
+      if (taken.some(([low, high]) => y + half > low + 3 && y - half < high - 3)) continue;
+      taken.push([y - half, y + half]);
+      const spans = lines.map((line, i) => makeSvg("tspan",
+        { x, y: (y + (i - (lines.length - 1) / 2) * LINE_HEIGHT + 4).toFixed(1) }, line));
+      nodes.push(makeSvg("rect", { class: "parallel-paper", x: x - strip / 2, y: y - half,
+        width: strip, height: 2 * half }), makeSvg("text", {}, ...spans, makeSvg("title", {}, text)));
+    }
+    return nodes;
+  }
+
+  // names: the properties, of which the last orders the runs
+  function drawParallel(box, runs, names) {
+    const outcome = runs.map((run) => run.properties[names.at(-1)] ?? -Infinity);
+    const order = runs.map((_, i) => i).sort((a, b) =>
+      outcome[a] < outcome[b] ? 1 : outcome[a] > outcome[b] ? -1 : a - b);
+    const ranks = runs.map((_, i) => order.indexOf(i));
+    const axes = names.map((name) =>
+      makeAxis(name, runs.map((run) => run.properties[name] ?? null), ranks));
+    const isNamed = runs.length <= MAX_LABELS;
+    if (isNamed) axes.unshift(makeAxis("run", nameRuns(runs.map((run) => run.id)), ranks));
+    const height = TOP + BOTTOM +
+      Math.min(MAX_HEIGHT, Math.max(MIN_HEIGHT, ...axes.map((axis) => axis.height)));
+    const width = placeStrips(axes, box.clientWidth);
+    for (const axis of axes) {
+      placeValues(axis, TOP, height - BOTTOM);
+      axis.ys = spreadRuns(axis, ranks);
+    }
+    const isFew = runs.length <= MAX_COLOURS;
+    const strength = (rank) => Math.round(100 - (85 * rank) / Math.max(1, runs.length - 1));
+
+    const svg = makeSvg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
+      "aria-label": `Parallel coordinates of ${axes.map((axis) => axis.name).join(", ")}` });
+    for (const { x, strip, heads } of axes) {
+      svg.append(makeSvg("g", { class: "parallel-axis" },
+        makeSvg("rect", { x: x - strip / 2, y: TOP, width: strip, height: height - TOP - BOTTOM,
+          rx: 4, class: "parallel-paper" }),
+        ...heads.map((text, i) =>
+          makeSvg("text", { x, y: 12 + 14 * i, class: "parallel-name" }, text))));
+    }
+    const lines = [...order].reverse().map((run) => {
+      const stroke = isFew ? `var(--run-colour-${run})`
+        : `color-mix(in oklab, var(--run-colour-0) ${strength(ranks[run])}%, var(--run-faint))`;
+      const path = drawLine(axes, run);
+      return makeSvg("g", { class: "parallel-run" },
+        makeSvg("path", { d: path, class: "parallel-target" }),
+        makeSvg("path", { d: path, style: `stroke: ${stroke}` }),
+        makeSvg("title", {}, runs[run].id));
+    });
+    svg.append(makeSvg("g", { class: "parallel-lines" }, ...lines));
+    svg.append(makeSvg("g", { class: "parallel-labels" }, ...axes.flatMap(drawLabels)));
+    const note = document.createElement("p");
+    note.className = "run-note";
+    note.textContent = isFew ? "" : `The stronger a line's colour, the higher its ${names.at(-1)}.`;
+    box.replaceChildren(svg, note);
   }
 
   window.AtomPaint.drawParallel = drawParallel;

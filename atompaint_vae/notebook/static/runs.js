@@ -76,7 +76,7 @@ window.AtomPaint = (() => {
     const word = name.split(/[.(]/).at(-1).replace(")", "").toLowerCase();
     const inside = properties.filter((x) => x.includes(`(${name})`));
     const near = inside.length ? inside : properties.filter((x) => x.toLowerCase().includes(word));
-    const hint = near.length ? `did you mean ${near.slice(0, 3).join(" or ")}?`
+    const hint = near.length ? `did you mean ${near.slice(0, 3).map((x) => `'${x}'`).join(" or ")}?`
       : "the properties are listed below";
     return `unknown property '${name}'; ${hint}`;
   }
@@ -157,15 +157,25 @@ window.AtomPaint = (() => {
 
   // What differs
 
-  function formatValue(value, key = "", digits = 6) {
+  function formatValue(value, key = "") {
     if (value === null || value === undefined) return "–";
-    const text = typeof value === "number" ? String(Number(value.toPrecision(digits))) : value;
+    const text = typeof value === "number" ? String(Number(value.toPrecision(6))) : value;
     if (!["commit", "data_hash"].includes(key)) return text;
     return text.slice(0, 8) + (text.endsWith("+") ? "+" : "");
   }
 
+  const isMeasured = (name) => name.includes("(") || name.startsWith("test.");
+
+  // What was measured, with four digits, or all those before the point.
+  function roundValue(value) {
+    if (typeof value !== "number" || Number.isInteger(value)) return formatValue(value);
+    return Math.abs(value) < 1000 ? value.toPrecision(4) : value.toFixed(0);
+  }
+
   const get = (properties, key) => properties[key] ?? null;
-  const varies = (key, allProperties) => new Set(allProperties.map((x) => get(x, key))).size > 1;
+  const isReadable = (properties) => properties.state !== "unreadable";
+  const varies = (key, allProperties) =>
+    new Set(allProperties.filter(isReadable).map((x) => get(x, key))).size > 1;
   const findVaried = (allProperties) => schema.hparams.filter((key) => varies(key, allProperties));
 
   function countValues(allProperties, key) {
@@ -178,12 +188,15 @@ window.AtomPaint = (() => {
   }
 
   function findIncomparable(allProperties, metrics) {
-    return schema.rules.flatMap(([keys, part, why]) => {
+    const unreadable = allProperties.filter((x) => !isReadable(x)).map((x) =>
+      `not comparable: ${x.experiment}/${x.run} can't be read: ${x.error}`);
+    allProperties = allProperties.filter(isReadable);
+    return unreadable.concat(schema.rules.flatMap(([keys, part, why]) => {
       const differing = keys.filter((key) => varies(key, allProperties));
       if (!differing.length || !metrics.some((x) => x.includes(part))) return [];
       const values = differing.map((key) => `${key} is ${countValues(allProperties, key)}`);
       return [`not comparable: ${why}: ${values.join("; ")}`];
-    });
+    }));
   }
 
   function areConfounded(allProperties, a, b) {
@@ -208,6 +221,7 @@ window.AtomPaint = (() => {
   }
 
   function findConfounded(allProperties) {
+    allProperties = allProperties.filter(isReadable);
     const keys = findVaried(allProperties).filter((key) => !schema.effectless.includes(key));
     const known = new Map();
     const areLinked = (a, b) => {
@@ -235,7 +249,7 @@ window.AtomPaint = (() => {
     const groups = new Map();
     allProperties.forEach((properties, i) => {
       const keys = ["data_hash", ...schema.hparams.filter((key) => key !== "seed")];
-      const key = JSON.stringify(keys.map((x) => get(properties, x)));
+      const key = isReadable(properties) ? JSON.stringify(keys.map((x) => get(properties, x))) : i;
       groups.set(key, [...(groups.get(key) ?? []), i]);
     });
     return Array.from(groups.values());
@@ -256,7 +270,7 @@ window.AtomPaint = (() => {
   }
 
   return {
-    loadScript, loadRuns, filterRuns, formatValue, countValues, findVaried, findIncomparable,
-    findConfounded, groupSeeds, nameRuns, nameGroup,
+    loadScript, loadRuns, filterRuns, formatValue, roundValue, isMeasured, countValues,
+    findVaried, findIncomparable, findConfounded, groupSeeds, nameRuns, nameGroup,
   };
 })();
