@@ -43,7 +43,8 @@ def describe_experiment(expt: Experiment) -> list[str]:
     width = max(map(len, runs))
     lines = [expt.name]
     lines += [f"  {name:{width}}  {run.state:11}  {run.describe()}" for name, run in runs.items()]
-    missing = [name for name, run in runs.items() if run.state not in ("running", "finished")]
+    is_over = ("running", "finished", "pruned")
+    missing = [name for name, run in runs.items() if run.state not in is_over]
     if missing:
         folder = os.path.relpath(expt.expt_dir)
         names = missing if len(missing) < len(runs) else []

@@ -22,6 +22,10 @@ class StepsReached(Interrupted):
     """The user asked for no more steps."""
 
 
+class Pruned(Exception):
+    """A search does without the rest of the run."""
+
+
 class Diverged(Exception):
     """The loss is no number any more."""
 

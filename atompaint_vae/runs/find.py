@@ -58,6 +58,19 @@ def find_experiment(expts_dir: Path, name: str) -> Path:
     return expts_dir / _choose(name, matches, known)
 
 
+def locate_experiment(name: str) -> Path:
+    """
+    The folder of the experiment that a command's argument means, from the current folder.
+
+    name:   a folder that holds hparams.nt, or what `find_experiment` takes
+    raises: UnknownRunError as `find_experiment`
+    """
+    folder = Path(name)
+    if (folder / "hparams.nt").exists():
+        return folder
+    return find_experiment(find_expts_dir(Path.cwd()), name)
+
+
 def find_runs(
     expts_dir: Path, names: Sequence[str] = (), known: Sequence[str] | None = None
 ) -> dict[str, RunPaths]:

@@ -104,8 +104,9 @@ def read_hparams(path: Path) -> HparamsFile:
         problems += found
     file = HparamsFile(shared, merged, runs, search, problems)
     if search and not expanded.runs:
+        where = "give it in 'shared:' or in the search's space"
         problems += [
-            Problem(p.place, f"{p.missing} is missing; give it in 'shared:' or in the search's space")
+            Problem(shared.key_place, f"{p.missing} is missing; {where}")
             for p in check_trial(file, search.make_example(), path.parent)[2] if p.missing
         ]
     return file

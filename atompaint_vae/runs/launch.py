@@ -67,6 +67,8 @@ def _say(message, exit_code: int) -> int:
 
 
 def _select_runs(runs: dict[str, Hparams], names: list[str]) -> dict[str, Hparams]:
+    if not runs:
+        raise UserError("no runs yet: atompaint-vae search samples them")
     for name in names:
         if name not in runs:
             raise UserError(f"run {name!r} is unknown; known: {', '.join(runs)}")
@@ -86,6 +88,16 @@ def list_runs(expt: Experiment, runs: dict[str, Hparams]):
 
 def plan_runs(expt: Experiment, names: list[str], device: str):
     """Print what runs would train, and what it would cost; of those that are named, each layer."""
+    all_runs = _check(expt)
+    layers = show_plans(expt, _select_runs(all_runs, names), all_runs, device)
+    if names:
+        print("\n".join(layers))
+
+
+def show_plans(
+    expt: Experiment, runs: dict[str, Hparams], all_runs: dict[str, Hparams], device: str
+) -> list[str]:
+    """Print a table of what runs would train, and what to mind; the tables of their layers."""
     from .cost import calc_cost
     from .plan import build_model, make_plan
     from .plan_text import (
@@ -99,8 +111,6 @@ def plan_runs(expt: Experiment, names: list[str], device: str):
     from .trial import MAX_CROPS, NUM_TIMED_STEPS, try_run
 
     device = choose_device(device)
-    all_runs = _check(expt)
-    runs = _select_runs(all_runs, names)
     table, notes, layers = RunTable(list(runs)), [], []
     print(table.make_header())
     for name, hparams in runs.items():
@@ -121,8 +131,7 @@ def plan_runs(expt: Experiment, names: list[str], device: str):
         f"{device},\nscaled up."
     )
     print("\n".join(["", *filter(None, notes)]) if any(notes) else "", end="\n" * any(notes))
-    if names:
-        print("\n".join(layers))
+    return layers
 
 
 def _check(expt: Experiment) -> dict[str, Hparams]:
@@ -143,19 +152,23 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
     when = {
         "max_steps": _parse_steps(arguments, "--max-steps"),
         "save_steps": _parse_steps(arguments, "--save-steps"),
-        "save_minutes": _parse_minutes(arguments, "--save-minutes"),
+        "save_minutes": parse_minutes(arguments, "--save-minutes"),
     }
     device = choose_device(arguments["--device"])
     runs = _select_runs(_check(expt), arguments["<run>"])
     if arguments["--restart"]:
         _archive(expt, runs)
     for name, hparams in runs.items():
-        _check_unchanged(expt, name, hparams)
+        check_unchanged(expt, name, hparams)
 
     exit_code = 0
     for name, hparams in runs.items():
         paths = expt.get_run_paths(name)
-        is_again = find_run_state(paths) == "finished"
+        state = find_run_state(paths)
+        is_again = state == "finished"
+        if state == "pruned":
+            print(f"{name}: pruned")
+            continue
         if is_again and not (arguments["--weights"] and not paths.last.exists()):
             print(f"{name}: finished")
             continue
@@ -170,13 +183,17 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
         except Diverged as error:
             exit_code = _say(f"{name}: failed: {error}", EXIT_FAILED)
         except OSError as error:
-            where, reason = error.filename or trained.run_dir, error.strerror or str(error)
             rest = "train.py goes on from the last checkpoint"
-            return _say(f"{name}: failed: {where}: {reason.lower()}; {rest}", EXIT_FAILED)
+            return _say(f"{name}: failed: {describe_os_error(error, trained)}; {rest}", EXIT_FAILED)
         else:
             result = f"{name}: finished, best validation R² {record.best_val_r2:.3f}"
             print(f"{result}; {_keep_weights(paths, trained)}" if is_again else result)
     return exit_code
+
+
+def describe_os_error(error: OSError, paths: RunPaths) -> str:
+    """Which file of a run can't be read or written, and why."""
+    return f"{error.filename or paths.run_dir}: {(error.strerror or str(error)).lower()}"
 
 
 def _keep_weights(paths: RunPaths, trained: RunPaths) -> str:
@@ -186,7 +203,7 @@ def _keep_weights(paths: RunPaths, trained: RunPaths) -> str:
     return f"{load_record(paths.record).best_val_r2:.3f} is recorded"
 
 
-def _check_unchanged(expt: Experiment, name: str, hparams: Hparams):
+def check_unchanged(expt: Experiment, name: str, hparams: Hparams):
     """A run that has begun is what hparams.nt says that it is.
 
     raises: UserError if it isn't
@@ -220,7 +237,7 @@ def _parse_steps(arguments: dict, option: str) -> int | None:
     return int(text)
 
 
-def _parse_minutes(arguments: dict, option: str) -> float:
+def parse_minutes(arguments: dict, option: str) -> float:
     try:
         minutes = float(arguments[option])
     except ValueError:

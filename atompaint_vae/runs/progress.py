@@ -44,7 +44,7 @@ def find_best_validation(paths: RunPaths) -> BestValidation | None:
 class Progress:
     """step:  of the last metrics, 0 before the first
     end:   when a run that is being trained would end, None if that can't be told yet
-    error: what ended a run that failed
+    error: what ended a run that failed, or was pruned
     """
 
     state: RunState
@@ -91,7 +91,7 @@ def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
         num_steps,
         best=find_best_validation(paths),
         end=end,
-        error=session.error if state == "failed" else None,
+        error=session.error if state in ("failed", "pruned") else None,
     )
 
 

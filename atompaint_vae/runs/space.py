@@ -94,7 +94,9 @@ class Range:
 
     def find(self, value: Any) -> float | None:
         """Return a hyperparameter's value if the range holds it."""
-        return value if self.low <= value <= self.high else None
+        steps = (value - self.low) / self.step if self.step else 0
+        is_in = self.low <= value <= self.high and math.isclose(steps, round(steps), abs_tol=1e-6)
+        return value if is_in else None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import logging
 import shlex
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .callbacks import MetricsWriter, ProgressBar
 from .checkpoints import (
     AtomicCheckpointIO,
     CheckpointWriter,
+    Pruned,
     load_newest_checkpoint,
     remove_leftovers,
 )
@@ -63,12 +65,14 @@ def train_run(
     hparams: Hparams,
     *,
     device: str = "auto",
+    callbacks: Sequence[L.Callback] = (),
     **when,
 ) -> RunRecord:
-    """The record of a run, trained until it is finished.
+    """The record of a run, trained until it is finished, or pruned by a callback.
 
-    device: "auto", "cpu" or "cuda"
-    when:   `CheckpointWriter` says which steps to stop at, and which to write checkpoints at
+    device:    "auto", "cpu" or "cuda"
+    callbacks: called after those that write checkpoints
+    when:      `CheckpointWriter` says which steps to stop at, and which to write checkpoints at
 
     raises: Interrupted if a signal or max_steps ended it early, Diverged if the loss isn't finite,
             UserError if it can't begin, or can't go on from where it was; OSError if its files
@@ -94,6 +98,7 @@ def train_run(
                 CollapseAlarm(paths.name),
                 ProgressBar(paths.name, batch_size=hparams.optim.batch_size),
                 CheckpointWriter(paths, watch, **when),
+                *callbacks,
             ],
             plugins=[AtomicCheckpointIO(paths)],
             logger=TensorBoardLogger(paths.run_dir, name="", version="tensorboard"),
@@ -115,6 +120,8 @@ def train_run(
             resume = paths.last if checkpoint else None
             trainer.fit(module, feed, ckpt_path=resume, weights_only=True)
             write_test_results(trainer, module, feed, paths)
+        except Pruned as reason:
+            record = _end(paths, record, "pruned", trainer, str(reason))
         except Interrupted as error:
             _end(paths, record, "interrupted", trainer, str(error) or None)
             raise
@@ -122,7 +129,8 @@ def train_run(
             with suppress(OSError):  # where nothing can be written, neither can this
                 _end(paths, record, "failed", trainer, f"{type(error).__name__}: {error}")
             raise
-        record = _end(paths, record, "finished", trainer)
+        else:
+            record = _end(paths, record, "finished", trainer)
         paths.previous.unlink(missing_ok=True)
         return record
 
