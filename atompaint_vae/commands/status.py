@@ -6,9 +6,10 @@ Usage:
 
 EXPT is an experiment's name, or its date; all experiments if there is none.
 
-A run is planned, running, interrupted, failed or finished. Running means that a process is at work
-on it now: its step, and when it would end. Interrupted means that none is, and that train.py goes
-on from the last checkpoint. Of a failed run, the error is shown; train.py tries it again.
+A run is planned, running, interrupted, failed, pruned or finished. Running means that a process is
+at work on it now: its step, and when it would end. Interrupted means that none is, and that
+train.py goes on from the last checkpoint. Of a failed run, the error is shown; train.py tries it
+again. Pruned means that a search does without the rest of it.
 
 Exit codes: 0 done; 2 there is no such experiment, or no notebook here or above.
 """
@@ -21,7 +22,9 @@ import docopt
 
 from ..runs.experiment import Experiment
 from ..runs.find import find_experiment, find_experiments, find_expts_dir
+from ..runs.hparams import HparamsError
 from ..runs.progress import list_progress
+from ..runs.trials import load_trials
 
 
 def main(argv: list[str]) -> int:
@@ -38,15 +41,21 @@ def describe_experiment(expt: Experiment) -> list[str]:
     """Lines: a name, its runs, a command. Broken files must not hide the other experiments."""
     try:
         runs = list_progress(expt)
+        search = expt.load_search()
+        trials = load_trials(expt.expt_dir, HparamsError) if search else {}
     except ValueError as error:
         return [expt.name, f"  {str(error).splitlines()[0]}"]
-    width = max(map(len, runs))
+    width = max(map(len, runs), default=0)
     lines = [expt.name]
     lines += [f"  {name:{width}}  {run.state:11}  {run.describe()}" for name, run in runs.items()]
-    is_over = ("running", "finished", "pruned")
-    missing = [name for name, run in runs.items() if run.state not in is_over]
+    ended = ("planned", "interrupted", "failed")
+    folder = os.path.relpath(expt.expt_dir)
+    missing = [name for name, run in runs.items() if run.state in ended and name not in trials]
     if missing:
-        folder = os.path.relpath(expt.expt_dir)
         names = missing if len(missing) < len(runs) else []
         lines.append(f"  {shlex.join(['cd', folder])} && {shlex.join(['./train.py', *names])}")
+    states = [runs[name].state for name in trials if name in runs]
+    is_cut_off = "planned" in states or "interrupted" in states
+    if search and (is_cut_off or len(states) < search.settings.trials):
+        lines.append(f"  {shlex.join(['atompaint-vae', 'search', folder])}")
     return lines

@@ -9,7 +9,7 @@ from lightning.fabric.utilities import move_data_to_device
 
 from ..data.dataset import collate_crops
 from ..models.metrics import calc_r2
-from .checkpoints import load_checkpoint
+from .checkpoints import load_best_checkpoint
 from .feed import CropFeed
 from .metrics import append_metrics
 from .module import VAEModule
@@ -21,7 +21,7 @@ STORED_STEP = 1 / 128
 
 def write_test_results(trainer: L.Trainer, module: VAEModule, feed: CropFeed, paths: RunPaths):
     """Write test.csv and reconstructions.npz, with the weights of the best validation."""
-    checkpoint = load_checkpoint(paths.best)
+    checkpoint = load_best_checkpoint(paths)
     module.load_state_dict(checkpoint["state_dict"])
     trainer.test(module, feed, verbose=False)
     paths.test_metrics.unlink(missing_ok=True)

@@ -53,6 +53,7 @@ class RunPaths:
     last = property(lambda self: self.checkpoints / "last.ckpt")
     previous = property(lambda self: self.checkpoints / "previous.ckpt")
     best = property(lambda self: self.checkpoints / "best.ckpt")
+    best_copy = property(lambda self: self.checkpoints / "best_copy.ckpt")
     lock = property(lambda self: self.run_dir / ".lock")
     tensorboard = property(lambda self: self.run_dir / "tensorboard")
 

@@ -185,6 +185,9 @@ def _read_dimension(key: str, dimension: Located) -> Range | Choices:
 
 
 def _read_choices(key: str, dimension: Located) -> Choices:
+    problems = [problem for x in dimension.content for problem in _find_problems(key, x)]
+    if problems:
+        raise _ProblemsError(problems)
     values = [_parse(key, choice) for choice in dimension.content]
     for i, value in enumerate(values):
         if value in values[:i]:
@@ -210,9 +213,13 @@ def _read_range(key: str, dimension: Located) -> Range:
         end, text = problem
         place = dimension.content[end].place if end in dimension.content else dimension.place
         raise _ProblemsError([Problem(place, f"{name}.{end}: {text}")])
-    if is_integer and not checked.log:
+    if is_integer:
         # An even side of an image is wrong, and the neighbour of an odd one is even.
-        _parse(key, place_all(str(low + int(step or 1)), dimension.place))
+        second = place_all(str(low + int(step or 1)), dimension.place)
+        if problems := _find_problems(key, second):
+            text = problems[0].text.partition(": ")[2]
+            raise _ProblemsError([
+                Problem(dimension.place, f"{name}: {second.content} is in the range: {text}")])
     return Range(low, high, step, checked.log, is_integer)
 
 
@@ -235,13 +242,18 @@ def _find_range_problem(
     return None
 
 
-def _parse(key: str, value: Located) -> Any:
-    """Return a hyperparameter's value; raises: _ProblemsError as in a run."""
+def _find_problems(key: str, value: Located) -> list[Problem]:
+    """Return what is wrong with a value, as in a run."""
     nested = value
     for part in reversed(key.split(".")):
         nested = Located({part: nested}, value.key_place, value.place)
     problems = [p for p in check_model(Hparams, nested)[1] if not p.missing]
-    if problems:
-        raise _ProblemsError([Problem(p.place, f"search.space: {p.text}") for p in problems])
+    return [Problem(p.place, f"search.space.{p.text}") for p in problems]
+
+
+def _parse(key: str, value: Located) -> Any:
+    """Return a hyperparameter's value; raises: _ProblemsError if it is wrong."""
+    if problems := _find_problems(key, value):
+        raise _ProblemsError(problems)
     field = FIELDS[key]
     return TypeAdapter(Annotated[(field.annotation, *field.metadata)]).validate_python(value.plain)

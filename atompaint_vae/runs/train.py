@@ -18,6 +18,7 @@ from .checkpoints import (
     AtomicCheckpointIO,
     CheckpointWriter,
     Pruned,
+    load_best_checkpoint,
     load_newest_checkpoint,
     remove_leftovers,
 )
@@ -131,7 +132,8 @@ def train_run(
             raise
         else:
             record = _end(paths, record, "finished", trainer)
-        paths.previous.unlink(missing_ok=True)
+        for path in (paths.previous, paths.best_copy):
+            path.unlink(missing_ok=True)
         return record
 
 
@@ -155,7 +157,10 @@ def _find_start(
             f"{paths.record}: {hparams.data.source} holds other structures than when the run "
             f"started; train.py --restart {paths.name} trains it anew"
         )
-    return load_newest_checkpoint(paths), earlier
+    checkpoint = load_newest_checkpoint(paths)
+    if checkpoint["global_step"] >= hparams.train.steps_per_epoch:
+        load_best_checkpoint(paths)  # now rather than when the training has come to its end
+    return checkpoint, earlier
 
 
 def _start_anew(
@@ -174,7 +179,7 @@ def _start_anew(
         sessions=earlier.sessions if earlier else (),
     )
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
-    for path in (paths.test_metrics, paths.reconstructions, paths.best):
+    for path in (paths.test_metrics, paths.reconstructions, paths.best, paths.best_copy):
         path.unlink(missing_ok=True)
     write_atomic(paths.hparams, dump_hparams(hparams))
     return record
