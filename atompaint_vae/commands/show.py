@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
 def describe_runs(expt: Experiment) -> list[str]:
     """A line for each run, below the names of the columns."""
     states, differences = expt.find_run_states(), find_differences(expt.load_hparams())
-    rows = [["run", "state", "test R²", *next(iter(differences.values()))]]
+    rows = [["run", "state", "test R²", *next(iter(differences.values()), ())]]
     for name, values in differences.items():
         r2 = expt.find_test_r2(name)
         shown = "" if r2 is None else f"{r2:.3f}"

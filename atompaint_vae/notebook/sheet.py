@@ -16,11 +16,13 @@ from ..figures.provenance import FILE_NAME, ProvenanceError, load_provenance
 from ..runs.experiment import Experiment
 from ..runs.hparams import HparamsError
 from ..runs.record import RecordError, RunRecord, load_record
+from ..runs.trials import TRIALS
 from .sheets import NOTES, SHEET, find_sibling, make_anchor
 from .watch import watch_files
 
 logger = logging.getLogger(__name__)
 
+HPARAMS = "hparams.nt"
 LISTING = "atompaint_sheet"  # what the folder held when the page was read
 FIGURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
@@ -39,7 +41,7 @@ class RunSheetDirective(SphinxDirective):
             *self.make_links(),
             *make_section("Runs", [*make_runs_table(records), *make_test_table(self.folder)]),
             *make_section("Redo", make_redo(self.folder.name, records, self.find_commands())),
-            *make_section("Hyperparameters", self.make_listing(("hparams.nt",), "nestedtext")),
+            *make_section("Hyperparameters", self.make_listing((HPARAMS, TRIALS), "nestedtext")),
             *make_section("Figures and tables", self.make_outputs()),
             *make_section("Scripts", self.make_listing(SCRIPTS, None)),
         ]
@@ -61,6 +63,7 @@ class RunSheetDirective(SphinxDirective):
         except HparamsError as error:
             self.warn(error)
             names = []
+        self.note(self.folder / TRIALS)
         began = sorted(x.parent.name for x in (self.folder / "runs").glob("*/record.nt"))
         records = {}
         for name in [*names, *(x for x in began if x not in names)]:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .hparams import Hparams, load_hparams, load_resolved
+from .hparams import Hparams, load_hparams, load_resolved, read_hparams
 from .metrics import load_metrics
 from .record import RunPaths, RunRecord, RunState, find_run_state, load_record
+from .space import Search
 
 
 class UserError(ValueError):
@@ -49,6 +50,10 @@ class Experiment:
 
     def load_hparams(self) -> dict[str, Hparams]:
         return load_hparams(self.hparams_path)
+
+    def load_search(self) -> Search | None:
+        """What its search samples, None if it has none."""
+        return read_hparams(self.hparams_path).search
 
     def get_run_paths(self, name: str) -> RunPaths:
         return RunPaths(self.expt_dir / "runs" / name)

@@ -10,7 +10,7 @@ from .hparams import Hparams
 from .lock import is_locked
 from .metrics import MetricsError, load_metrics
 from .queue import Task, find_tasks
-from .record import RunPaths, RunState, load_record
+from .record import OVER, RunPaths, RunState, load_record
 
 
 class BestValidation(NamedTuple):
@@ -47,8 +47,8 @@ class Progress:
     """step:    of the last metrics, 0 before the first
     began:   when the last process began to train it, None if none ever did
     end:     when it would end if it were being trained, None if that can't be told yet
-    error:   what ended a run that failed
-    task:    its last one in Slurm, None if it had none, is finished, or was trained without since
+    error:   what ended a run that failed, or was pruned
+    task:    its last one in Slurm, None if it had none, is over, or was trained without since
     """
 
     state: RunState | Literal["queued"]
@@ -102,7 +102,7 @@ def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
         best=find_best_validation(paths),
         began=session.started,
         end=end,
-        error=session.error if state == "failed" else None,
+        error=session.error if state in ("failed", "pruned") else None,
     )
 
 
@@ -119,11 +119,11 @@ def _find_last_row(paths: RunPaths) -> tuple[int, float, datetime]:
 def list_progress(expt: Experiment, runs: Mapping[str, Hparams]) -> dict[str, Progress]:
     """How far runs of an experiment are, also those in Slurm's queue."""
     found = {name: find_progress(expt.get_run_paths(name), runs[name]) for name in runs}
-    unfinished = [name for name, progress in found.items() if progress.state != "finished"]
-    for name, task in find_tasks(expt, unfinished).items():
+    missing = [name for name, progress in found.items() if progress.state not in OVER]
+    for name, task in find_tasks(expt, missing).items():
         if task.state == "gone":  # perhaps since its record was read
             found[name] = find_progress(expt.get_run_paths(name), runs[name])
-        if found[name].state != "finished":
+        if found[name].state not in OVER:
             found[name] = _add_task(found[name], task)
     return found
 

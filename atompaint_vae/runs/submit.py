@@ -7,6 +7,7 @@ from .experiment import Experiment, UserError
 from .hparams import Hparams
 from .progress import list_progress
 from .queue import Submission, save_submission
+from .record import OVER
 from .slurm_script import make_script
 from .slurm_settings import load_slurm_settings
 
@@ -40,7 +41,7 @@ def submit_runs(
         }
     )
     states = {name: progress.state for name, progress in list_progress(expt, runs).items()}
-    done = ("queued", "running") if "--restart" in options else ("queued", "running", "finished")
+    done = ("queued", "running", *(() if "--restart" in options else OVER))
     missing = [name for name in runs if states[name] not in done]
     if not missing or not dry_run:
         for name in runs:
