@@ -20,7 +20,7 @@ notebook: quick-start html
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebook,test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebook,search,test]"
 	touch $@
 
 .PHONY: quick-start

@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": ("atompaint_vae.commands.compare", "what differs between runs, of any dates"),
     "data": ("atompaint_vae.commands.data", "fetch structures, make sets of them, look at sets"),
     "plan": ("atompaint_vae.commands.plan", "what the runs of an experiment would train"),
+    "search": ("atompaint_vae.commands.search", "sample hyperparameters, train the best of them"),
     "new": ("atompaint_vae.commands.new", "begin an experiment: folder, scripts, notes"),
     "list": ("atompaint_vae.commands.list", "all experiments, their runs and best results"),
     "show": ("atompaint_vae.commands.show", "the runs of an experiment and how they differ"),

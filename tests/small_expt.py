@@ -44,20 +44,30 @@ runs:
 """
 
 
+def run_train_py(expt_dir: Path):
+    script = expt_dir / "train.py"
+    exec(compile(script.read_text(), script, "exec"), {"__name__": "__main__", "__file__": script})
+
+
 class Process:
-    """A forked train.py, in a process group of its own; `rank` tells it from others of its kind."""
+    """A forked train.py, or another program, in a process group of its own.
+
+    name: begins the names of the files for what it says, where there are several processes
+    """
 
     def __init__(
-        self, expt_dir: Path, args: list[str], prepare: Callable[[], object], rank: int = 0
-    ):
+        self, expt_dir: Path, args: list[str], prepare: Callable[[], object],
+        program: Callable[[Path], object] = run_train_py, name: str = "std",
+    ):  # fmt: skip
         self.expt_dir = expt_dir
-        self.stdout = expt_dir / f"stdout_{rank}.txt"
-        self.stderr = expt_dir / f"stderr_{rank}.txt"
+        self.stdout, self.stderr = expt_dir / f"{name}out.txt", expt_dir / f"{name}err.txt"
         self.pid = os.fork()
         if self.pid == 0:
-            self._train(args, prepare)
+            self._run(args, prepare, program)
 
-    def _train(self, args: list[str], prepare: Callable[[], object]):
+    def _run(
+        self, args: list[str], prepare: Callable[[], object], program: Callable[[Path], object]
+    ):
         os.setpgid(0, 0)
         code = 1
         try:
@@ -70,7 +80,7 @@ class Process:
             os.chdir(self.expt_dir)
             prepare()
             sys.argv = ["train.py", *args]
-            run_train_py(self.expt_dir)
+            program(self.expt_dir)
             code = 0
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -93,11 +103,6 @@ class Process:
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         return code, self.stdout.read_text(), self.stderr.read_text()
-
-
-def run_train_py(expt_dir: Path):
-    script = expt_dir / "train.py"
-    exec(compile(script.read_text(), script, "exec"), {"__name__": "__main__", "__file__": script})
 
 
 class SmallExpt:
@@ -125,9 +130,15 @@ class SmallExpt:
     def get_paths(self, run: str) -> RunPaths:
         return RunPaths(self.path / "runs" / run)
 
-    def start(self, *args: str, prepare: Callable[[], object] = bool) -> Process:
-        """A process that trains; `prepare` is called in it before."""
-        return Process(self.path, [*args], prepare)
+    def start(
+        self, *args: str, prepare: Callable[[], object] = bool,
+        program: Callable[[Path], object] = run_train_py, name: str = "std",
+    ) -> Process:  # fmt: skip
+        """A process that trains; `prepare` is called in it before.
+
+        name: of the files for what it says, where there are several processes
+        """
+        return Process(self.path, [*args], prepare, program, name)
 
     def train(self, *args: str, prepare: Callable[[], object] = bool) -> tuple[int, str, str]:
         """Exit code, stdout, stderr."""

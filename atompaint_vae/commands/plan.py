@@ -24,23 +24,16 @@ Exit codes: 0 all could train; 2 something is wrong, and named; 130 interrupted.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import docopt
 
 
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["plan", *argv])
-    from ..runs.experiment import Experiment, UserError
-    from ..runs.find import find_experiment, find_expts_dir
+    from ..runs.experiment import Experiment
+    from ..runs.find import locate_experiment
     from ..runs.launch import parse_number, plan_runs
 
-    folder = Path(arguments["EXPT"])
-    if not (folder / "hparams.nt").exists():
-        folder = find_experiment(find_expts_dir(Path.cwd()), arguments["EXPT"])
-    try:
-        num_devices = parse_number(arguments, "--devices")
-        plan_runs(Experiment(folder), arguments["RUN"], arguments["--device"], num_devices)
-    except UserError as error:
-        raise ValueError(str(error)) from error
+    expt = Experiment(locate_experiment(arguments["EXPT"]))
+    num_devices = parse_number(arguments, "--devices")
+    plan_runs(expt, arguments["RUN"], arguments["--device"], num_devices)
     return 0

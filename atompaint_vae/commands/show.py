@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
 def describe_runs(expt: Experiment, runs: Mapping[str, Mapping[str, Value]]) -> list[str]:
     """A line for each run, below the names of the columns."""
     differences = find_differences(expt.load_hparams())
-    rows = [["run", "state", "test R²", *next(iter(differences.values()))]]
+    rows = [["run", "state", "test R²", *next(iter(differences.values()), ())]]
     for name, values in differences.items():
         r2 = runs[name].get("test.r2")
         shown = "" if r2 is None else f"{r2:.3f}"

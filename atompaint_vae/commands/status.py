@@ -6,15 +6,16 @@ Usage:
 
 EXPT is an experiment's name, or its date; all experiments if there is none.
 
-A run is planned, queued, running, interrupted, failed or finished. Queued means that it waits in
-Slurm's queue, to begin or to go on. Running means that a process is at work on it now: its step,
-and when it would end. Interrupted means that none is, and that train.py goes on from the last
-checkpoint. Of a failed run, the error is shown; train.py tries it again. Of a run whose task in
-Slurm is over too early, the last lines of the log are shown. A run is unreadable if its files are
-damaged; then file and line are shown.
+A run is planned, queued, running, interrupted, failed, pruned or finished. Queued means that it
+waits in Slurm's queue, to begin or to go on. Running means that a process is at work on it now: its
+step, and when it would end. Interrupted means that none is, and that train.py goes on from the last
+checkpoint. Of a failed run, the error is shown; train.py tries it again. Pruned means that a search
+does without the rest of it. Of a run whose task in Slurm is over too early, the last lines of the
+log are shown. A run is unreadable if its files are damaged; then file and line are shown.
 
 The last line is the command that trains what is planned, interrupted or failed; it submits that to
-Slurm if the experiment was submitted before.
+Slurm if the experiment was submitted before. If there are trials to go on with, or more to sample,
+that is the search.
 
 Exit codes: 0 done; 2 there is no such experiment, or no notebook here or above.
 """
@@ -27,8 +28,10 @@ import docopt
 
 from ..runs.experiment import Experiment
 from ..runs.find import find_experiment, find_experiments, find_expts_dir
+from ..runs.hparams import HparamsError
 from ..runs.progress import list_progress
 from ..runs.queue import load_submissions
+from ..runs.trials import load_trials
 
 
 def main(argv: list[str]) -> int:
@@ -46,20 +49,26 @@ def describe_experiment(expt: Experiment) -> list[str]:
     try:
         runs = list_progress(expt, expt.load_hparams())
         submissions = load_submissions(expt)
+        search = expt.load_search()
+        trials = load_trials(expt.expt_dir, HparamsError) if search else {}
     except ValueError as error:
         return [expt.name, f"  {str(error).splitlines()[0]}"]
-    width = max(map(len, runs))
+    width = max(map(len, runs), default=0)
     lines = [expt.name]
     for name, run in runs.items():
         lines.append(f"  {name:{width}}  {run.state:11}  {run.describe()}")
         if run.task and run.task.state == "gone" and (log := run.task.read_log_end()):
             lines += [f"    {os.path.relpath(run.task.log)}:", *(f"    | {line}" for line in log)]
     ended = ("planned", "interrupted", "failed")
-    missing = [name for name, run in runs.items() if run.state in ended]
+    folder = os.path.relpath(expt.expt_dir)
+    missing = [name for name, run in runs.items() if run.state in ended and name not in trials]
     if missing:
-        folder = os.path.relpath(expt.expt_dir)
         names = missing if len(missing) < len(runs) else []
         options = list(submissions.values())[-1].options if submissions else ()
         train = shlex.join(["./train.py", *names, *options])
         lines.append(f"  {shlex.join(['cd', folder])} && {train}")
+    states = [runs[name].state for name in trials if name in runs]
+    is_cut_off = "planned" in states or "interrupted" in states
+    if search and (is_cut_off or len(states) < search.settings.trials):
+        lines.append(f"  {shlex.join(['atompaint-vae', 'search', folder])}")
     return lines

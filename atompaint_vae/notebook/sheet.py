@@ -17,6 +17,7 @@ from ..runs.located import LocatedError, read_text
 from ..runs.metrics import MetricsError
 from ..runs.properties import load_numbers
 from ..runs.record import RecordError, RunRecord, describe_damage, load_record
+from ..runs.trials import TRIALS
 from .backlinks import backlinks
 from .cells import Table
 from .problems import NotebookDirective, note_damages
@@ -32,6 +33,7 @@ from .sheet_text import (
 from .sheets import NOTES, SHEET, find_sibling, make_anchor
 from .watch import watch_files
 
+HPARAMS = "hparams.nt"
 LISTING = "atompaint_sheet"  # what the folder held when the page was read
 FIGURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
 TABLES = (".csv", ".tsv", ".xlsx", ".ods", ".parquet")
@@ -54,7 +56,7 @@ class RunSheetDirective(NotebookDirective):
         lines = [
             *make_section("Runs", [*make_runs_table(records, damages), *self.make_test_table()]),
             *make_section("Redo", make_redo(self.path, records, self.find_commands())),
-            *make_section("Hyperparameters", self.make_listing(("hparams.nt",), "nestedtext")),
+            *make_section("Hyperparameters", self.make_listing((HPARAMS, TRIALS), "nestedtext")),
             *make_section("Figures and tables", self.make_outputs()),
             *make_section("Scripts", self.make_listing(SCRIPTS, None)),
         ]
@@ -181,7 +183,7 @@ def list_read(folder: Path) -> list[Path]:
     expt = Experiment(folder)
     runs = map(expt.get_run_paths, list_runs(folder))
     of_runs = (path for run in runs for path in (run.record, run.test_metrics))
-    return [expt.hparams_path, folder / FILE_NAME, *of_runs]
+    return [expt.hparams_path, folder / TRIALS, folder / FILE_NAME, *of_runs]
 
 
 def mark_runs(content: list[nodes.Node], names: Sequence[str]) -> None:

@@ -24,6 +24,10 @@ class StepsReached(Interrupted):
     """The user asked for no more steps."""
 
 
+class Pruned(Exception):
+    """A search does without the rest of the run."""
+
+
 class Diverged(Exception):
     """The loss is no number any more."""
 
@@ -64,6 +68,22 @@ def load_newest_checkpoint(paths: RunPaths) -> dict | None:
         return None
     paths.previous.replace(paths.last)
     return load_checkpoint(paths.last)
+
+
+def load_best_checkpoint(paths: RunPaths) -> dict:
+    """That of the best validation; from its copy, which then takes its place, if it is damaged.
+
+    raises: UserError if neither can be read
+    """
+    try:
+        return load_checkpoint(paths.best)
+    except UserError:
+        if not paths.best_copy.exists():
+            raise
+        checkpoint = load_checkpoint(paths.best_copy)
+        write_atomic(paths.best, paths.best_copy.read_bytes())
+        print(f"{paths.best}: damaged; put back from its copy", file=sys.stderr)
+        return checkpoint
 
 
 HASH_PREFIX = b"sha256:"
@@ -182,6 +202,8 @@ class CheckpointWriter(L.Callback):
             raise Diverged(f"weights are no finite numbers at step {trainer.global_step}")
         if is_best:
             trainer.save_checkpoint(self.paths.best)
+            # No later checkpoint could bring these weights back.
+            trainer.save_checkpoint(self.paths.best_copy)
         trainer.save_checkpoint(self.paths.last)
         self.saved_s = time.monotonic()
 

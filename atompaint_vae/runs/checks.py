@@ -3,21 +3,31 @@
 A layer that can't be, data that aren't there: whatever can be known before anything trains.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from ..data.sources import StructureCountError
 from ..data.voxelize import CHANNELS
 from ..nn.fields import parse_field_type
 from ..nn.grids import GRIDS, calc_synthesis, load_grid
 from ..nn.resample import calc_halved_size
+from .compare import RULES
 from .feed import SEED_OF_SPLIT, make_dataset
-from .hparams import Hparams, HparamsError, HparamsFile, read_hparams, resolve_source
+from .hparams import (
+    Hparams,
+    HparamsError,
+    HparamsFile,
+    check_trial,
+    read_hparams,
+    resolve_source,
+)
 from .located import Located, Problem, list_problems
 from .nestedtext_models import check_model, suggest_key
 from .schema import DataHparams, ModelHparams
+from .space import Search
 
 
 @dataclass(frozen=True)
@@ -37,25 +47,82 @@ def check_experiment(
     raises:      HparamsError, with every mistake at its file, line and column
     """
     file = read_hparams(path)
-    problems, warnings = list(file.problems), []
-    for values in file.values.values():
-        data = _check_section(DataHparams, values, "data")
-        model = _check_section(ModelHparams, values, "model")
-        if model is not None:
-            problems += check_grids(model, values)
-            problems += check_symmetry(model, values)
-        if model is not None and data is not None:
-            found = check_sizes(model, data, values)
-            problems += found
-            warnings += [] if found else check_compression(model, data, values)
+    expt_dir = Path(path).parent
+    found, warnings = check_runs(file.values, file.runs)
     for name, hparams in file.runs.items():
-        warnings += check_warmup(hparams, file.values[name])
         if not names or name in names:
-            problems += check_shares(hparams, num_devices, file.values[name])
-    problems += check_data(file, Path(path).parent)
+            found += check_shares(hparams, num_devices, file.values[name])
+    problems = [*file.problems, *found, *check_data(file.values, file.runs, expt_dir)]
+    if file.search:
+        problems += [] if has_own_data(file.search) else check_shared_data(file, expt_dir)
+        warnings += check_metric(file.search)
     if problems:
         raise HparamsError(list_problems(problems))
     return CheckedExperiment(file.runs, list_problems(warnings).splitlines())
+
+
+def check_runs(
+    values: Mapping[str, Located], runs: Mapping[str, Hparams]
+) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with runs but for their data, and what may be meant, but seldom is.
+
+    values: what is written for each run
+    runs:   those that are well formed
+    """
+    problems, warnings = [], []
+    for written in values.values():
+        data = _check_section(DataHparams, written, "data")
+        model = _check_section(ModelHparams, written, "model")
+        if model is not None:
+            problems += check_grids(model, written)
+            problems += check_symmetry(model, written)
+        if model is not None and data is not None:
+            found = check_sizes(model, data, written)
+            problems += found
+            warnings += [] if found else check_compression(model, data, written)
+    for name, hparams in runs.items():
+        warnings += check_warmup(hparams, values[name])
+    return problems, warnings
+
+
+def find_infeasibility(
+    file: HparamsFile, values: Mapping[str, Any], expt_dir: Path
+) -> tuple[Hparams | None, str | None]:
+    """The hyperparameters of a trial of the file's search, and why it can't be trained.
+
+    values: those that were sampled
+    """
+    written, hparams, problems = check_trial(file, values, expt_dir)
+    if hparams is not None:
+        values, runs = {"trial": written}, {"trial": hparams}
+        problems = check_runs(values, runs)[0]
+        problems = problems or check_compression(hparams.model, hparams.data, written)
+        if not problems and has_own_data(file.search):
+            problems = list(check_data(values, runs, expt_dir))
+    texts = [problem.text.removeprefix("warning: ") for problem in problems]
+    return hparams, "; ".join(dict.fromkeys(texts)) or None
+
+
+def has_own_data(search: Search) -> bool:
+    """Whether the data of a search's trials differ."""
+    return any(key.startswith("data.") for key in search.space)
+
+
+def check_shared_data(file: HparamsFile, expt_dir: Path) -> Iterator[Problem]:
+    """Problems of the data that all trials have: without any, all would be infeasible."""
+    written, hparams, _ = check_trial(file, file.search.make_example(), expt_dir)
+    if hparams is not None:
+        yield from check_data({"trial": written}, {"trial": hparams}, expt_dir)
+
+
+def check_metric(search: Search) -> Iterator[Problem]:
+    """Problems of keys that change what the search's metric means."""
+    metric = search.settings.metric
+    for keys, part, why in RULES:
+        for key in keys:
+            if key in search.space and part in metric:
+                text = f"warning: search.space.{key}: trials aren't comparable by {metric}: {why}"
+                yield Problem(search.places[key], text)
 
 
 def _check_section(section: type, values: Located, name: str):
@@ -130,16 +197,16 @@ def check_sizes(model: ModelHparams, data: DataHparams, values: Located) -> list
 
 
 def check_compression(model: ModelHparams, data: DataHparams, values: Located) -> list[Problem]:
-    """The problem of a latent of more numbers than the image."""
+    """The problem of a latent of no fewer numbers than the image."""
     size = data.size_voxels
     for _ in model.layers:
         size = calc_halved_size(size)
     num_latent = parse_field_type(model.latent).size * size**3
     num_image = prod((len(CHANNELS), *[data.size_voxels] * 3))
-    if num_latent <= num_image:
+    if num_latent < num_image:
         return []
     text = (
-        f"warning: model.latent: {num_latent:,} numbers, more than the image's {num_image:,}: "
+        f"warning: model.latent: {num_latent:,} numbers, no fewer than the image's {num_image:,}: "
         f"compression ratio {num_image / num_latent:.2f}"
     )
     return [Problem(_find(values, "model", "latent").place, text)]
@@ -175,15 +242,17 @@ def check_shares(hparams: Hparams, num_devices: int, values: Located) -> Iterato
             yield Problem(_find(values, "train", key).place, text)
 
 
-def check_data(file: HparamsFile, expt_dir: Path) -> Iterator[Problem]:
+def check_data(
+    values: Mapping[str, Located], runs: Mapping[str, Hparams], expt_dir: Path
+) -> Iterator[Problem]:
     """Problems of structures that can't be read, splits without any, filters that nothing passes.
 
     Data are looked at even where other sections of the run are wrong.
     """
     seen = set()
-    for name, values in file.values.items():
-        data = _check_section(DataHparams, values, "data")
-        place = _find(values, "data", "source").place
+    for name, written in values.items():
+        data = _check_section(DataHparams, written, "data")
+        place = _find(written, "data", "source").place
         if data is None or (data, place) in seen:
             continue
         seen.add((data, place))
@@ -192,9 +261,9 @@ def check_data(file: HparamsFile, expt_dir: Path) -> Iterator[Problem]:
                 f"data.min_nucleic_share: {data.min_nucleic_share:g} is above "
                 f"data.max_nucleic_share {data.max_nucleic_share:g}"
             )
-            yield Problem(_find(values, "data", "min_nucleic_share").place, text)
+            yield Problem(_find(written, "data", "min_nucleic_share").place, text)
             continue
-        hparams = file.runs.get(name) or _make_any_hparams(data)
+        hparams = runs.get(name) or _make_any_hparams(data)
         source = resolve_source(hparams, expt_dir)
         if isinstance(source, Path) and not source.is_file():
             near = suggest_key(data.source, ["starter"])
@@ -205,7 +274,7 @@ def check_data(file: HparamsFile, expt_dir: Path) -> Iterator[Problem]:
             try:
                 make_dataset(hparams, expt_dir, split)
             except StructureCountError as error:
-                place_of_count = _find(values, "data", "num_train_structures").place
+                place_of_count = _find(written, "data", "num_train_structures").place
                 yield Problem(place_of_count, f"data.num_train_structures: {error}")
             except (ValueError, OSError) as error:
                 yield Problem(place, f"data.source: {error}")

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..data.dataset import CropDataset, collate_crops
 from ..models.metrics import calc_r2
 from ..models.vae import VAE
-from .checkpoints import load_checkpoint
+from .checkpoints import load_best_checkpoint
 from .feed import CropFeed
 from .hparams import Hparams
 from .metrics import append_metrics
@@ -24,7 +24,7 @@ STORED_STEP = 1 / 128
 
 def test_best(trainer: L.Trainer, module: VAEModule, feed: CropFeed, paths: RunPaths) -> dict:
     """The row of test.csv; leaves the module with the weights of the best validation."""
-    checkpoint = load_checkpoint(paths.best)
+    checkpoint = load_best_checkpoint(paths)
     module.load_state_dict(checkpoint["state_dict"])
     trainer.test(module, feed, verbose=False)
     return {"step": checkpoint["global_step"], **module.held_out_metrics}

@@ -21,6 +21,9 @@ names `runs/<run>/hparams.nt`; those written here override them. A run with `gri
 for each combination of the values listed there; with `zip:`, one for the first values of all
 lists, one for the second, and so on. With both, each of the grid's for each of the zip's. The
 values' keys stand in the run's name, in braces.
+
+`search:` says which values a search samples; `space.py` reads it. What it has sampled is in
+`trials.nt` beside the file, as runs after those that are written here.
 """
 
 import itertools
@@ -31,8 +34,9 @@ from pathlib import Path
 
 from .located import Located, LocatedError, Place, Problem, load_located, merge_located
 from .nestedtext_models import say_unknown, suggest_key
+from .trials import load_trials
 
-FILE_KEYS = ("from", "shared", "runs")
+FILE_KEYS = ("from", "shared", "runs", "search")
 EXPANSIONS = ("grid", "zip")
 
 _KEY_IN_NAME = re.compile(r"\{([^{}]*)\}")
@@ -43,10 +47,12 @@ class ExpandedFile:
     """
     shared:   values of all runs, inherited ones too
     runs:     name and own values of each run, in order; names may be wrong, or there twice
+    search:   what is below `search:`, None if that isn't there
     problems: what kept runs from being expanded
     """
     shared: Located
     runs: list[tuple[str, Located]]
+    search: Located | None
     problems: list[Problem]
 
 
@@ -59,12 +65,14 @@ def expand_file(path: Path, error: type[LocatedError]) -> ExpandedFile:
     expanded = []
     if not isinstance(runs.content, dict) and runs.content != "":
         problems.append(Problem(runs.place, "runs: expected names of runs, each with keys below"))
-    elif not runs.content:
-        problems.append(Problem(runs.key_place, "no runs; name at least one below 'runs:'"))
-    else:
+    elif runs.content:
         for name, values in runs.content.items():
             expanded += _expand_run(name, values, problems)
-    return ExpandedFile(shared, expanded, problems)
+    elif "search" not in root.content:
+        problems.append(Problem(runs.key_place, "no runs; name at least one below 'runs:'"))
+    trials = load_trials(path.parent, error)
+    expanded += [(name, trial.values) for name, trial in trials.items() if not trial.infeasible]
+    return ExpandedFile(shared, expanded, root.content.get("search"), problems)
 
 
 def _nothing(root: Located) -> Located:

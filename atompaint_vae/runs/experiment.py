@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .hparams import Hparams, load_hparams, load_resolved
+from .hparams import Hparams, load_hparams, load_resolved, read_hparams
 from .properties import Value, load_run
 from .record import RunPaths, RunRecord, RunState, find_run_state, load_record
+from .space import Search
 
 
 class UserError(ValueError):
@@ -50,6 +51,10 @@ class Experiment:
 
     def load_hparams(self) -> dict[str, Hparams]:
         return load_hparams(self.hparams_path)
+
+    def load_search(self) -> Search | None:
+        """What its search samples, None if it has none."""
+        return read_hparams(self.hparams_path).search
 
     def get_run_paths(self, name: str) -> RunPaths:
         return RunPaths(self.expt_dir / "runs" / name)

@@ -1,5 +1,7 @@
 """Crops for training: the loaders of one run."""
 
+import os
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -19,7 +21,7 @@ from ..data.filters import CropFilters
 from ..data.macromol_db import ZoneDatabase
 from .hparams import Hparams, resolve_source
 from .schema import DataHparams
-from .signals import ignore_signals
+from .signals import begin_worker
 
 NUM_STD_IMAGES = 64
 
@@ -141,5 +143,5 @@ class CropFeed(L.LightningDataModule):
             collate_fn=collate_crops,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=ignore_signals,
+            worker_init_fn=partial(begin_worker, os.getpid()),
         )

@@ -66,6 +66,19 @@ def find_experiment(expts_dir: Path, name: str) -> Path:
     return expts_dir / _choose(name, matches, known)
 
 
+def locate_experiment(name: str) -> Path:
+    """
+    The folder of the experiment that a command's argument means, from the current folder.
+
+    name:   a folder that holds hparams.nt, or what `find_experiment` takes
+    raises: UnknownRunError as `find_experiment`
+    """
+    folder = Path(name)
+    if (folder / "hparams.nt").exists():
+        return folder
+    return find_experiment(find_expts_dir(Path.cwd()), name)
+
+
 def list_runs(expts_dir: Path, experiment: str) -> dict[str, RunPaths]:
     """Paths of an experiment's runs that have a record, by `experiment/run`."""
     folder = expts_dir / experiment / "runs"

@@ -28,9 +28,18 @@ from typing import Any
 
 from ..data import STARTER
 from .expand import EXPANSIONS, expand_file, is_run_file
-from .located import Located, LocatedError, Problem, list_problems, load_located, merge_located
+from .located import (
+    Located,
+    LocatedError,
+    Problem,
+    list_problems,
+    load_located,
+    merge_located,
+    place_all,
+)
 from .nestedtext_models import check_model, dump_model, iter_keys
 from .schema import Hparams, HparamsKey, flatten, list_keys
+from .space import Search, read_search
 
 __all__ = [
     "Hparams", "HparamsError", "HparamsFile", "HparamsKey", "dump_hparams", "find_differences",
@@ -44,12 +53,16 @@ class HparamsError(LocatedError):
 @dataclass(frozen=True)
 class HparamsFile:
     """
+    shared:   what is written for all runs
     values:   what is written for each run, defaults left out, at its places
     runs:     the runs that are well formed
+    search:   what is searched; None if nothing is, or `search:` is ill formed
     problems: all that is ill formed
     """
+    shared: Located
     values: dict[str, Located]
     runs: dict[str, Hparams]
+    search: Search | None
     problems: list[Problem]
 
 
@@ -83,7 +96,27 @@ def read_hparams(path: Path) -> HparamsFile:
             runs[name] = hparams
     if missing:
         problems += _place_missing(missing, dict(expanded.runs), shared)
-    return HparamsFile(merged, runs, problems)
+    search = None
+    if expanded.search:
+        search, found = read_search(expanded.search)
+        problems += found
+    file = HparamsFile(shared, merged, runs, search, problems)
+    if search and not expanded.runs:
+        where = "give it in 'shared:' or in the search's space"
+        problems += [
+            Problem(shared.key_place, f"{p.missing} is missing; {where}")
+            for p in check_trial(file, search.make_example(), path.parent)[2] if p.missing
+        ]
+    return file
+
+
+def check_trial(
+        file: HparamsFile, values: Mapping[str, Any], expt_dir: Path,
+        ) -> tuple[Located, Hparams | None, list[Problem]]:
+    """Return all that is written for a trial of the file's search, what it means, what is wrong."""
+    place = file.shared.key_place
+    merged = _place_source(merge_located(file.shared, place_all(values, place)), expt_dir)
+    return merged, *check_model(Hparams, merged)
 
 
 def resolve_source(hparams: Hparams, expt_dir: Path) -> str | Path:

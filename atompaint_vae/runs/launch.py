@@ -19,7 +19,7 @@ from .located import LocatedError
 from .lock import archive_run
 from .metrics import MetricsError
 from .progress import list_progress
-from .record import RunPaths, find_run_state, load_record
+from .record import OVER, RunPaths, find_run_state, load_record
 from .submit import SLURM_OPTIONS, submit_runs
 
 EXIT_FAILED = 1
@@ -100,6 +100,8 @@ def _say(message, exit_code: int) -> int:
 
 
 def _select_runs(runs: dict[str, Hparams], names: list[str]) -> dict[str, Hparams]:
+    if not runs:
+        raise UserError("no runs yet: atompaint-vae search samples them")
     for name in names:
         if name not in runs:
             raise UserError(f"run {name!r} is unknown; known: {', '.join(runs)}")
@@ -118,6 +120,21 @@ def list_runs(expt: Experiment, runs: dict[str, Hparams]):
 
 def plan_runs(expt: Experiment, names: list[str], device: str, num_devices: int):
     """Print what runs would train, and what it would cost; of those that are named, each layer."""
+    all_runs = _check(expt, num_devices, names)
+    runs = _select_runs(all_runs, names)
+    layers = show_plans(expt, runs, all_runs, device, num_devices)
+    if names:
+        print("\n".join(layers))
+
+
+def show_plans(
+    expt: Experiment,
+    runs: dict[str, Hparams],
+    all_runs: dict[str, Hparams],
+    device: str,
+    num_devices: int = 1,
+) -> list[str]:
+    """Print a table of what runs would train, and what to mind; the tables of their layers."""
     from .cost import calc_cost
     from .plan import build_model, make_plan
     from .plan_text import (
@@ -132,8 +149,6 @@ def plan_runs(expt: Experiment, names: list[str], device: str, num_devices: int)
     from .trial import try_run
 
     device = choose_device(device, num_devices)
-    all_runs = _check(expt, num_devices, names)
-    runs = _select_runs(all_runs, names)
     table, notes, layers = RunTable(list(runs)), [], []
     print(table.make_header())
     for name, hparams in runs.items():
@@ -150,8 +165,7 @@ def plan_runs(expt: Experiment, names: list[str], device: str, num_devices: int)
     notes += [describe_confounded(keys) for keys in find_confounded(all_runs)]
     print(describe_table(device, num_devices))
     print("\n".join(["", *filter(None, notes)]) if any(notes) else "", end="\n" * any(notes))
-    if names:
-        print("\n".join(layers))
+    return layers
 
 
 def _check(expt: Experiment, num_devices: int, names: list[str]) -> dict[str, Hparams]:
@@ -172,7 +186,7 @@ def _begin(expt: Experiment, arguments: dict) -> dict[str, Hparams]:
             _archive(expt, runs)
         return runs
     for name, hparams in runs.items():
-        _check_unchanged(expt, name, hparams)
+        check_unchanged(expt, name, hparams)
     return runs
 
 
@@ -195,9 +209,10 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
     exit_code = 0
     for name, hparams in runs.items():
         paths = expt.get_run_paths(name)
-        is_again = find_run_state(paths) == "finished"
-        if is_again and not (arguments["--weights"] and not paths.last.exists()):
-            print(f"{name}: finished")
+        state = find_run_state(paths)
+        is_again = state == "finished" and arguments["--weights"] and not paths.last.exists()
+        if state in OVER and not is_again:
+            print(f"{name}: {state}")
             continue
         trained = expt.get_again_paths(name) if is_again else paths
         try:
@@ -210,17 +225,24 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
         except Diverged as error:
             exit_code = _say(f"{name}: failed: {error}", EXIT_FAILED)
         except OSError as error:
-            where, reason = error.filename or trained.run_dir, error.strerror or str(error)
-            rest = "train.py goes on from the last checkpoint"
-            return _say(f"{name}: failed: {where}: {reason.lower()}; {rest}", EXIT_FAILED)
+            return _say_cut_off(name, describe_os_error(error, trained))
         except ProcessLost as error:
-            rest = "train.py goes on from the last checkpoint"
-            return _say(f"{name}: failed: {error}; {rest}", EXIT_FAILED)
+            return _say_cut_off(name, str(error))
         else:
             result = f"{name}: finished, best validation R² {record.best_val_r2:.3f}"
             print(f"{result}; {_keep_weights(paths, trained)}" if is_again else result)
     processes.dismiss()
     return exit_code
+
+
+def _say_cut_off(name: str, reason: str) -> int:
+    rest = "train.py goes on from the last checkpoint"
+    return _say(f"{name}: failed: {reason}; {rest}", EXIT_FAILED)
+
+
+def describe_os_error(error: OSError, paths: RunPaths) -> str:
+    """Which file of a run can't be read or written, and why."""
+    return f"{error.filename or paths.run_dir}: {(error.strerror or str(error)).lower()}"
 
 
 def _keep_weights(paths: RunPaths, trained: RunPaths) -> str:
@@ -230,7 +252,7 @@ def _keep_weights(paths: RunPaths, trained: RunPaths) -> str:
     return f"{load_record(paths.record).best_val_r2:.3f} is recorded"
 
 
-def _check_unchanged(expt: Experiment, name: str, hparams: Hparams):
+def check_unchanged(expt: Experiment, name: str, hparams: Hparams):
     """A run that has begun is what hparams.nt says that it is.
 
     raises: UserError if it isn't
@@ -259,7 +281,7 @@ def _parse_when(arguments: dict) -> dict:
     return {
         "max_steps": parse_number(arguments, "--max-steps"),
         "save_steps": parse_number(arguments, "--save-steps"),
-        "save_minutes": _parse_minutes(arguments, "--save-minutes"),
+        "save_minutes": parse_minutes(arguments, "--save-minutes"),
     }
 
 
@@ -272,7 +294,7 @@ def parse_number(arguments: dict, option: str) -> int | None:
     return int(text)
 
 
-def _parse_minutes(arguments: dict, option: str) -> float:
+def parse_minutes(arguments: dict, option: str) -> float:
     try:
         minutes = float(arguments[option])
     except ValueError:

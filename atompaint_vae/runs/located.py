@@ -94,6 +94,11 @@ def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Locate
     return _locate(content, (), keymap, start, start)
 
 
+def place_all(content: Any, place: Place) -> Located:
+    """Return a value that was not read from a file, with one place for all that it holds."""
+    return _locate(content, (), {}, place, place)
+
+
 def _locate(content, keys: tuple, keymap: dict, key_place: Place, place: Place) -> Located:
     if keys in keymap:
         line, column = keymap[keys].as_tuple("key")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 from .experiment import UserError
 from .record import RunPaths
@@ -21,26 +22,44 @@ def archive_run(paths: RunPaths) -> Path:
         return paths.run_dir.rename(archived)
 
 
+class RunBusyError(UserError):
+    """Another process is training the run."""
+
+
 @contextmanager
 def lock_run(paths: RunPaths) -> Iterator[None]:
     """Hold a run's lock, making its folder; the system lets go of it however the process ends.
 
-    raises: UserError if another process holds it, or the folder can't be written to
+    raises: RunBusyError if another process holds it; UserError if the folder can't be written to
     """
-    try:
-        paths.run_dir.mkdir(parents=True, exist_ok=True)
-        lock = paths.lock.open("w")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{paths.run_dir}: can't be written to: {reason}") from None
-    with lock as file:
+    with _open_lock(paths.lock) as file:
         try:
             # Unlike flock's, this lock isn't inherited by the processes that load data, which
             # outlive a killed training process by some seconds.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"{paths.run_dir}: another process is training this run") from None
+            raise RunBusyError(f"{paths.run_dir}: another process is training this run") from None
         yield
+
+
+@contextmanager
+def lock_trials(expt_dir: Path) -> Iterator[None]:
+    """Hold the lock of an experiment's trials.nt, for which others wait a moment.
+
+    raises: UserError if the folder can't be written to
+    """
+    with _open_lock(expt_dir / ".lock") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+
+
+def _open_lock(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path.parent}: can't be written to: {reason}") from None
 
 
 def is_locked(paths: RunPaths) -> bool:

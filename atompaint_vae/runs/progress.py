@@ -11,7 +11,7 @@ from .hparams import Hparams
 from .lock import is_locked
 from .properties import load_curves
 from .queue import Task, find_tasks
-from .record import UNREADABLE, RunPaths, RunState, describe_damage, load_record
+from .record import OVER, UNREADABLE, RunPaths, RunState, describe_damage, load_record
 
 
 class BestValidation(NamedTuple):
@@ -35,8 +35,8 @@ class Progress:
     """step:    of the last metrics, 0 before the first
     began:   when the last process began to train it, None if none ever did
     end:     when it would end if it were being trained, None if that can't be told yet
-    error:   what ended a run that failed, or which of its files is damaged
-    task:    its last one in Slurm, None if it had none, is finished or unreadable, or was trained
+    error:   what ended a run that failed or was pruned, or which of its files is damaged
+    task:    its last one in Slurm, None if it had none, is over or unreadable, or was trained
              without since
     """
 
@@ -97,7 +97,7 @@ def _find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
         best=find_best_validation(paths),
         began=session.started if session else None,
         end=end,
-        error=session.error if session and state == "failed" else None,
+        error=session.error if session and state in ("failed", "pruned") else None,
     )
 
 
@@ -114,7 +114,7 @@ def _find_last_row(paths: RunPaths) -> tuple[int, float, datetime]:
 def list_progress(expt: Experiment, runs: Mapping[str, Hparams]) -> dict[str, Progress]:
     """How far runs of an experiment are, also those in Slurm's queue."""
     found = {name: find_progress(expt.get_run_paths(name), runs[name]) for name in runs}
-    done = ("finished", UNREADABLE)
+    done = (*OVER, UNREADABLE)
     unfinished = [name for name, progress in found.items() if progress.state not in done]
     for name, task in find_tasks(expt, unfinished).items():
         if task.state == "gone":  # perhaps since its record was read

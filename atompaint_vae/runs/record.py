@@ -29,7 +29,10 @@ from .nestedtext_models import (
     dump_model,
 )
 
-RunState = Literal["planned", "running", "interrupted", "failed", "finished"]
+RunState = Literal["planned", "running", "interrupted", "failed", "pruned", "finished"]
+
+OVER: tuple[RunState, ...] = ("finished", "pruned")
+"""States after which there is nothing more to train."""
 
 UNREADABLE = "unreadable"
 """In the place of a RunState where a run's files are damaged; no record says it."""
@@ -57,6 +60,7 @@ class RunPaths:
     last = property(lambda self: self.checkpoints / "last.ckpt")
     previous = property(lambda self: self.checkpoints / "previous.ckpt")
     best = property(lambda self: self.checkpoints / "best.ckpt")
+    best_copy = property(lambda self: self.checkpoints / "best_copy.ckpt")
     lock = property(lambda self: self.run_dir / ".lock")
     tensorboard = property(lambda self: self.run_dir / "tensorboard")
 
@@ -112,8 +116,9 @@ class Session(TextModel):
     git_dirty: Bool = Field(False, description="Whether the tree differed from the commit.")
     steps_start: Int = Field(ge=0, description="Steps of the run before this session.")
     steps_end: MaybeInt = None
-    exit: Literal["running", "finished", "interrupted", "failed"] = "running"
-    error: MaybeLine = Field(None, description="What ended a failed session, on one line.")
+    exit: Literal["running", "finished", "interrupted", "failed", "pruned"] = "running"
+    error: MaybeLine = Field(None, description=(
+        "What ended a failed or pruned session, on one line."))
 
 
 class RunRecord(TextModel):
@@ -124,7 +129,7 @@ class RunRecord(TextModel):
     """
     run: Line
     experiment: Line
-    state: Literal["running", "interrupted", "failed", "finished"] = "running"
+    state: Literal["running", "interrupted", "failed", "pruned", "finished"] = "running"
     num_parameters: MaybeInt = None
     latent_shape: Annotated[tuple[Int, ...] | None, _BLANK_IS_NONE] = Field(
         None, description="Channels, then the sides [voxels].")
@@ -202,8 +207,8 @@ def start_session(record: RunRecord, session: Session) -> RunRecord:
 
 
 def end_session(
-        record: RunRecord, *, exit: Literal["finished", "interrupted", "failed"], steps_end: int,
-        error: str | None = None, now: datetime | None = None) -> RunRecord:
+        record: RunRecord, *, exit: Literal["finished", "interrupted", "failed", "pruned"],
+        steps_end: int, error: str | None = None, now: datetime | None = None) -> RunRecord:
     """Return the record of a run whose last session is over."""
     *earlier, last = record.sessions
     # The clock may have been set back meanwhile, and no session takes less than no time.

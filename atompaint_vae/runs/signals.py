@@ -1,5 +1,6 @@
 """Signals that end training: noted while a step runs, obeyed between steps."""
 
+import os
 import signal
 
 
@@ -57,7 +58,11 @@ class SignalWatch:
             raise InterruptedBySignal(self.received)
 
 
-def ignore_signals(worker: int):
+def begin_worker(training_pid: int, worker: int):
     """For processes that load data: the training process alone decides when to end."""
     for number in SignalWatch.NUMBERS:
         signal.signal(number, signal.SIG_IGN)
+    # torch ends a worker whose parent is gone, but takes for its parent what it finds after this:
+    # if training was killed until here, the worker would wait for ever.
+    if os.getppid() != training_pid:
+        os._exit(1)

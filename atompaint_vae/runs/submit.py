@@ -7,7 +7,7 @@ from .experiment import Experiment, UserError
 from .hparams import Hparams
 from .progress import list_progress
 from .queue import Submission, save_submission
-from .record import UNREADABLE
+from .record import OVER, UNREADABLE
 from .slurm_script import make_script
 from .slurm_settings import load_slurm_settings
 
@@ -43,7 +43,7 @@ def submit_runs(
     states = {name: progress.state for name, progress in list_progress(expt, runs).items()}
     done = ["queued", "running"]
     if "--restart" not in options:
-        done += ["finished", UNREADABLE]
+        done += [*OVER, UNREADABLE]
     missing = [name for name in runs if states[name] not in done]
     if not missing or not dry_run:
         for name in runs:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from .checkpoints import (
     AtomicCheckpointIO,
     CheckpointWriter,
     Diverged,
+    Pruned,
+    load_best_checkpoint,
     load_newest_checkpoint,
     remove_leftovers,
 )
@@ -79,7 +82,11 @@ class Task:
 
 
 class Training:
-    """One process's part in the training of a run."""
+    """One process's part in the training of a run.
+
+    writers:   called before each checkpoint
+    callbacks: called after it
+    """
 
     def __init__(
         self,
@@ -88,7 +95,8 @@ class Training:
         processes: Processes,
         watch: SignalWatch,
         *,
-        callbacks: list[L.Callback],
+        writers: Sequence[L.Callback] = (),
+        callbacks: Sequence[L.Callback] = (),
     ):
         self.task = task
         self.feed = feed
@@ -105,9 +113,10 @@ class Training:
             max_epochs=hparams.train.epochs,
             gradient_clip_val=hparams.optim.gradient_clip or None,
             callbacks=[
-                *callbacks,
+                *writers,
                 DivergenceStop(),
                 CheckpointWriter(paths, watch, processes, **task.when),
+                *callbacks,
             ],
             plugins=[AtomicCheckpointIO(paths), *_find_slurm()],
             logger=TensorBoardLogger(paths.run_dir, name="", version="tensorboard"),
@@ -129,10 +138,19 @@ class Training:
             return test_best(self.trainer, self.module, self.feed, self.task.paths)
 
 
-def train_run(paths: RunPaths, hparams: Hparams, processes: Processes, **when) -> RunRecord:
-    """The record of a run, trained until it is finished; for the first of the processes.
+def train_run(
+    paths: RunPaths,
+    hparams: Hparams,
+    processes: Processes,
+    callbacks: Sequence[L.Callback] = (),
+    **when,
+) -> RunRecord:
+    """The record of a run, trained until it is finished, or pruned by a callback; for the first of
+    the processes.
 
-    when: as in `Task`
+    callbacks: called after checkpoints are written, in this process; one that prunes must be the
+               only process
+    when:      as in `Task`
 
     raises: Interrupted if a signal or max_steps ended it early, Diverged if the loss isn't finite,
             UserError if it can't begin, or can't go on from where it was; OSError if its files
@@ -144,11 +162,12 @@ def train_run(paths: RunPaths, hparams: Hparams, processes: Processes, **when) -
         checkpoint, record = _find_start(paths, hparams, feed)
         task = Task(paths, hparams, record.image_std, checkpoint is not None, when)
         processes.share(task)
-        training = Training(task, feed, processes, watch, callbacks=[
+        writers = [
             MetricsWriter(paths),
             CollapseAlarm(paths.name),
             ProgressBar(paths.name, batch_size=hparams.optim.batch_size),
-        ])  # fmt: skip
+        ]
+        training = Training(task, feed, processes, watch, writers=writers, callbacks=callbacks)
         trainer = training.trainer
         session = make_session(
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -162,6 +181,8 @@ def train_run(paths: RunPaths, hparams: Hparams, processes: Processes, **when) -
         try:
             test_row = training.run()
             write_test_results(test_row, training.module, feed, paths)
+        except Pruned as reason:
+            record = _end(paths, record, "pruned", trainer, str(reason))
         except Interrupted as error:
             _end(paths, record, "interrupted", trainer, str(error) or None)
             raise
@@ -169,8 +190,10 @@ def train_run(paths: RunPaths, hparams: Hparams, processes: Processes, **when) -
             with suppress(OSError):  # where nothing can be written, neither can this
                 _end(paths, record, "failed", trainer, f"{type(error).__name__}: {error}")
             raise
-        record = _end(paths, record, "finished", trainer)
-        paths.previous.unlink(missing_ok=True)
+        else:
+            record = _end(paths, record, "finished", trainer)
+        for path in (paths.previous, paths.best_copy):
+            path.unlink(missing_ok=True)
         return record
 
 
@@ -182,7 +205,7 @@ def follow(processes: Processes):
     with SignalWatch(may_raise=False) as watch:
         while task := processes.share():
             feed = CropFeed(task.hparams, task.paths.expt_dir)
-            training = Training(task, feed, processes, watch, callbacks=[])
+            training = Training(task, feed, processes, watch)
             with suppress(Interrupted, Diverged):  # which the first process meets as well
                 training.run()
 
@@ -207,7 +230,10 @@ def _find_start(
             f"{paths.record}: {hparams.data.source} holds other structures than when the run "
             f"started; train.py --restart {paths.name} trains it anew"
         )
-    return load_newest_checkpoint(paths), earlier
+    checkpoint = load_newest_checkpoint(paths)
+    if checkpoint["global_step"] >= hparams.train.steps_per_epoch:
+        load_best_checkpoint(paths)  # now rather than when the training has come to its end
+    return checkpoint, earlier
 
 
 def _start_anew(
@@ -226,7 +252,7 @@ def _start_anew(
         sessions=earlier.sessions if earlier else (),
     )
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
-    for path in (paths.test_metrics, paths.reconstructions, paths.best):
+    for path in (paths.test_metrics, paths.reconstructions, paths.best, paths.best_copy):
         path.unlink(missing_ok=True)
     write_atomic(paths.hparams, dump_hparams(hparams))
     return record

@@ -182,6 +182,24 @@ def test_two_damaged_checkpoints(make_expt, uncut, note):
     note("both checkpoints damaged", 1, "refuses; --restart trains anew")
 
 
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (flip_bit, "one bit of the best weights flipped"),
+        (cut_in_half, "the best weights cut in half"),
+        (Path.unlink, "the best weights removed"),
+    ],
+)
+def test_damaged_best_weights(make_expt, uncut, note, damage, fault):
+    expt = make_expt()
+    expt.train("--max-steps", "7")
+    damage(expt.paths.best)
+    assert finish(expt, uncut).startswith(
+        "runs/a/checkpoints/best.ckpt: damaged; put back from its copy\n"
+    )
+    note(fault, 1, "says so, puts them back from a copy")
+
+
 def drop_half_a_line(path: Path):
     path.write_bytes(path.read_bytes()[:-20])
 

@@ -126,6 +126,31 @@ def test_a_damaged_checkpoint(make_expt):
     )
 
 
+def test_damaged_best_weights(make_expt, uncut):
+    expt = make_expt()
+    expt.train("--max-steps", "7")
+    content = bytearray(expt.paths.best.read_bytes())
+    content[len(content) // 2] ^= 1
+    expt.paths.best.write_bytes(content)
+    code, _, stderr = expt.train("--max-steps", "8")
+    put_back = "runs/a/checkpoints/best.ckpt: damaged; put back from its copy\n"
+    assert (code, stderr.startswith(put_back)) == (0, True)
+    assert expt.paths.best.read_bytes() == expt.paths.best_copy.read_bytes()
+    assert put_back not in expt.train("--max-steps", "9")[2]
+    expt.paths.best.unlink()
+    expt.paths.best_copy.write_bytes(content)
+    code, _, stderr = expt.train()
+    assert (code, stderr) == (
+        2,
+        "runs/a/checkpoints/best_copy.ckpt: can't be read: no checkpoint, or a damaged one; "
+        "train.py --restart a trains it anew\n",
+    )
+    expt.paths.best_copy.write_bytes(b"")
+    expt.train("--restart")
+    expt.assert_same_run(uncut)
+    assert not expt.paths.best_copy.exists()
+
+
 def test_checkpoints_by_steps_and_by_minutes(make_expt):
     expt = make_expt()
     expt.train("--max-steps", "4", "--save-steps", "2")
@@ -200,12 +225,12 @@ def test_weights_that_are_no_numbers_replace_no_checkpoint(tmp_path):
     trainer, module, paths = Trainer(), torch.nn.Linear(2, 2), RunPaths(tmp_path)
     writer = CheckpointWriter(paths, SignalWatch(), Processes("cpu"))
     writer._save(trainer, module, is_best=True)
-    assert trainer.saved == (paths.best, paths.last)
+    assert trainer.saved == (paths.best, paths.best_copy, paths.last)
     with torch.no_grad():
         module.weight[0, 0] = torch.inf
     with pytest.raises(Diverged, match="weights are no finite numbers at step 7"):
         writer._save(trainer, module)
-    assert trainer.saved == (paths.best, paths.last)
+    assert trainer.saved == (paths.best, paths.best_copy, paths.last)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])

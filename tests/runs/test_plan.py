@@ -111,7 +111,7 @@ def test_plan_says_what_would_train(make_expt, capsys):
     assert "encoder.blocks.0  6x0e -> 1xfourier1+2x0e" in out
     assert "model.latent and loss.reduction vary together in all runs" in out
     assert "big: at the first step, the beta × prior loss is" in out
-    assert "warning: model.latent: 10,000 numbers, more than the image's 7,986" in err
+    assert "warning: model.latent: 10,000 numbers, no fewer than the image's 7,986" in err
     assert not (expt.path / "runs").exists()
 
     assert run_command(["plan", str(expt.path), "small"]) == 2

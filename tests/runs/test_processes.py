@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_expt import Process, SmallExpt
 
 from atompaint_vae.cli import run_command
 from atompaint_vae.runs.checks import check_experiment
 from atompaint_vae.runs.hparams import HparamsError
 from atompaint_vae.runs.record import load_record
-
-from .conftest import Process, SmallExpt
 
 NUM_PROCESSES = 2
 
@@ -38,7 +37,7 @@ class Pair:
                 expt.path,
                 [*args, "--device", "cpu", "--devices", str(NUM_PROCESSES)],
                 lambda rank=rank: (self._join(rank, port), prepare(rank)),
-                rank,
+                name=f"rank{rank}-std",
             )
             for rank in range(NUM_PROCESSES)
         ]
