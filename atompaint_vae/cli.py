@@ -6,15 +6,11 @@ docstring is its docopt usage. Raise a ValueError of one line for a mistake of t
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 
+from .exits import EXIT_MISTAKE, find_exit_code, say
 from .threads import set_thread_waiting
-
-EXIT_MISTAKE = 2
-EXIT_INTERRUPTED = 130
-EXIT_PIPE = 141
 
 # Name, module, what it does.
 COMMANDS = {
@@ -41,6 +37,10 @@ def main(argv: list[str] | None = None) -> None:
 def run_command(argv: list[str]) -> int:
     """Exit code of a command: 0, 1 if some of its input was left out, 2 for a mistake."""
     set_thread_waiting()
+    return find_exit_code(lambda: _run(argv), (ValueError, OSError))
+
+
+def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(make_usage())
         return 0 if argv else EXIT_MISTAKE
@@ -51,7 +51,7 @@ def run_command(argv: list[str]) -> int:
         return 0
     if argv[0] not in COMMANDS:
         known = ", ".join(COMMANDS)
-        return _say(f"unknown command {argv[0]!r}; known: {known}", EXIT_MISTAKE)
+        return say(f"unknown command {argv[0]!r}; known: {known}", EXIT_MISTAKE)
     from docopt import DocoptExit
 
     try:
@@ -60,14 +60,7 @@ def run_command(argv: list[str]) -> int:
         from .usage import describe_usage_error
 
         problem = describe_usage_error(error)
-        return _say(f"{problem}; see atompaint-vae {argv[0]} --help", EXIT_MISTAKE)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
-    except (ValueError, OSError) as error:
-        return _say(_describe(error), EXIT_MISTAKE)
-    except KeyboardInterrupt:
-        return _say("interrupted", EXIT_INTERRUPTED)
+        return say(f"{problem}; see atompaint-vae {argv[0]} --help", EXIT_MISTAKE)
 
 
 def make_usage() -> str:
@@ -77,17 +70,6 @@ def make_usage() -> str:
         "Usage: atompaint-vae COMMAND [ARGUMENTS]...", "", "Commands:", *rows, "",
         "atompaint-vae COMMAND --help says more.",
     ])  # fmt: skip
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {(error.strerror or str(error)).lower()}"
-    return str(error)
-
-
-def _say(message: str, exit_code: int) -> int:
-    print(message, file=sys.stderr)
-    return exit_code
 
 
 if __name__ == "__main__":

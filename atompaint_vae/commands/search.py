@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["search", *argv])
     from ..runs.experiment import Experiment
     from ..runs.find import locate_experiment
-    from ..runs.launch import parse_minutes
+    from ..runs.options import parse_minutes
     from ..runs.search import plan_search, search_runs
 
     expt = Experiment(locate_experiment(arguments["EXPT"]))

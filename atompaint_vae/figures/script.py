@@ -4,8 +4,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ..exits import EXIT_MISTAKE
 from ..runs.experiment import Experiment
-from ..runs.launch import EXIT_MISTAKE, parse_arguments
+from ..runs.options import parse_arguments
 from .trace import record_drawing
 
 

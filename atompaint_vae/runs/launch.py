@@ -7,96 +7,55 @@ import shutil
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-import docopt
-
+from ..exits import EXIT_FAILED, find_exit_code, say
 from ..threads import set_thread_waiting
-from ..usage import describe_usage_error
 from .experiment import Experiment, UserError
 from .hparams import Hparams, find_differences, load_resolved
 from .located import LocatedError
 from .lock import archive_run
 from .metrics import MetricsError
+from .options import check_options, list_options, parse_arguments, parse_number, parse_when
 from .progress import list_progress
 from .record import OVER, RunPaths, find_run_state, load_record
-from .submit import SLURM_OPTIONS, submit_runs
-
-EXIT_FAILED = 1
-EXIT_MISTAKE = 2
-EXIT_INTERRUPTED = 130
-
-NOT_TOGETHER = (("--list", "--dry-run"), ("--list", "--slurm"), ("--weights", "--slurm"))
+from .submit import submit_runs
 
 
 def main(usage: str, script: str):
     """Run an experiment's train.py; `usage` is its docopt text, `script` its path."""
     set_thread_waiting()
-    try:
-        arguments = parse_arguments(usage)
-        expt = Experiment(_shorten(Path(script).resolve().parent))
-        _check_options(arguments)
-        if arguments["--slurm"]:
-            _parse_when(arguments)
-            submit_runs(
-                expt,
-                _begin(expt, arguments),
-                _list_options(usage, arguments),
-                array_limit=parse_number(arguments, "--array-limit"),
-                dry_run=arguments["--dry-run"],
-            )
-        elif arguments["--list"]:
-            list_runs(expt, _select_runs(expt.load_hparams(), arguments["<run>"]))
-        elif arguments["--dry-run"]:
-            num_devices = parse_number(arguments, "--devices")
-            plan_runs(expt, arguments["<run>"], arguments["--device"], num_devices)
-        else:
-            sys.exit(train_runs(expt, arguments))
-    except (LocatedError, MetricsError, UserError) as error:
-        sys.exit(_say(error, EXIT_MISTAKE))
-    except KeyboardInterrupt:
-        sys.exit(_say("interrupted", EXIT_INTERRUPTED))
+    program = partial(_run, usage, script)
+    sys.exit(find_exit_code(program, (LocatedError, MetricsError, UserError)))
 
 
-def parse_arguments(usage: str) -> dict:
-    """The command line, read by docopt.
-
-    raises: UserError, in one line, where docopt would print the usage
-    """
-    try:
-        return docopt.docopt(usage)
-    except docopt.DocoptExit as error:
-        problem = describe_usage_error(error)
-        raise UserError(f"{problem}; see {Path(sys.argv[0]).name} --help") from None
-
-
-def _check_options(arguments: dict):
-    for one, other in NOT_TOGETHER:
-        if arguments[one] and arguments[other]:
-            raise UserError(f"{one} and {other} can't be given together")
-    for option in SLURM_OPTIONS:
-        if arguments[option] is not None and not arguments["--slurm"]:
-            raise UserError(f"{option} is an option of --slurm, which isn't given")
-
-
-def _list_options(usage: str, arguments: dict) -> dict[str, list[str]]:
-    """The words of the command line for each option that isn't left at its default."""
-    defaults = docopt.docopt(usage, [])
-    return {
-        name: [name] if value is True else [name, value]
-        for name, value in arguments.items()
-        if name.startswith("--") and value != defaults[name]
-    }
+def _run(usage: str, script: str) -> int:
+    arguments = parse_arguments(usage)
+    expt = Experiment(_shorten(Path(script).resolve().parent))
+    check_options(arguments)
+    if arguments["--slurm"]:
+        parse_when(arguments)
+        submit_runs(
+            expt,
+            _begin(expt, arguments),
+            list_options(usage, arguments),
+            array_limit=parse_number(arguments, "--array-limit"),
+            dry_run=arguments["--dry-run"],
+        )
+    elif arguments["--list"]:
+        list_runs(expt, _select_runs(expt.load_hparams(), arguments["<run>"]))
+    elif arguments["--dry-run"]:
+        num_devices = parse_number(arguments, "--devices")
+        plan_runs(expt, arguments["<run>"], arguments["--device"], num_devices)
+    else:
+        return train_runs(expt, arguments)
+    return 0
 
 
 def _shorten(folder: Path) -> Path:
     """The folder as seen from here, if that is shorter to read."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-
-
-def _say(message, exit_code: int) -> int:
-    print(message, file=sys.stderr)
-    return exit_code
 
 
 def _select_runs(runs: dict[str, Hparams], names: list[str]) -> dict[str, Hparams]:
@@ -173,7 +132,7 @@ def _check(expt: Experiment, num_devices: int, names: list[str]) -> dict[str, Hp
 
     checked = check_experiment(expt.hparams_path, num_devices=num_devices, names=names)
     for warning in checked.warnings:
-        _say(warning, 0)
+        say(warning, 0)
     return checked.runs
 
 
@@ -197,7 +156,7 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
     from .signals import Interrupted
     from .train import choose_device, follow, train_run
 
-    when = _parse_when(arguments)
+    when = parse_when(arguments)
     num_devices = parse_number(arguments, "--devices")
     processes = Processes(choose_device(arguments["--device"], num_devices), num_devices)
     if not processes.is_first:
@@ -221,9 +180,9 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
             stop = f"--max-steps {when['max_steps']}"
             print(f"{name}: stopped at {stop}; train.py goes on from there")
         except Interrupted as reason:
-            return _say(f"{name}: interrupted by {reason}", reason.exit_code)
+            return say(f"{name}: interrupted by {reason}", reason.exit_code)
         except Diverged as error:
-            exit_code = _say(f"{name}: failed: {error}", EXIT_FAILED)
+            exit_code = say(f"{name}: failed: {error}", EXIT_FAILED)
         except OSError as error:
             return _say_cut_off(name, describe_os_error(error, trained))
         except ProcessLost as error:
@@ -237,7 +196,7 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
 
 def _say_cut_off(name: str, reason: str) -> int:
     rest = "train.py goes on from the last checkpoint"
-    return _say(f"{name}: failed: {reason}; {rest}", EXIT_FAILED)
+    return say(f"{name}: failed: {reason}; {rest}", EXIT_FAILED)
 
 
 def describe_os_error(error: OSError, paths: RunPaths) -> str:
@@ -275,30 +234,3 @@ def _archive(expt: Experiment, names: Iterable[str]):
         paths = expt.get_run_paths(name)
         if paths.run_dir.exists():
             print(f"{name}: archived as {archive_run(paths)}")
-
-
-def _parse_when(arguments: dict) -> dict:
-    return {
-        "max_steps": parse_number(arguments, "--max-steps"),
-        "save_steps": parse_number(arguments, "--save-steps"),
-        "save_minutes": parse_minutes(arguments, "--save-minutes"),
-    }
-
-
-def parse_number(arguments: dict, option: str) -> int | None:
-    text = arguments[option]
-    if text is None:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{option}: expected a whole number >= 1, got {text!r}")
-    return int(text)
-
-
-def parse_minutes(arguments: dict, option: str) -> float:
-    try:
-        minutes = float(arguments[option])
-    except ValueError:
-        minutes = 0
-    if not minutes > 0:
-        raise UserError(f"{option}: expected a number > 0, got {arguments[option]!r}")
-    return minutes

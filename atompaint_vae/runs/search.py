@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import lightning as L
 import torch
 
+from ..exits import EXIT_FAILED, say
 from .checkpoints import Diverged, Pruned
 from .checks import check_experiment, find_infeasibility
 from .experiment import Experiment, UserError
@@ -23,7 +24,7 @@ from .hparams import (
     flatten,
     read_hparams,
 )
-from .launch import EXIT_FAILED, check_unchanged, describe_os_error, show_plans
+from .launch import check_unchanged, describe_os_error, show_plans
 from .located import list_problems
 from .lock import RunBusyError, is_locked, lock_trials
 from .processes import Processes
@@ -136,14 +137,12 @@ def search_runs(expt: Experiment, *, device: str, save_minutes: float) -> int:
             continue
         except Interrupted as reason:
             rest = "the next search goes on from there"
-            print(f"{name}: interrupted by {reason}; {rest}", file=sys.stderr)
-            return reason.exit_code
+            return say(f"{name}: interrupted by {reason}; {rest}", reason.exit_code)
         except (Diverged, torch.OutOfMemoryError):
             pass  # the record says so
         except OSError as error:
             rest = "the next search goes on from the last checkpoint"
-            print(f"{name}: failed: {describe_os_error(error, paths)}; {rest}", file=sys.stderr)
-            return EXIT_FAILED
+            return say(f"{name}: failed: {describe_os_error(error, paths)}; {rest}", EXIT_FAILED)
         print(describe_trial(expt, name), flush=True)
     print(f"search: {describe_search(load_history(expt))}")
     return 0

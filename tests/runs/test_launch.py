@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -247,3 +249,18 @@ def test_signals_save(make_expt, number):
     assert (session.exit, session.error) == ("interrupted", number.name)
     state = torch.load(paths.last, weights_only=True)
     assert state["global_step"] == session.steps_end >= 5
+
+
+@pytest.mark.parametrize("program", ["train.py", "atompaint-vae"])
+def test_readers_that_have_seen_enough(make_expt, program):
+    expt = make_expt()
+    command = [sys.executable, expt.path / "train.py", "--list"]
+    if program == "atompaint-vae":
+        command = [sys.executable, "-m", "atompaint_vae.cli", "--help"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
