@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from small_expt import SmallExpt
+from small_expt import TRAIN_PY, SmallExpt
 
 from atompaint_vae.runs.experiment import Experiment
 
@@ -66,10 +66,9 @@ class SubmittedExpt(SmallExpt):
         return Experiment(self.path)
 
     def slow_down(self, step_s: float, first: str = "pass"):
-        """first: what a step does before all else"""
-        script = self.path / "train.py"
-        text, slow = script.read_text(), SLOW.format(step_s=step_s, first=first)
-        script.write_text(text.replace("if __name__", slow))
+        """step_s: how long a step sleeps; first: what it does then"""
+        slow = SLOW.format(step_s=step_s, first=first)
+        (self.path / "train.py").write_text(TRAIN_PY.read_text().replace("if __name__", slow))
 
     def submit(self, *args: str) -> int:
         """The number of the job."""

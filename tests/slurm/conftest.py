@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cluster import SubmittedExpt
+from cluster import SubmittedExpt, run, wait_until
 
 LOCAL_SLURM = Path(__file__).with_name("local_slurm.sh")
 PORT = 16817
@@ -24,7 +24,8 @@ def slurm(tmp_path_factory):
     subprocess.run([LOCAL_SLURM, "start", folder, str(PORT)], check=True)
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
     yield
-    subprocess.run(["scancel", "--user=root"], check=False)
+    run("scancel", "--user=root")
+    wait_until(lambda: not run("squeue", "--noheader"), "the queue is empty")
     subprocess.run([LOCAL_SLURM, "stop", folder], check=True)
     del os.environ["SLURM_CONF"]
 

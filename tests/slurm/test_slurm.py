@@ -148,7 +148,7 @@ def test_code_that_fails(make_submitted, undisturbed):
 
 def test_cancelled_tasks(make_submitted, undisturbed):
     expt = make_submitted()
-    expt.slow_down(1)
+    expt.slow_down(6)  # so that the first one doesn't end while we look
     job = expt.submit("--array-limit", "1")
     expt.wait_for_step_5("a")
     _, a, b = expt.show_status()
@@ -164,6 +164,7 @@ def test_cancelled_tasks(make_submitted, undisturbed):
     assert a.startswith("  a  interrupted  step ")
     assert log == f"    .slurm/{job}_0.log:"
     assert any("CANCELLED" in line for line in lines)
+    expt.slow_down(0)
     assert b == "  b  planned      15 steps"
     assert resubmit == "  cd . && ./train.py --slurm --array-limit 1"
     expt.resubmit()
