@@ -158,8 +158,8 @@ class HparamsKey:
     description: str
 
 
-def list_keys() -> list[HparamsKey]:
-    """Return every key of the schema, for the reference page."""
+def list_keys(model_class: type[TextModel] = Hparams) -> list[HparamsKey]:
+    """Return every key of a schema, for the reference pages."""
     return [
         HparamsKey(
             name=name,
@@ -167,7 +167,7 @@ def list_keys() -> list[HparamsKey]:
             default=None if field.is_required() else str(field.default),
             description=field.description,
         )
-        for name, field in iter_keys(Hparams)
+        for name, field in iter_keys(model_class)
     ]
 
 
