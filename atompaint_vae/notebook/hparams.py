@@ -1,20 +1,31 @@
 """The directive ``.. hyperparameters::``: every key of hparams.nt, from the schema itself."""
 
+from typing import ClassVar
+
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
-from ..runs import hparams
-from ..runs.hparams import HparamsKey, list_keys
+from ..runs import schema, space
+from ..runs.hparams import Hparams, HparamsKey, list_keys
+from ..runs.space import SearchFile
 from .sheet_text import quote
 
 
 class HyperparametersDirective(SphinxDirective):
-    """A target for each key, ``:confval:`` leads to it: what it takes, its default, its meaning."""
+    """A target for each key, ``:confval:`` leads to it: what it takes, its default, its meaning.
+
+    ``:search:``
+       Those of ``search:``, in place of those of runs.
+    """
+
+    option_spec: ClassVar = {"search": directives.flag}
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(hparams.__file__)
+        is_search = "search" in self.options
+        self.env.note_dependency(space.__file__ if is_search else schema.__file__)
         lines, section = [], None
-        for key in list_keys():
+        for key in list_keys(SearchFile if is_search else Hparams):
             name = key.name.rpartition(".")[0]
             if name and name != section:
                 lines += [name, "-" * len(name), ""]

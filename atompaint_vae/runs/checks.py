@@ -3,11 +3,14 @@
 A layer that can't be, data that aren't there: whatever can be known before anything trains.
 """
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
+from math import pi, prod
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..data.sources import StructureCountError
 from ..data.voxelize import CHANNELS
@@ -26,8 +29,14 @@ from .hparams import (
 )
 from .located import Located, Problem, list_problems
 from .nestedtext_models import check_model, suggest_key
+from .plan_text import format_bytes
 from .schema import DataHparams, ModelHparams
 from .space import Search
+
+BYTES_OF_NUMBER = 4  # float32
+
+MIN_SHARE = 1e-6
+"""Of a voxel, that an atom fills: images of less are empty in float32."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,12 @@ def check_runs(
             found = check_sizes(model, data, written)
             problems += found
             warnings += [] if found else check_compression(model, data, written)
+        if data is not None:
+            problems += check_scale(data, written)
     for name, hparams in runs.items():
+        problems += check_learning_rate(hparams, values[name])
+        if not check_sizes(hparams.model, hparams.data, values[name]):
+            problems += check_memory(hparams, values[name])
         warnings += check_warmup(hparams, values[name])
     return problems, warnings
 
@@ -210,6 +224,45 @@ def check_compression(model: ModelHparams, data: DataHparams, values: Located) -
         f"compression ratio {num_image / num_latent:.2f}"
     )
     return [Problem(_find(values, "model", "latent").place, text)]
+
+
+def check_scale(data: DataHparams, values: Located) -> Iterator[Problem]:
+    """Problems of atoms that no image could show."""
+    place = _find(values, "data", "radius_A").place
+    side_A = data.size_voxels * data.resolution_A
+    share = 4 / 3 * pi * (data.radius_A / data.resolution_A) ** 3
+    if data.radius_A > side_A:
+        text = f"data.radius_A: {data.radius_A:g} Å is more than the side of an image, {side_A:g} Å"
+        yield Problem(place, text)
+    elif share < MIN_SHARE:
+        text = f"data.radius_A: an atom of {data.radius_A:g} Å fills {share:.2g} of a voxel of"
+        yield Problem(place, f"{text} {data.resolution_A:g} Å; expected at least {MIN_SHARE:g}")
+
+
+def check_learning_rate(hparams: Hparams, values: Located) -> Iterator[Problem]:
+    """The problem of a first step of Adam's, ten times the learning rate, that overflows."""
+    rate, most = hparams.optim.learning_rate, np.finfo(np.float32).max / 10
+    if rate > most:
+        text = f"optim.learning_rate: expected a number <= {most:.3g}, got {rate:g}"
+        yield Problem(_find(values, "optim", "learning_rate").place, text)
+
+
+def check_memory(hparams: Hparams, values: Located) -> Iterator[Problem]:
+    """The problem of a batch that no machine like this could hold."""
+    size, model = hparams.data.size_voxels, hparams.model
+    num_numbers = len(CHANNELS) * size**3
+    for layer in model.layers:
+        size = calc_halved_size(size)
+        num_numbers += parse_field_type(layer).size * size**3
+    num_numbers += parse_field_type(model.latent).size * size**3
+    num_bytes = BYTES_OF_NUMBER * hparams.optim.batch_size * num_numbers
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if num_bytes > memory_bytes:
+        text = (
+            f"data.size_voxels: a batch, its layers and its latent take {format_bytes(num_bytes)} "
+            f"at least; this machine has {format_bytes(memory_bytes)}"
+        )
+        yield Problem(_find(values, "data", "size_voxels").place, text)
 
 
 def check_warmup(hparams: Hparams, values: Located) -> list[Problem]:

@@ -141,6 +141,8 @@ def check_model(
             if not any(name == m or name.startswith(f"{m}.") for m in meant if m):
                 place = _find(values, loc[:-1]).key_place
                 problems.append(Problem(place, f"{name} is missing", missing=name))
+        elif detail["type"] == "too_short" and any(x["loc"][:-1] == loc for x in errors):
+            continue  # pydantic counts the items that are right; the others have their own errors
         elif detail["type"] != "extra_forbidden":
             found = _find(values, loc)
             annotation, metadata = _find_type(model_class, loc)
@@ -148,7 +150,7 @@ def check_model(
             text = f"{name or whole}: expected {expected}, got {show_value(found.plain)}"
             if isinstance(found.content, str) and found.content[:1] in ("[", "{"):
                 text += "; inline lists and mappings begin on the line below their key"
-            elif _is_number(annotation) and _EXPRESSION.search(str(found.content)):
+            elif _is_number(annotation) and _is_expression(found.content):
                 text += "; expressions aren't computed: give the number"
             elif isinstance(hint := detail.get("ctx", {}).get("error"), Hint):
                 text += f"; {hint}"
@@ -220,6 +222,10 @@ def iter_keys(model_class: type[TextModel], prefix: str = "") -> Iterator[tuple[
 
 # An operator between operands, brackets, or the signs of variables and formulas.
 _EXPRESSION = re.compile(r"[\d.]\s*[-+*/^%]+\s*[\w(.]|[(){}$=]")
+
+
+def _is_expression(content: Any) -> bool:
+    return isinstance(content, str) and _EXPRESSION.search(content) is not None
 
 
 def _is_number(annotation: Any) -> bool:

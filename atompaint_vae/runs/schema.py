@@ -14,7 +14,7 @@ from .nestedtext_models import Float, Hint, Int, Noun, TextModel, Unit, describe
 
 # The syntax only: what the fields mean is the business of atompaint_vae.nn.fields, which needs
 # torch, and this module must load fast.  A test holds the two together.
-_FIELD_TERM = r"[1-9][0-9]*x(fourier[0-3]|quotient[0-3]|[0-6]e)"
+_FIELD_TERM = r"[1-9][0-9]{0,12}x(fourier[0-3]|quotient[0-3]|[0-6]e)"
 _ELEMENTS = frozenset(re.findall(
     r"\w+",
     "He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br "
@@ -171,8 +171,8 @@ class HparamsKey:
     description: str
 
 
-def list_keys() -> list[HparamsKey]:
-    """Return every key of the schema, for the reference page."""
+def list_keys(model_class: type[TextModel] = Hparams) -> list[HparamsKey]:
+    """Return every key of a schema, for the reference pages."""
     return [
         HparamsKey(
             name=name,
@@ -180,7 +180,7 @@ def list_keys() -> list[HparamsKey]:
             default=None if field.is_required() else str(field.default),
             description=field.description,
         )
-        for name, field in iter_keys(Hparams)
+        for name, field in iter_keys(model_class)
     ]
 
 

@@ -70,7 +70,7 @@ class RangeText(TextModel):
     log: Bool = False
 
 
-class _File(TextModel):
+class SearchFile(TextModel):
     """So that errors name keys as `search.trials`."""
     search: SearchHparams
 
@@ -150,7 +150,7 @@ class Search:
 def read_search(values: Located) -> tuple[Search | None, list[Problem]]:
     """Return what a file's `search:` says, or None, and everything that is wrong with it."""
     whole = Located({"search": values}, values.key_place, values.place)
-    file, problems = check_model(_File, whole)
+    file, problems = check_model(SearchFile, whole)
     space, places = {}, {}
     given = values.content.get("space") if isinstance(values.content, dict) else None
     if given is not None and isinstance(given.content, dict):

@@ -5,6 +5,7 @@ memory, so that there is nothing that could disagree with them: not after a kill
 workers, not in a clone.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -111,8 +112,9 @@ def find_direction(search: Search) -> Literal["maximize", "minimize"]:
 
 
 def find_best(search: Search, curve: Sequence[float]) -> float:
-    """The best number of a curve."""
-    return _find_better(search)(curve)
+    """The best number of a curve, NaN if it has none."""
+    numbers = [value for value in curve if math.isfinite(value)]
+    return _find_better(search)(numbers, default=math.nan)
 
 
 def _find_better(search: Search):

@@ -2,6 +2,7 @@ import re
 
 from atompaint_vae.notebook.hparams import mark_code
 from atompaint_vae.runs.hparams import list_keys
+from atompaint_vae.runs.space import SearchHparams
 
 
 def test_every_key_is_on_the_page(notebook):
@@ -17,6 +18,15 @@ def test_every_key_is_on_the_page(notebook):
     assert "Type:\nan integer &gt;= 0 and &lt; 4294967296" in text
     assert "Default:\nnone: it must be given" in text
     assert '<code class="docutils literal notranslate"><span class="pre">all</span></code>' in html
+
+
+def test_every_key_of_searches_is_on_the_page(notebook):
+    notebook.write("index.rst", "Index\n=====\n\n.. hyperparameters::\n   :search:\n")
+    warnings, out = notebook.build()
+    assert warnings == ""
+    html = (out / "index.html").read_text("utf-8")
+    ids = re.findall(r'id="confval-([\w.-]+)"', html)
+    assert ids == [f"search.{key}" for key in SearchHparams.model_fields]
 
 
 def test_descriptions_are_shown_as_they_are_written():

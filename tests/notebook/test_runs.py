@@ -93,6 +93,34 @@ def test_names_of_runs_lead_to_the_sheet_in_print(runs_notebook):
     assert rf"\label{{{label}}}" in appendix
 
 
+def test_trials_of_a_search_are_runs(runs_notebook, write_run):
+    folder = runs_notebook.source / "expts/20250303_search"
+    (folder / "runs").mkdir(parents=True)
+    (folder / "hparams.nt").write_text(
+        "shared:\n  model:\n    {layers: [2x0e], latent: 2x0e}\n  train:\n"
+        "    {epochs: 20, steps_per_epoch: 10}\nsearch:\n  trials: 3\n  space:\n"
+        "    loss.beta:\n      low: 0.1\n      high: 9\n"
+    )
+    (folder / "trials.nt").write_text(
+        "trial-000:\n  loss:\n    beta: 0.25\ntrial-001:\n  loss:\n    beta: 4\n"
+        "trial-002:\n  loss:\n    beta: 7\n  infeasible: the reason\n"
+    )
+    write_run(folder, "trial-000", {"loss.beta": 0.25}, tau=2)
+    write_run(folder, "trial-001", {"loss.beta": 4}, state="pruned", test=False, error="worse")
+    write_page(runs_notebook, ".. runs:: 20250303\n\n.. curves:: 20250303\n")
+    runs_notebook.write("expts/20250303_search/sheet.rst", "Sheet\n=====\n\n.. runsheet::\n")
+    runs_notebook.write("index.rst", f"{INDEX}   expts/20250303_search/sheet\n")
+    out = build(runs_notebook)
+    header, *rows = read_table((out / "page.html").read_text("utf-8"))
+    assert [header[i] for i in (0, 4, 5)] == ["run", "loss.beta", "state"]
+    assert [[row[i] for i in (0, 4, 5)] for row in rows] == [
+        ["trial-000", "0.25", "finished"], ["trial-001", "4", "pruned"]
+    ]  # fmt: skip
+    sheet = re.sub(r"<.*?>", "", (out / "expts/20250303_search/sheet.html").read_text("utf-8"))
+    assert "infeasible: the reason" in sheet
+    assert "pruned" in sheet
+
+
 def test_options_of_the_table(runs_notebook):
     text = (
         ".. runs:: all\n   :where: best(val.r2) > 0.95\n   :metrics: train.loss\n"
