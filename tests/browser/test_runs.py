@@ -126,7 +126,8 @@ def test_a_mistake_is_told_with_its_column_and_the_runs_stay(go):
     browser = go("compare", where="seed == 1")
     assert read_table_runs(browser) == ["a_seed1"]
     find(browser, "#run-where").send_keys(" and val.r2 > 0")
-    expected = "column 15: unknown property 'val.r2'; did you mean last(val.r2) or best(val.r2)?"
+    hint = "did you mean 'last(val.r2)' or 'best(val.r2)'?"
+    expected = f"column 15: unknown property 'val.r2'; {hint}"
     assert wait(lambda: find(browser, ".run-error").text, expected)
     assert read_table_runs(browser) == ["a_seed1"]
     assert find(browser, "#run-where").get_attribute("aria-invalid") == "true"
