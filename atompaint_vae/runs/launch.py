@@ -88,6 +88,9 @@ def list_runs(expt: Experiment, runs: dict[str, Hparams]):
 
 def plan_runs(expt: Experiment, names: list[str], device: str):
     """Print what runs would train, and what it would cost; of those that are named, each layer."""
+    from .train import choose_device
+
+    device = choose_device(device)
     all_runs = _check(expt)
     layers = show_plans(expt, _select_runs(all_runs, names), all_runs, device)
     if names:
@@ -97,7 +100,11 @@ def plan_runs(expt: Experiment, names: list[str], device: str):
 def show_plans(
     expt: Experiment, runs: dict[str, Hparams], all_runs: dict[str, Hparams], device: str
 ) -> list[str]:
-    """Print a table of what runs would train, and what to mind; the tables of their layers."""
+    """Print a table of what runs would train, and what to mind; the tables of their layers.
+
+    all_runs: those of the experiment, in which hyperparameters may vary together
+    device:   "cpu" or "cuda"
+    """
     from .cost import calc_cost
     from .plan import build_model, make_plan
     from .plan_text import (
@@ -107,10 +114,8 @@ def show_plans(
         find_confounded,
         make_layer_table,
     )
-    from .train import choose_device
     from .trial import MAX_CROPS, NUM_TIMED_STEPS, try_run
 
-    device = choose_device(device)
     table, notes, layers = RunTable(list(runs)), [], []
     print(table.make_header())
     for name, hparams in runs.items():

@@ -291,7 +291,7 @@ def test_dry_run_writes_nothing(make_search):
     for i in range(4):
         values = r"optim.learning_rate [\d.e-]+, model.latent (2x0e\+1x1e|4x0e)"
         assert re.search(rf"^trial-00{i}: {values}$", stdout, re.MULTILINE)
-        assert re.search(rf"^{i + 1}  trial-00{i} +[\d,]+  [48]×5×5×5 ", stdout, re.MULTILINE)
+        assert re.search(rf"^{i + 1}  trial-00{i} +[\d,]+  [45]×5×5×5 ", stdout, re.MULTILINE)
     assert stdout.endswith("until now: 0 of 4 trials\n")
 
 
