@@ -79,6 +79,9 @@ def list_runs(expt: Experiment, runs: dict[str, Hparams]):
 
 def plan_runs(expt: Experiment, names: list[str], device: str, num_devices: int):
     """Print what runs would train, and what it would cost; of those that are named, each layer."""
+    from .train import choose_device
+
+    device = choose_device(device, num_devices)
     all_runs = _check(expt, num_devices, names)
     runs = _select_runs(all_runs, names)
     layers = show_plans(expt, runs, all_runs, device, num_devices)
@@ -93,7 +96,11 @@ def show_plans(
     device: str,
     num_devices: int = 1,
 ) -> list[str]:
-    """Print a table of what runs would train, and what to mind; the tables of their layers."""
+    """Print a table of what runs would train, and what to mind; the tables of their layers.
+
+    all_runs: those of the experiment, in which hyperparameters may vary together
+    device:   "cpu" or "cuda"
+    """
     from .cost import calc_cost
     from .plan import build_model, make_plan
     from .plan_text import (
@@ -104,10 +111,8 @@ def show_plans(
         find_confounded,
         make_layer_table,
     )
-    from .train import choose_device
     from .trial import try_run
 
-    device = choose_device(device, num_devices)
     table, notes, layers = RunTable(list(runs)), [], []
     print(table.make_header())
     for name, hparams in runs.items():

@@ -173,6 +173,7 @@ def take_trial(expt: Experiment) -> tuple[str, Hparams, Search] | None:
 
 def plan_search(expt: Experiment, *, device: str):
     """Print the values of the next trials, if none of them were trained before, and their plans."""
+    device = choose_device(device)
     check_experiment(expt.hparams_path)
     history, runs = load_history(expt), {}
     num_drafts = min(NUM_DRAFTS, history.search.settings.trials - history.count_runs())
