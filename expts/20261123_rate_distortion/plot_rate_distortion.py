@@ -23,8 +23,6 @@ LINES = {
     "finer": "equivariant, free irreps at 17³",
     "cnn": "CNN at 9³",
     "finer-cnn": "CNN at 17³",
-    "small-cnn": "CNN of few parameters",
-    "finer-small-cnn": "CNN of few parameters at 17³",
     "PCA": "PCA of patches",
     "coarser voxels": "coarser voxels",
 }
@@ -33,16 +31,11 @@ STYLES = {
     "finer": (RUN_COLOURS[0], "o--"),
     "cnn": (RUN_COLOURS[1], "o-"),
     "finer-cnn": (RUN_COLOURS[1], "o--"),
-    "small-cnn": (RUN_COLOURS[3], "o-"),
-    "finer-small-cnn": (RUN_COLOURS[3], "o--"),
 }
 MARKS = {
     "finer-wide": ("free irreps at 17³, wider", "*"),
     "scalars": ("scalars", "s"),
-    "quotient1": ("quotient, L = 1", "v"),
-    "quotient2": ("quotient, L = 2", "^"),
     "fourier1": ("regular, L = 1", "D"),
-    "fourier2": ("regular, L = 2", "P"),
 }
 PANELS = {
     "r2": "R², all voxels",

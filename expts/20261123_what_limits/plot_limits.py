@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw what each change to the base model does to R², and at what cost; write the table.
 
-The base model is `irreps-10` of 20261123_rate_distortion, of three seeds.
+The base model is `irreps-10` of 20261123_rate_distortion, of two seeds.
 
 Usage:
     plot_limits.py
