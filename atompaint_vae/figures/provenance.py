@@ -38,7 +38,8 @@ NOT_DRAWING = {
         "__init__", "threads", "usage", "figures/provenance", "figures/script", "figures/trace",
         "runs/expand", "runs/experiment", "runs/find", "runs/hparams", "runs/launch",
         "runs/located", "runs/lock", "runs/nestedtext_models", "runs/progress", "runs/properties",
-        "runs/record", "runs/schema", "runs/suggest",
+        "runs/record", "runs/schema", "runs/signals", "runs/space", "runs/submit", "runs/suggest",
+        "notebook/__init__",
     )
 }  # fmt: skip
 """Modules that draw nothing. They find and read files, which count themselves; if they counted
