@@ -186,7 +186,7 @@ def test_lightning_starts_the_others(make_expt, uncut):
 
 def test_a_run_that_others_train_is_refused(make_expt):
     expt = make_expt({"epochs: 3": "epochs: 500"})
-    alone = Process(expt.path, ["--device", "cpu"], bool, rank=NUM_PROCESSES)
+    alone = Process(expt.path, ["--device", "cpu"], bool, name="alone-")
     alone.wait_for("runs/a/val.csv")
     second = Pair(expt)
     expected = "runs/a: another process is training this run\n"
