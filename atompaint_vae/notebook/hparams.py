@@ -13,10 +13,10 @@ from .sheet_text import quote
 
 
 class HyperparametersDirective(SphinxDirective):
-    """A target for each key, ``:confval:`` leads to it: what it takes, its default, its meaning.
+    """
+    A target for each key, ``:confval:`` leads to it: what it takes, its default, its meaning.
 
-    ``:search:``
-       Those of ``search:``, in place of those of runs.
+    search: the keys of ``search:`` instead
     """
 
     option_spec: ClassVar = {"search": directives.flag}
