@@ -19,6 +19,7 @@ from cluster import (
     show_tasks,
     wait_for_end,
     wait_for_state,
+    wait_until,
 )
 
 from atompaint_vae.runs.queue import load_submissions
@@ -39,12 +40,6 @@ def assert_same_runs(expt, undisturbed):
         expt.assert_same_run(undisturbed, name)
 
 
-def preempt():
-    """Until a job that is worth more has come and gone."""
-    run("sbatch", "--partition=urgent", "--exclusive", "--wait", "--output=/dev/null",
-        "--wrap=true")  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("partition", "fault"),
     [
@@ -54,12 +49,14 @@ def preempt():
 )
 def test_preemption(make_submitted, undisturbed, note, partition, fault):
     expt = make_submitted()
-    expt.slow_down(1.5)
+    expt.slow_down(2)
     job = expt.submit("--partition", partition)
     expt.wait_for_step_5("a", "b")
-    preempt()
-    states = expt.find_states()
-    assert set(states) == {"a", "b"} and set(states.values()) <= {"queued", "running"}
+    urgent = run("sbatch", "--parsable", "--partition=urgent", "--exclusive",
+                 "--output=/dev/null", "--wrap=sleep 600").strip()  # fmt: skip
+    queued = {"a": "queued", "b": "queued"}
+    wait_until(lambda: expt.find_states() == queued, "status shows both as queued")
+    run("scancel", urgent)
     wait_for_end(job)
     assert count_restarts(job) == [1, 1]
     for name in ("a", "b"):
