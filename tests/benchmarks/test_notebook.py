@@ -1,26 +1,53 @@
-"""The generated notebook builds, and each row is of what its name says."""
+"""The generated notebook is changed as each row says; test_incremental.py builds one."""
+
+import re
+from itertools import pairwise
 
 import pytest
 
-from benchmarks.notebook import build, measure_lab
+from benchmarks import notebook
 
 
-def test_a_small_lab_is_measured(tmp_path):
-    rows = measure_lab(tmp_path / "lab", None, (2, 3, 12), num_repeats=1)
-    label = "2 experiments, 3 runs, 12 tables"
-    assert [row["name"] for row in rows] == [
-        f"{label}: {what}"
-        for what in ("cold build", "no-op build", "one CSV changed", "one run's record changed",
-                     "one page's text changed")
-    ]  # fmt: skip
-    assert all(row["ours"] > 0 and row["unit"] == "s" for row in rows)
-    pages = tmp_path / "lab/_build/html/expts/20180108_train_vae"
-    assert "And a line more." in (pages / "notes.html").read_text("utf-8")
-    assert sorted(x.name for x in pages.iterdir()) == ["notes.html", "sheet.html"]
+def read_files(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_each_build_has_the_change_that_its_row_names(tmp_path, monkeypatch):
+    states = []
+
+    def build(folder):
+        states.append(read_files(folder))
+        return float(len(states))
+
+    monkeypatch.setattr(notebook, "build", build)
+    rows = notebook.measure_lab(tmp_path / "lab", None, (3, 4, 14), num_repeats=2)
+    changed = [
+        [name for name in after if after[name] != before.get(name)]
+        for before, after in pairwise(states)
+    ]
+    expt = "expts/20180108_train_vae"
+    expected = {
+        "cold build": "",
+        "no-op build": "",
+        "one CSV changed": rf"{expt}/table_11\.csv",
+        "one run's record changed": rf"{expt}/runs/[^/]+/record\.nt",
+        "one page's text changed": rf"{expt}/notes\.rst",
+    }
+    label = "3 experiments, 4 runs, 14 tables"
+    assert [row["name"] for row in rows] == [f"{label}: {name}" for name in expected]
+    assert [row["ours"] for row in rows] == [1, 2.5, 4.5, 6.5, 8.5]  # medians of two builds
+    for i, pattern in enumerate(list(expected.values())[1:]):
+        for names in changed[2 * i : 2 * i + 2]:
+            assert len(names) == bool(pattern)
+            assert all(re.fullmatch(pattern, name) for name in names)
 
 
 def test_a_build_with_a_warning_is_no_time(tmp_path):
     (tmp_path / "conf.py").write_text("")
     (tmp_path / "index.rst").write_text("Index\n=====\n\n:doc:`none`\n")
     with pytest.raises(RuntimeError, match=r"the build failed:\n.*unknown document: 'none'"):
-        build(tmp_path)
+        notebook.build(tmp_path)

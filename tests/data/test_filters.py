@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from torch.utils.data import DataLoader
 
+from atompaint_vae.data import filters
 from atompaint_vae.data.crops import CropSampler
 from atompaint_vae.data.dataset import CropDataset, collate_crops
 from atompaint_vae.data.filters import CropFilters, calc_border_distances, find_nucleic
@@ -46,7 +47,8 @@ def test_a_cavity_has_no_border():
     assert distances[is_wall].min() > 10
 
 
-def test_far_atoms_cost_no_memory():
+def test_far_atoms_cost_no_memory(monkeypatch):
+    monkeypatch.setattr(filters, "MAX_BORDER_CELLS", 100_000)  # of 1e11 that 4 Å would need
     two = np.array([[-9999, -9999, -9999], [9999, 9999, 9999]], dtype=np.float32)
     assert (calc_border_distances(two) > 0).all()
 
