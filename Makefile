@@ -54,7 +54,7 @@ latex text: .venv/ready
 
 # The tests of a module share what is costly to make.
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope --durations 25
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow

@@ -33,9 +33,13 @@ STYLES = {
     "finer-cnn": (RUN_COLOURS[1], "o--"),
 }
 MARKS = {
-    "finer-wide": ("free irreps at 17³, wider", "*"),
-    "scalars": ("scalars", "s"),
-    "fourier1": ("regular, L = 1", "D"),
+    "finer-wide": ("equivariant, irreps at 17³, wider", RUN_COLOURS[0], "*"),
+    "fourier1": ("equivariant, regular, L = 1", RUN_COLOURS[0], "D"),
+    "fourier2": ("equivariant, regular, L = 2", RUN_COLOURS[0], "d"),
+    "quotient2": ("equivariant, quotient, L = 2", RUN_COLOURS[0], "^"),
+    "scalars": ("equivariant, scalars", RUN_COLOURS[0], "s"),
+    "small-cnn": ("CNN at 9³, 34,000 parameters", RUN_COLOURS[1], "s"),
+    "finer-small-cnn": ("CNN at 17³, 13,000 parameters", RUN_COLOURS[1], "*"),
 }
 PANELS = {
     "r2": "R², all voxels",
@@ -89,12 +93,9 @@ def draw(runs: pd.DataFrame, baselines: pd.DataFrame):
             line = baselines[baselines["method"] == name]
             x = line["compression ratio"]
             axis.plot(x, line[key], style, color=GREY, lw=1.3, label=LINES[name])
-        for name, (label, marker) in MARKS.items():
-            points = runs[runs["model"] == name]
-            axis.plot(
-                points["compression ratio"], points[key], marker, color=RUN_COLOURS[0],
-                mfc="white", ms=6.5, ls="", label=f"equivariant, {label}",
-            )  # fmt: skip
+        for name, (label, colour, marker) in MARKS.items():
+            of_model = runs[runs["model"] == name]
+            draw_seeds(axis, of_model, key, color=colour, fmt=marker, mfc="white", label=label)
         axis.set(title=title, xscale="log", xlim=(1.9, 110), ylim=(-0.05, 1))
         axis.set_xticks([2, 5, 10, 25, 50, 100], ["2", "5", "10", "25", "50", "100"])
         axis.minorticks_off()
@@ -122,7 +123,7 @@ def draw_seeds(axis, runs: pd.DataFrame, key: str, **style):
     seeds = runs.groupby("compression ratio")[key].agg(["mean", "min", "max"])
     below, above = seeds["mean"] - seeds["min"], seeds["max"] - seeds["mean"]
     axis.errorbar(
-        seeds.index, seeds["mean"], [below, above], ms=4, lw=1.6, capsize=3, **style
+        seeds.index, seeds["mean"], [below, above], ms=4.5, lw=1.6, capsize=3, **style
     )
 
 

@@ -110,7 +110,8 @@ def downloads(tmp_path_factory):
     return tmp_path_factory.mktemp("downloads")
 
 
-@pytest.fixture(scope="session")
+# Not kept while other modules are tested: a page with a 3D view costs time even when idle.
+@pytest.fixture(scope="module")
 def chromium(tmp_path_factory, downloads):
     missing = [x for x in ("chromium", "chromedriver") if shutil.which(x) is None]
     if missing:
