@@ -4,7 +4,7 @@ Usage:
     atompaint-vae evaluate NAME INPUT... [--crops N]
     atompaint-vae evaluate (-h | --help)
 
-NAME is a published model, such as finer-10. INPUT is what `atompaint-vae data build` takes: a
+NAME is a published model, such as finer-wide-10. INPUT is what `atompaint-vae data build` takes: a
 folder, a structure file, a pattern, or a text file that lists files; or `starter`, the test
 structures that come with the package. Crops are made as the model's run made those of its test.
 

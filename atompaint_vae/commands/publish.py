@@ -4,9 +4,9 @@ Usage:
     atompaint-vae publish RUN NAME
     atompaint-vae publish (-h | --help)
 
-RUN is a finished run, such as 20261124_longer_training/finer-10-long, on the machine that has its
-checkpoints. NAME is what users will load it by. Written are the weights of the best validation,
-with what the run recorded, into atompaint_vae/pretrained/NAME, and the model card,
+RUN is a finished run, such as 20261124_longer_training/finer-wide-10-longer, on the machine that
+has its checkpoints. NAME is what users will load it by. Written are the weights of the best
+validation, with what the run recorded, into atompaint_vae/pretrained/NAME, and the model card,
 docs/models/NAME.rst; a model of that name is replaced. Commit them together with the run's record.
 
 Exit codes: 0 done; 2 there is no such run, or it can't be published.

@@ -16,7 +16,7 @@ from .plan import build_model
 from .record import RunPaths
 
 PRETRAINED_DIR = Path(__file__).parents[1] / "pretrained"
-BEST = "finer-10"
+BEST = "finer-wide-10"
 WEIGHTS = "weights.safetensors"
 HASH = "weights.sha256"
 
