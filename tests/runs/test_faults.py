@@ -24,14 +24,9 @@ from atompaint_vae.runs.record import load_record
 
 pytestmark = pytest.mark.faults
 
-TABLE = Path(__file__).parents[2] / "docs/guide/faults.csv"
+TABLE = "faults.csv"
 NUM_KILLS = 50
 KILLS_OF_A_RUN = 5
-
-
-@pytest.fixture(scope="module")
-def note(write_faults):
-    yield from write_faults(TABLE)
 
 
 @pytest.fixture(scope="module")
