@@ -36,7 +36,8 @@ SelectTypeParameters=CR_Core
 # Two tasks at once, on any machine.
 SlurmdParameters=config_overrides
 ReturnToService=2
-KillWait=20
+# On a busy machine, a step and a checkpoint take a while.
+KillWait=60
 JobRequeue=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
