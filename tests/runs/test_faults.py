@@ -99,18 +99,19 @@ def test_kills(make_expt, uncut, duration_s, note):
     note("kill -9 at a random moment", num_kills, "goes on from the last checkpoint")
 
 
-# What Python says of itself before it changes a file or a folder.
-CHANGES = ("open", "os.mkdir", "os.remove", "os.rename", "os.truncate")
+# Python tells of each before it is done; files that are written whole are renamed then.
+CHANGES = ("os.mkdir", "os.remove", "os.rename")
 
 
 def kill_before_change(number: int):
-    """In this process: kill -9 just before the change of so many files of the run."""
+    """In this process: kill -9 just before a file or folder of the run comes, goes or is renamed.
+
+    number: how many of these changes are let pass, and one
+    """
     numbers = itertools.count(1)
 
     def look(event: str, args: tuple):
-        if event not in CHANGES or "runs/a" not in str(args[0]):
-            return
-        is_change = event != "open" or args[2] & (os.O_WRONLY | os.O_RDWR)
+        is_change = event in CHANGES and "runs/a" in str(args[0])
         if is_change and next(numbers) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -125,8 +126,41 @@ def test_kills_before_each_change_of_a_file(make_expt, uncut, note):
             break
     assert code == 0, stderr
     expt.assert_same_run(uncut)
-    note("kill -9 before the 1st, 2nd, 3rd ... change of a file", number - 1,
+    note("kill -9 before the 1st, 2nd, 3rd ... file is made, renamed or removed", number - 1,
          "goes on from the last checkpoint")  # fmt: skip
+
+
+def find_processes(folder: Path) -> list[int]:
+    """Those that work in a folder."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == folder.resolve():
+                found.append(int(link.parent.name))
+    return found
+
+
+def wait_for_processes(folder: Path, number: int, timeout_s: float = 300):
+    end = time.monotonic() + timeout_s
+    while len(found := find_processes(folder)) != number:
+        assert time.monotonic() < end, f"not {number} processes in {folder}: {found}"
+        time.sleep(0.05)
+
+
+def test_kill_while_another_process_starts(make_expt, uncut_pair, note):
+    expt = make_expt()
+    first = subprocess.Popen(
+        [sys.executable, "train.py", "--device", "cpu", "--devices", "2"], cwd=expt.path
+    )
+    wait_for_processes(expt.path, 2)
+    first.kill()
+    first.wait()
+    wait_for_processes(expt.path, 0)
+    code, _, stderr = train_pair(expt)
+    assert code == 0, stderr
+    expt.assert_same_run(uncut_pair)
+    note("kill -9 of the first of two processes (--devices 2), while the second starts", 1,
+         "the second ends as well")  # fmt: skip
 
 
 def test_kills_of_two_processes(make_expt, uncut_pair, duration_s, note):
