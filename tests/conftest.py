@@ -96,7 +96,8 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
     for report in sorted(terminalreporter.stats.get("passed", ()), key=get_line):
         for name, row in report.user_properties:
             tables.setdefault(name, []).append(row)
-    is_part = config.option.keyword or any("::" in arg for arg in config.args)
+    is_part = config.getoption("keyword") or config.getoption("lf", False)
+    is_part = is_part or any("::" in arg for arg in config.args)
     is_whole = exitstatus == 0 and not is_part and "skipped" not in terminalreporter.stats
     for name, rows in tables.items():
         write_faults(config.rootpath / "docs/guide" / name, rows, is_whole)

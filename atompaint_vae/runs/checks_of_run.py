@@ -21,7 +21,6 @@ BYTES_OF_NUMBER = 4  # float32
 MIN_SHARE = 1e-6
 """Of a voxel, that an atom fills: images of less are empty in float32."""
 
-
 MAX_DENSITY_ATOMS_NM3 = 176
 """Of diamond; nothing that crops are made of is denser."""
 
