@@ -139,7 +139,8 @@ def test_code_that_fails(make_submitted, undisturbed):
 
 def test_cancelled_tasks(make_submitted, undisturbed):
     expt = make_submitted()
-    expt.slow_down(6)  # so that the first one doesn't end while we look
+    # So that the first one doesn't go on while we look.
+    expt.slow_down(0, "while module.global_step == 5 and not Path('go').exists(): time.sleep(0.1)")
     job = expt.submit("--array-limit", "1")
     expt.wait_for_step_5("a")
     _, a, b = expt.show_status()
@@ -149,6 +150,7 @@ def test_cancelled_tasks(make_submitted, undisturbed):
     said = run(sys.executable, "train.py", "--slurm", cwd=expt.path)
     assert said == "a: running\nb: queued\nnothing to submit\n"
     run("scancel", str(job))
+    (expt.path / "go").touch()
     wait_for_end(job)
     assert {task["JobState"] for task in show_tasks(job).values()} == {"CANCELLED"}
     _, a, log, *lines, b, resubmit = expt.show_status()
