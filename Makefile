@@ -62,8 +62,9 @@ test-slow: .venv/ready
 test-faults: .venv/ready
 	$(BIN)/python -m pytest -m faults
 
+# Most of the time a Slurm waits; each process has one.
 test-slurm: .venv/ready
-	$(BIN)/python -m pytest -m slurm tests/slurm
+	$(BIN)/python -m pytest -m slurm --numprocesses 4 --dist worksteal tests/slurm
 
 fuzz: .venv/ready
 	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds 60

@@ -74,28 +74,46 @@ def write_run():
     return write
 
 
-@pytest.fixture(scope="session")
-def write_faults(request):
-    """Notes down faults that lost nothing, and writes their table if no test has failed."""
+@pytest.fixture
+def note(request, record_property):
+    """Notes down a fault that lost nothing, for the module's TABLE in docs/guide."""
+
+    def note(fault: str, times: int, then: str):
+        """What, how often, what the program did."""
+        row = {"fault": fault, "times": times, "lost": "nothing", "what happens": then}
+        record_property(request.module.TABLE, row)
+
+    return note
+
+
+def get_line(report):
+    return report.location[1] or 0
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    """Write the tables of faults, each if all of its tests were run, and have passed."""
+    tables = {}
+    for report in sorted(terminalreporter.stats.get("passed", ()), key=get_line):
+        for name, row in report.user_properties:
+            tables.setdefault(name, []).append(row)
+    is_part = config.getoption("keyword") or config.getoption("lf", False)
+    is_part = is_part or any("::" in arg for arg in config.args)
+    is_whole = exitstatus == 0 and not is_part and "skipped" not in terminalreporter.stats
+    for name, rows in tables.items():
+        write_faults(config.rootpath / "docs/guide" / name, rows, is_whole)
+
+
+def write_faults(path, rows, is_whole):
     import pandas as pd
 
     from atompaint_vae.figures.tables import save_table
 
-    def collect(path):
-        rows = []
-
-        def note(fault: str, times: int, then: str):
-            """What, how often, what the program did."""
-            rows.append({"fault": fault, "times": times, "lost": "nothing", "what happens": then})
-
-        yield note
-        table = pd.DataFrame(rows)
-        if not request.session.testsfailed:
-            save_table(table, path)
-        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-            print("\n" + table.to_string(index=False))
-
-    return collect
+    table = pd.DataFrame(rows)
+    print("\n" + table.to_string(index=False))
+    if is_whole:
+        save_table(table, path)
+    else:
+        print(f"{path.name} stays as it is: not all of its tests have passed")
 
 
 def fill_atoms(coords_A, channels, num_channels, size, resolution_A):

@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from atompaint_vae.runs.record import RunPaths, load_record
 
 ROOT = Path(__file__).parents[1]
 TRAIN_PY = ROOT / "expts" / "20241001_quick_start" / "train.py"
+NUM_PROCESSES = 2
 
 HPARAMS = """\
 shared:
@@ -165,6 +167,44 @@ class SmallExpt:
         assert record.model_copy(update=same) == expected_record.model_copy(update=same)
 
 
+class Pair:
+    """Two train.py as srun would start them: at once, each knowing its rank."""
+
+    def __init__(
+        self, expt: SmallExpt, *args: str, prepare: Callable[[int], object] = lambda rank: None
+    ):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.processes = [
+            Process(
+                expt.path,
+                [*args, "--device", "cpu", "--devices", str(NUM_PROCESSES)],
+                lambda rank=rank: (self._join(rank, port), prepare(rank)),
+                name=f"rank{rank}-std",
+            )
+            for rank in range(NUM_PROCESSES)
+        ]
+        self.first, self.second = self.processes
+
+    @staticmethod
+    def _join(rank: int, port: int):
+        torch.set_num_threads(1)
+        os.environ.update(
+            LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE=str(NUM_PROCESSES),
+            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+        )  # fmt: skip
+
+    def wait(self) -> tuple[int, str, str]:
+        """As of the first; the second says nothing and ends well, however the first ends."""
+        assert self.second.wait() == (0, "", "")
+        return self.first.wait()
+
+
+def train_pair(expt: SmallExpt, *args: str, **options) -> tuple[int, str, str]:
+    return Pair(expt, *args, **options).wait()
+
+
 def read_table(path: Path) -> str:
     """As it is on disk, but for the time that passed."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -197,5 +237,14 @@ def uncut(make_expt):
     """A finished run; tests may only read it."""
     expt = make_expt()
     code, _, stderr = expt.train()
+    assert code == 0, stderr
+    return expt
+
+
+@pytest.fixture(scope="session")
+def uncut_pair(make_expt):
+    """A run finished by two processes; tests may only read it."""
+    expt = make_expt()
+    code, _, stderr = train_pair(expt)
     assert code == 0, stderr
     return expt

@@ -21,6 +21,9 @@ BYTES_OF_NUMBER = 4  # float32
 MIN_SHARE = 1e-6
 """Of a voxel, that an atom fills: images of less are empty in float32."""
 
+MAX_DENSITY_ATOMS_NM3 = 176
+"""Of diamond; nothing that crops are made of is denser."""
+
 
 def find_value(values: Located, *keys: str | int) -> Located:
     """The value of a key; where it has its default, what it would be in."""
@@ -103,7 +106,7 @@ def check_compression(model: ModelHparams, data: DataHparams, values: Located) -
 
 
 def check_scale(data: DataHparams, values: Located) -> Iterator[Problem]:
-    """Problems of atoms that no image could show."""
+    """Problems of atoms that no image could show, or that no crop has so many of."""
     place = find_value(values, "data", "radius_A").place
     side_A = data.size_voxels * data.resolution_A
     share = 4 / 3 * pi * (data.radius_A / data.resolution_A) ** 3
@@ -113,6 +116,12 @@ def check_scale(data: DataHparams, values: Located) -> Iterator[Problem]:
     elif share < MIN_SHARE:
         text = f"data.radius_A: an atom of {data.radius_A:g} Å fills {share:.2g} of a voxel of"
         yield Problem(place, f"{text} {data.resolution_A:g} Å; expected at least {MIN_SHARE:g}")
+    if data.min_density_atoms_nm3 > MAX_DENSITY_ATOMS_NM3:
+        text = (
+            f"data.min_density_atoms_nm3: no crop has {data.min_density_atoms_nm3:g} atoms/nm³; "
+            f"expected at most {MAX_DENSITY_ATOMS_NM3}, the density of diamond"
+        )
+        yield Problem(find_value(values, "data", "min_density_atoms_nm3").place, text)
 
 
 def check_learning_rate(hparams: Hparams, values: Located) -> Iterator[Problem]:

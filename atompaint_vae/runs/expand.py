@@ -29,6 +29,7 @@ values' keys stand in the run's name, in braces.
 import itertools
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +39,12 @@ from .trials import load_trials
 
 FILE_KEYS = ("from", "shared", "runs", "search")
 EXPANSIONS = ("grid", "zip")
+
+# Where a key belongs that is found elsewhere.
+HOMES = {
+    **dict.fromkeys(FILE_KEYS, "at the top of the file"),
+    **dict.fromkeys(EXPANSIONS, "below the name of a run"),
+}
 
 _KEY_IN_NAME = re.compile(r"\{([^{}]*)\}")
 
@@ -66,9 +73,10 @@ def expand_file(path: Path, error: type[LocatedError]) -> ExpandedFile:
     if not isinstance(runs.content, dict) and runs.content != "":
         problems.append(Problem(runs.place, "runs: expected names of runs, each with keys below"))
     elif runs.content:
+        runs = _drop_misplaced(runs, EXPANSIONS, problems)
         for name, values in runs.content.items():
             expanded += _expand_run(name, values, problems)
-    elif "search" not in root.content:
+    elif "search" not in root.content and not problems:
         problems.append(Problem(runs.key_place, "no runs; name at least one below 'runs:'"))
     trials = load_trials(path.parent, error)
     expanded += [(name, trial.values) for name, trial in trials.items() if not trial.infeasible]
@@ -86,7 +94,7 @@ def _load_shared(
         Problem(value.key_place, say_unknown(key, suggest_key(key, FILE_KEYS), FILE_KEYS))
         for key, value in root.content.items() if key not in FILE_KEYS
     ]
-    shared = root.content.get("shared", _nothing(root))
+    shared = _drop_misplaced(root.content.get("shared", _nothing(root)), HOMES, problems)
     source = root.content.get("from")
     if source is None:
         return shared
@@ -108,6 +116,27 @@ def _load_shared(
     return merge_located(other, shared)
 
 
+def _drop_misplaced(
+        values: Located, keys: Iterable[str], problems: list[Problem]) -> Located:
+    """Return the values without these keys, each of which is a problem."""
+    if not isinstance(values.content, dict):
+        return values
+    misplaced = [key for key in keys if key in values.content and _is_misplaced(key, values)]
+    problems += [
+        Problem(values.content[key].key_place, f"'{key}:' belongs {HOMES[key]}")
+        for key in misplaced
+    ]
+    return replace(values, content={k: v for k, v in values.content.items() if k not in misplaced})
+
+
+def _is_misplaced(key: str, values: Located) -> bool:
+    """Return whether a grid holds lists; else it is a run of that name, or `model.grid`."""
+    if key not in EXPANSIONS:
+        return True
+    content = values.content[key].content
+    return isinstance(content, dict) and any(isinstance(x.content, list) for x in content.values())
+
+
 def is_run_file(path: Path) -> bool:
     """Return whether a file is the resolved one of a run, `runs/<run>/hparams.nt`."""
     return path.absolute().parents[1].name == "runs"
@@ -117,6 +146,7 @@ def _expand_run(name: str, run: Located, problems: list[Problem]) -> list[tuple[
     """Return the runs that one entry of `runs:` stands for."""
     if run.content == "":
         run = replace(run, content={})
+    run = _drop_misplaced(run, FILE_KEYS, problems)
     if not isinstance(run.content, dict):
         return [(name, run)]
     own = replace(run, content={k: v for k, v in run.content.items() if k not in EXPANSIONS})

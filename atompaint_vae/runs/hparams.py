@@ -85,12 +85,13 @@ def read_hparams(path: Path) -> HparamsFile:
     shared = expanded.shared
     problems = [*expanded.problems, *_check_names(expanded.runs)]
     problems += [p for p in check_model(Hparams, shared, "shared")[1] if not p.missing]
+    in_shared = {p.place for p in problems}
 
     merged, runs, missing = {}, {}, {}
     for name, values in expanded.runs:
         merged[name] = _place_source(merge_located(shared, values), path.parent)
         hparams, found = check_model(Hparams, merged[name], f"run '{name}'", also=EXPANSIONS)
-        problems += [p for p in found if not p.missing]
+        problems += [p for p in found if not p.missing and p.place not in in_shared]
         missing[name] = [p.missing for p in found if p.missing]
         if hparams is not None:
             runs[name] = hparams

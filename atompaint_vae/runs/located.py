@@ -86,7 +86,10 @@ def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Locate
     except nt.NestedTextError as err:
         # Some of NestedText's errors are of a line, without a column.
         place = Place(path, (err.lineno or 0) + 1, (err.colno or 0) + 1)
-        raise error(f"{place}: {err.get_message().rstrip('.')}") from None
+        text = err.get_message().rstrip(".")
+        if text == "unrecognized line":
+            text += "; expected 'key: value' or '- item', with a space after ':' or '-'"
+        raise error(f"{place}: {text}") from None
     if content is None:
         raise error(f"{start}: the file is empty")
     if not isinstance(content, dict):

@@ -128,10 +128,17 @@ def check_model(
         if detail["type"] != "extra_forbidden":
             continue
         *parents, key = detail["loc"]
-        known = [*_find_type(model_class, parents)[0].model_fields, *([] if parents else also)]
-        suggestion = suggest_key(key, known, dict(iter_keys(model_class)))
-        meant.add(name_key((*parents, suggestion)) if suggestion in known else suggestion)
-        text = say_unknown(name_key(detail["loc"]), suggestion, known)
+        section = _find_type(model_class, parents)[0]
+        known = [*section.model_fields, *([] if parents else also)]
+        dotted = [name for name, _ in iter_keys(section) if "." in key and "." in name]
+        if near := difflib.get_close_matches(key, dotted, n=1):  # as a grid would have it
+            above, _, leaf = near[0].rpartition(".")
+            text = f"key '{name_key(detail['loc'])}' is unknown; write '{leaf}:' below '{above}:'"
+            meant.add(name_key((*parents, *near)))
+        else:
+            suggestion = suggest_key(key, known, dict(iter_keys(model_class)))
+            meant.add(name_key((*parents, suggestion)) if suggestion in known else suggestion)
+            text = say_unknown(name_key(detail["loc"]), suggestion, known)
         problems.append(Problem(_find(values, detail["loc"]).key_place, text))
 
     for detail in errors:

@@ -5,6 +5,9 @@ writes, speaks and decides; the others wait for what it shares, and compute thei
 """
 
 import logging
+import os
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +19,9 @@ import torch.distributed as dist
 from lightning.pytorch.strategies import DDPStrategy
 
 from .experiment import UserError
+
+FIRST_PID = "ATOMPAINT_VAE_FIRST_PID"
+"""For the processes that Lightning starts; those of srun end by themselves if one of them does."""
 
 
 class ProcessLost(Exception):
@@ -48,6 +54,9 @@ class Processes:
             if num_started != num_devices:
                 raise UserError(f"--devices {num_devices}: srun has started {num_started}")
         self.is_first = self._fabric is None or self._fabric.global_rank == 0
+        if not self.is_first and FIRST_PID in os.environ:
+            first_pid = int(os.environ[FIRST_PID])
+            threading.Thread(target=_end_with, args=[first_pid], daemon=True).start()
 
     def make_strategy(self) -> DDPStrategy | str:
         """Lightning's, for a trainer."""
@@ -61,6 +70,8 @@ class Processes:
             return what
         with self.watch_for_loss():
             if self._group is None:
+                if self.is_first:
+                    os.environ[FIRST_PID] = str(os.getpid())
                 self._fabric.launch()
                 # On the CPU, where to wait for each other is not to wait for a GPU.
                 self._group = dist.new_group(backend="gloo")
@@ -100,6 +111,13 @@ class Processes:
             # Lightning's observer of these would kill this process before it has said why it ends.
             self._fabric.strategy.launcher.procs.clear()
             raise ProcessLost(f"one of {self.num_devices} processes has ended") from error
+
+
+def _end_with(parent_pid: int):
+    """End this process when its parent is gone, for which torch waits half an hour to join."""
+    while os.getppid() == parent_pid:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _quieten():

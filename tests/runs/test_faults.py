@@ -5,18 +5,22 @@ Writes the table of what was tried, which docs/guide/reliability.rst shows.
 
 import contextlib
 import io
+import itertools
 import os
 import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from small_expt import Pair, train_pair
 
 from atompaint_vae.runs import record as record_module
 from atompaint_vae.runs.checkpoints import _append_hash
@@ -24,14 +28,10 @@ from atompaint_vae.runs.record import load_record
 
 pytestmark = pytest.mark.faults
 
-TABLE = Path(__file__).parents[2] / "docs/guide/faults.csv"
+TABLE = "faults.csv"
 NUM_KILLS = 50
+NUM_KILLS_OF_PAIRS = 5
 KILLS_OF_A_RUN = 5
-
-
-@pytest.fixture(scope="module")
-def note(write_faults):
-    yield from write_faults(TABLE)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,92 @@ def test_kills(make_expt, uncut, duration_s, note):
         finish(expt, uncut)
         num_runs += 1
     note("kill -9 at a random moment", num_kills, "goes on from the last checkpoint")
+
+
+# Python tells of each before it is done; files that are written whole are renamed then.
+CHANGES = ("os.mkdir", "os.remove", "os.rename")
+
+
+def kill_before_change(number: int):
+    """In this process: kill -9 just before a file or folder of the run comes, goes or is renamed.
+
+    number: how many of these changes are let pass, and one
+    """
+    numbers = itertools.count(1)
+
+    def look(event: str, args: tuple):
+        is_change = event in CHANGES and "runs/a" in str(args[0])
+        if is_change and next(numbers) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(look)
+
+
+def test_kills_before_each_change_of_a_file(make_expt, uncut, note):
+    expt = make_expt()
+    for number in itertools.count(1):
+        code, _, stderr = expt.train(prepare=partial(kill_before_change, number))
+        if code != -signal.SIGKILL:
+            break
+    assert code == 0, stderr
+    expt.assert_same_run(uncut)
+    note("kill -9 before the 1st, 2nd, 3rd ... file is made, renamed or removed", number - 1,
+         "goes on from the last checkpoint")  # fmt: skip
+
+
+def find_processes(folder: Path) -> list[int]:
+    """Those that work in a folder."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == folder.resolve():
+                found.append(int(link.parent.name))
+    return found
+
+
+def wait_for_processes(folder: Path, number: int, timeout_s: float = 300):
+    end = time.monotonic() + timeout_s
+    while len(found := find_processes(folder)) != number:
+        assert time.monotonic() < end, f"not {number} processes in {folder}: {found}"
+        time.sleep(0.05)
+
+
+def test_kill_while_another_process_starts(make_expt, uncut_pair, note):
+    expt = make_expt()
+    first = subprocess.Popen(
+        [sys.executable, "train.py", "--device", "cpu", "--devices", "2"], cwd=expt.path
+    )
+    wait_for_processes(expt.path, 2)
+    first.kill()
+    first.wait()
+    wait_for_processes(expt.path, 0)
+    code, _, stderr = train_pair(expt)
+    assert code == 0, stderr
+    expt.assert_same_run(uncut_pair)
+    note("kill -9 of the first of two processes (--devices 2), while the second starts", 1,
+         "the second ends as well")  # fmt: skip
+
+
+def test_kills_of_two_processes(make_expt, uncut_pair, duration_s, note):
+    rng, num_kills = random.Random(0), 0
+    while num_kills < NUM_KILLS_OF_PAIRS:
+        expt = make_expt()
+        for _ in range(KILLS_OF_A_RUN):
+            processes = Pair(expt, "--save-steps", "1").processes
+            time.sleep(rng.uniform(0, duration_s))
+            rng.shuffle(processes)
+            for process in processes:  # as srun --kill-on-bad-exit has it
+                os.kill(process.pid, signal.SIGKILL)
+                time.sleep(rng.uniform(0, 0.2))
+            killed, _ = [process.wait()[0] for process in processes]
+            if killed == 0:
+                break  # it had finished
+            num_kills += 1
+        code, _, stderr = train_pair(expt)
+        assert code == 0, stderr
+        expt.assert_same_run(uncut_pair)
+    note("kill -9 of one of two processes (--devices 2), then of the other", num_kills,
+         "go on from the last checkpoint")  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])

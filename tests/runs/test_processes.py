@@ -3,71 +3,20 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_expt import Process, SmallExpt
+from small_expt import Pair, SmallExpt, train_pair
 
 from atompaint_vae.cli import run_command
 from atompaint_vae.runs.checks import check_experiment
 from atompaint_vae.runs.hparams import HparamsError
 from atompaint_vae.runs.record import load_record
-
-NUM_PROCESSES = 2
-
-
-class Pair:
-    """Two train.py as srun would start them: at once, each knowing its rank."""
-
-    def __init__(
-        self, expt: SmallExpt, *args: str, prepare: Callable[[int], object] = lambda rank: None
-    ):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.processes = [
-            Process(
-                expt.path,
-                [*args, "--device", "cpu", "--devices", str(NUM_PROCESSES)],
-                lambda rank=rank: (self._join(rank, port), prepare(rank)),
-                name=f"rank{rank}-std",
-            )
-            for rank in range(NUM_PROCESSES)
-        ]
-        self.first, self.second = self.processes
-
-    @staticmethod
-    def _join(rank: int, port: int):
-        torch.set_num_threads(1)
-        os.environ.update(
-            LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE=str(NUM_PROCESSES),
-            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
-        )  # fmt: skip
-
-    def wait(self) -> tuple[int, str, str]:
-        """As of the first; the second says nothing and ends well, however the first ends."""
-        assert self.second.wait() == (0, "", "")
-        return self.first.wait()
-
-
-def train(expt: SmallExpt, *args: str, **options) -> tuple[int, str, str]:
-    return Pair(expt, *args, **options).wait()
-
-
-@pytest.fixture(scope="module")
-def uncut_pair(make_expt):
-    """A run finished by two processes; tests may only read it."""
-    expt = make_expt()
-    code, _, stderr = train(expt)
-    assert code == 0, stderr
-    return expt
 
 
 def assert_close_runs(expt: SmallExpt, expected: SmallExpt):
@@ -102,10 +51,10 @@ def test_cut_and_resume(make_expt, uncut_pair):
     expt = make_expt()
     # Only the first one's clock says that a checkpoint is due, at every step.
     args = ["--save-minutes", "1e-9"]
-    code, stdout, _ = train(expt, "--max-steps", "7", *args, prepare=stop_clock_of_second)
+    code, stdout, _ = train_pair(expt, "--max-steps", "7", *args, prepare=stop_clock_of_second)
     assert (code, stdout) == (0, "a: stopped at --max-steps 7; train.py goes on from there\n")
     assert torch.load(expt.paths.previous, weights_only=True)["global_step"] == 6
-    code, _, stderr = train(expt, *args, prepare=stop_clock_of_second)
+    code, _, stderr = train_pair(expt, *args, prepare=stop_clock_of_second)
     assert code == 0, stderr
     expt.assert_same_run(uncut_pair)
 
@@ -117,9 +66,9 @@ def stop_clock_of_second(rank: int):
 
 def test_resume_with_another_number_of_devices(make_expt, uncut):
     expt = make_expt()
-    train(expt, "--max-steps", "7")
+    train_pair(expt, "--max-steps", "7")
     expt.train("--max-steps", "11")
-    assert train(expt)[0] == 0
+    assert train_pair(expt)[0] == 0
     assert_close_runs(expt, uncut)
     assert [s.devices for s in load_record(expt.paths.record).sessions] == [2, 1, 2]
 
@@ -140,7 +89,7 @@ def test_one_is_killed(make_expt, uncut_pair, killed):
                                "last checkpoint\n")
         assert "Traceback" not in stderr
     assert load_record(expt.paths.record).state == ("failed" if killed else "running")
-    code, _, stderr = train(expt)
+    code, _, stderr = train_pair(expt)
     assert code == 0, stderr
     expt.assert_same_run(uncut_pair)
 
@@ -164,13 +113,13 @@ def test_a_signal_ends_all_at_one_step(make_expt, reached):
 def test_the_next_run_is_trained_after_one_that_diverges(make_expt, uncut):
     expt = make_expt({"runs:\n": "runs:\n  diverging:\n    optim:\n      learning_rate: 1e30\n"
                       "      warmup_steps: 0\n"})
-    code, stdout, stderr = train(expt)
+    code, stdout, stderr = train_pair(expt)
     best_r2 = load_record(uncut.paths.record).best_val_r2
     assert (code, stdout) == (1, f"a: finished, best validation R² {best_r2:.3f}\n")
     assert "diverging: failed: the validation loss is nan at step 5\n" in stderr
     assert_close_runs(expt, uncut)
     # Nothing is left to do, which the second one learns from the first.
-    assert train(expt, "a") == (0, "a: finished\n", "")
+    assert train_pair(expt, "a") == (0, "a: finished\n", "")
 
 
 def test_lightning_starts_the_others(make_expt, uncut):

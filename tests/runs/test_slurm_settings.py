@@ -40,7 +40,8 @@ def test_the_nearest_file_above_is_read(tmp_path):
          "2:3: sbatch.--time: expected an option's long name, without '--'"),
         ("sbatch:\n  p: gpu\n", "2:3: sbatch.p: expected an option's long name, without '--'"),
         ("sbatch:\n  comment:\n    > a\n    > b\n", "2:3: sbatch.comment: expected one line"),
-        ("sbatch\n", "1:1: unrecognized line"),
+        ("sbatch\n", "1:1: unrecognized line; expected 'key: value' or '- item', with a space "
+                     "after ':' or '-'"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_where_they_are(tmp_path, text, message):

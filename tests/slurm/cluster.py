@@ -24,6 +24,7 @@ setup:
 SLOW = """\
 import sys
 import time
+from pathlib import Path
 from atompaint_vae.runs.module import VAEModule
 take_step = VAEModule.training_step
 

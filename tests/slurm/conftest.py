@@ -1,32 +1,54 @@
 """A Slurm of one node on this machine."""
 
 import os
+import random
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
-from cluster import SubmittedExpt, run, wait_until
+from cluster import SubmittedExpt
 
 LOCAL_SLURM = Path(__file__).with_name("local_slurm.sh")
-PORT = 16817
+PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
+# Below those that systems give to whoever asks for any.
+PORTS = range(10_000, 32_000)
+
+
+def find_port() -> int:
+    """A port that is free, as the next one is."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as first, socket.socket() as second:
+            try:
+                first.bind(("", port))
+                second.bind(("", port + 1))
+            except OSError:
+                continue
+            return port
 
 
 @pytest.fixture(scope="session", autouse=True)
 def slurm(tmp_path_factory):
-    """A Slurm that is started for these tests."""
-    for program in ("slurmctld", "slurmd", "sbatch", "munge"):
-        if not shutil.which(program):
-            pytest.skip(f"{program} isn't installed; on Debian: apt-get install slurm-wlm munge")
+    """A Slurm that is started for these tests, and ends when they do, in whatever way."""
+    if missing := [program for program in PROGRAMS if not shutil.which(program)]:
+        pytest.skip(f"no {', '.join(missing)}; on Debian: apt-get install slurm-wlm munge")
     if os.geteuid():
         pytest.skip("only root can start Slurm")
     folder = tmp_path_factory.mktemp("slurm")
-    subprocess.run([LOCAL_SLURM, "start", folder, str(PORT)], check=True)
+    # In a session of its own, so that Ctrl-C reaches the tests alone; its input ends with us.
+    process = subprocess.Popen(
+        [LOCAL_SLURM, folder, str(find_port())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == b"ready\n", (folder / "output.log").read_text()
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
     yield
-    run("scancel", "--user=root")
-    wait_until(lambda: not run("squeue", "--noheader"), "the queue is empty")
-    subprocess.run([LOCAL_SLURM, "stop", folder], check=True)
+    process.stdin.close()
+    process.wait()
     del os.environ["SLURM_CONF"]
 
 

@@ -2,22 +2,23 @@
 # A real Slurm of one node on this machine, for tests: Debian's slurm-wlm and munge, loopback only.
 #
 #   apt-get install slurm-wlm munge
-#   ./local_slurm.sh start DIR [PORT]   # of two ports; then: export SLURM_CONF=DIR/slurm.conf
-#   ./local_slurm.sh stop DIR
+#   ./local_slurm.sh DIR PORT   # and PORT + 1; then, elsewhere: export SLURM_CONF=DIR/slurm.conf
+#
+# It says `ready`, and runs until its input ends (Ctrl-D), as it does when whoever has started it
+# is gone; then it cancels all jobs. Another Slurm, or another munge, on this machine isn't touched.
 #
 # Jobs of the partition `urgent` preempt those of `main`, and those of `graceful`, which are told
 # first and have a minute to end.
 set -euo pipefail
-verb=${1:?start or stop} dir=$(realpath -m "${2:?a folder for its files}") port=${3:-16817}
+dir=$(realpath -m "${1:?a folder for its files}") port=${2:?a port, free as the next one}
 
-start() {
-    mkdir -p "$dir/state" "$dir/spool"
-    # A task that is requeued waits until its credentials have expired: as short as Slurm takes it.
-    cat >"$dir/slurm.conf" <<CONF
+mkdir -p "$dir/state" "$dir/spool"
+# A task that is requeued waits until its credentials have expired: as short as Slurm takes it.
+cat >"$dir/slurm.conf" <<CONF
 ClusterName=local
 SlurmctldHost=localhost
 AuthType=auth/munge
-AuthInfo=cred_expire=5
+AuthInfo=cred_expire=5,socket=$dir/munge.socket
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SlurmUser=root
@@ -32,36 +33,57 @@ SlurmctldPort=$port
 SlurmdPort=$((port + 1))
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
+# Two tasks at once, on any machine.
+SlurmdParameters=config_overrides
 ReturnToService=2
-KillWait=20
+# On a busy machine, a step and a checkpoint take a while.
+KillWait=60
 JobRequeue=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SchedulerParameters=batch_sched_delay=1,sched_interval=2
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=1000 State=UNKNOWN
+NodeName=localhost NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN
 PartitionName=main Nodes=localhost Default=YES PriorityTier=1 State=UP
 PartitionName=graceful Nodes=localhost PriorityTier=1 GraceTime=60 State=UP
 PartitionName=urgent Nodes=localhost PriorityTier=10 State=UP
 CONF
-    if ! munge -n </dev/null >/dev/null 2>&1; then
-        mkdir -p /run/munge && chown munge: /run/munge
-        runuser -u munge -- munged --force
-    fi
-    export SLURM_CONF="$dir/slurm.conf"
-    slurmctld -c
-    slurmd -N localhost
+export SLURM_CONF="$dir/slurm.conf"
+
+daemons=()
+stop() {
+    scancel --user=root --signal=KILL --full || true
+    scancel --user=root || true
     for _ in $(seq 60); do
-        sinfo -h -o %T 2>/dev/null | grep -q idle && return
+        [ -n "$(squeue --noheader 2>/dev/null)" ] || break
         sleep 0.5
     done
-    echo "slurm did not come up; see $dir/slurmctld.log and $dir/slurmd.log" >&2
-    exit 1
+    kill "${daemons[@]}" 2>/dev/null || true
+    wait
+}
+trap stop EXIT
+
+# All in the foreground, as children of this script: it ends with them, and they with it.
+start() {
+    "$@" </dev/null >>"$dir/output.log" 2>&1 &
+    daemons+=($!)
 }
 
-stop() {
-    for name in slurmd slurmctld; do
-        [ -f "$dir/$name.pid" ] && kill "$(cat "$dir/$name.pid")" 2>/dev/null || true
-    done
-}
-
-"$verb"
+(umask 077 && head -c 32 /dev/urandom >"$dir/munge.key")
+start munged --foreground --force --socket="$dir/munge.socket" --key-file="$dir/munge.key" \
+    --pid-file="$dir/munge.pid" --seed-file="$dir/munge.seed"
+for _ in $(seq 50); do
+    munge --no-input --socket="$dir/munge.socket" >/dev/null 2>&1 && break
+    sleep 0.1
+done
+start slurmctld -D -c
+start slurmd -D -N localhost
+for _ in $(seq 120); do
+    if sinfo --noheader --format=%T 2>/dev/null | grep -q idle; then
+        echo ready
+        cat >/dev/null
+        exit
+    fi
+    sleep 0.5
+done
+echo "Slurm did not come up; see the logs in $dir" >&2
+exit 1

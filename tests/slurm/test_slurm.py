@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from cluster import (
@@ -27,12 +26,7 @@ from atompaint_vae.runs.record import load_record
 
 pytestmark = pytest.mark.slurm
 
-TABLE = Path(__file__).parents[2] / "docs/guide/faults_slurm.csv"
-
-
-@pytest.fixture(scope="module")
-def note(write_faults):
-    yield from write_faults(TABLE)
+TABLE = "faults_slurm.csv"
 
 
 def assert_same_runs(expt, undisturbed):
@@ -69,7 +63,7 @@ def test_preemption(make_submitted, undisturbed, note, partition, fault):
 
 def test_time_limit(make_submitted, undisturbed, note):
     expt = make_submitted()
-    expt.slow_down(8)  # which takes longer than the time
+    expt.slow_down(6.5)  # 98 s in all, more than the 90 s until the notice
     job = expt.submit("--time", "2")
     wait_for_end(job)
     restarts = count_restarts(job)
@@ -145,7 +139,8 @@ def test_code_that_fails(make_submitted, undisturbed):
 
 def test_cancelled_tasks(make_submitted, undisturbed):
     expt = make_submitted()
-    expt.slow_down(6)  # so that the first one doesn't end while we look
+    # So that the first one doesn't go on while we look.
+    expt.slow_down(0, "while module.global_step == 5 and not Path('go').exists(): time.sleep(0.1)")
     job = expt.submit("--array-limit", "1")
     expt.wait_for_step_5("a")
     _, a, b = expt.show_status()
@@ -155,6 +150,7 @@ def test_cancelled_tasks(make_submitted, undisturbed):
     said = run(sys.executable, "train.py", "--slurm", cwd=expt.path)
     assert said == "a: running\nb: queued\nnothing to submit\n"
     run("scancel", str(job))
+    (expt.path / "go").touch()
     wait_for_end(job)
     assert {task["JobState"] for task in show_tasks(job).values()} == {"CANCELLED"}
     _, a, log, *lines, b, resubmit = expt.show_status()
