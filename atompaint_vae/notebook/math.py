@@ -28,8 +28,8 @@ THIN_SPACE = "0.167em"  # TeX's \, (the TeXbook, chapter 18)
 AMOUNT = re.compile(r"(?<![\\$])\$(?=\d[^$]*\s\$)")
 """A dollar before an amount of money: what follows ends with a blank before the next dollar."""
 
-# What stands beside a formula without a blank, if it is short.
-BEFORE, AFTER = re.compile(r"(?<!\S)\S{1,8}$"), re.compile(r"\S{1,8}(?!\S)")
+# What stands beside a formula without a blank, if it is short and holds no escape.
+BEFORE, AFTER = re.compile(r"(?<!\S)[^\s\0]{1,8}$"), re.compile(r"[^\s\0]{1,8}(?!\S)")
 
 VERBATIM = (nodes.FixedTextElement, nodes.literal, nodes.math)
 
