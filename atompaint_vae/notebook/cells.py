@@ -146,7 +146,7 @@ def format_number(text: str, spec: str) -> str:
         if value - value != 0:  # infinite, or not a number
             return text
         result = format(value, spec)
-    except ValueError:  # no number; or one with a fraction, in a format of integers
+    except (ValueError, OverflowError):  # no number; too large; a fraction, in a format of integers
         return text
     # A rounded zero has no sign.
     return result if re.search(r"[1-9]", result) else result.replace("-", "", 1)

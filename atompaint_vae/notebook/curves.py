@@ -94,6 +94,7 @@ class CurvesDirective(RunsDirective):
             "", make_table_node(*make_run_table([run.properties for run in runs], columns)),
             runs=[run.id for run in runs], options=options,
         ), classes=["run-figure"])  # fmt: skip
+        self.set_source_info(figure)
         self.add_name(figure)
         if caption:
             figure += nodes.caption(caption.rawsource, "", *caption.children)
@@ -101,7 +102,6 @@ class CurvesDirective(RunsDirective):
         rest += make_warnings(runs, [metric])
         if rest:
             figure += nodes.legend("", *rest)
-        self.set_source_info(figure)
         return [figure]
 
 

@@ -51,13 +51,14 @@ class DatatableDirective(NotebookDirective):
     }
 
     def show(self) -> list[nodes.Node]:
-        relative, absolute = self.env.relfn2path(self.arguments[0])
+        relative, absolute = self.env.relfn2path(self.parse_path())
         self.env.note_dependency(relative)
         file = Path(absolute)
         table, formats = self.read_table(file)
         first, rest = self.parse_caption()
         legend = [nodes.container("", *rest, classes=["datatable-legend"])] if rest else []
         table_node = make_table_node(table, with_rows=False)
+        self.set_source_info(table_node)
         self.add_name(table_node)
         if first:
             caption = nodes.title(first.rawsource, "", *first.children)

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 from docutils import nodes
 from latex2mathml.converter import Converter
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 from sphinx_math_dollar.math_dollar import split_dollars
@@ -26,6 +27,9 @@ THIN_SPACE = "0.167em"  # TeX's \, (the TeXbook, chapter 18)
 
 AMOUNT = re.compile(r"(?<![\\$])\$(?=\d[^$]*\s\$)")
 """A dollar before an amount of money: what follows ends with a blank before the next dollar."""
+
+# What stands beside a formula without a blank, if it is short and holds no escape.
+BEFORE, AFTER = re.compile(r"(?<!\S)[^\s\0]{1,8}$"), re.compile(r"[^\s\0]{1,8}(?!\S)")
 
 VERBATIM = (nodes.FixedTextElement, nodes.literal, nodes.math)
 
@@ -62,6 +66,33 @@ def _make_part(kind: str, text: str) -> nodes.Node:
     if kind == "display math":
         return nodes.math_block(text, text, nowrap=False, number=None)
     return nodes.Text(re.sub(r"\\(.)", "\0\\1", text, flags=re.DOTALL))
+
+
+class KeepTogether(SphinxPostTransform):
+    """A formula on one line with the brackets and stops beside it: browsers break lines there."""
+
+    default_priority = 900
+    formats = ("html",)
+
+    def run(self, **kwargs):
+        for math in list(self.document.findall(nodes.math)):
+            row, i = math.parent, math.parent.index(math)
+            before = BEFORE.search(_get_text(row, i - 1)) if i else None
+            after = AFTER.match(_get_text(row, i + 1))
+            if not (before or after):
+                continue
+            parts = [math]
+            if after:
+                parts.append(nodes.Text(after[0]))
+                row[i + 1] = nodes.Text(row[i + 1][after.end() :])
+            if before:
+                parts.insert(0, nodes.Text(before[0]))
+                row[i - 1] = nodes.Text(row[i - 1][: before.start()])
+            row[i] = nodes.inline("", "", *parts, classes=["math-unbroken"])
+
+
+def _get_text(row: nodes.Element, i: int) -> str:
+    return str(row[i]) if i < len(row) and isinstance(row[i], nodes.Text) else ""
 
 
 class MathError(ValueError):
@@ -183,4 +214,5 @@ def visit_math_block(translator, node):
 
 def setup_component(app):
     app.add_transform(DollarMath)
+    app.add_post_transform(KeepTogether)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))

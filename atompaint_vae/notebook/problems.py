@@ -37,6 +37,17 @@ class NotebookDirective(SphinxDirective):
         """
         raise NotImplementedError
 
+    def parse_path(self) -> str:
+        """
+        The path that is the directive's argument.
+
+        raises: ValueError if text follows it at once, which docutils takes for a part of it
+        """
+        path, *rest = self.arguments[0].splitlines()
+        if rest:
+            raise ValueError(f"expected an empty line between {path!r} and {rest[0]!r}")
+        return path
+
     def parse_caption(self) -> tuple[nodes.paragraph | None, list[nodes.Node]]:
         """
         The caption, which is the content's first paragraph, and what goes below.

@@ -57,6 +57,7 @@ class RunsTableDirective(RunsDirective):
         caption, rest = self.parse_caption()
         table_node = make_table_node(*make_run_table([run.properties for run in runs], columns))
         link_sheets(table_node, runs)
+        self.set_source_info(table_node)
         self.add_name(table_node)
         if caption:
             table_node.insert(0, nodes.title(caption.rawsource, "", *caption.children))

@@ -1,7 +1,7 @@
 """XLSX and ODS: the values of a sheet as text, as they are shown where nothing is lost by it."""
 
 import re
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from xml.etree import ElementTree
 from zipfile import BadZipFile, ZipFile
@@ -24,34 +24,29 @@ def read_xlsx(path: Path, sheet: str | None) -> list[list[str]]:
     import openpyxl
 
     def load(**kwargs):
-        book = openpyxl.load_workbook(path, **kwargs)
-        names = [x.title for x in book.worksheets]
-        return book.worksheets[find_sheet(path, sheet, names)]
+        # Whole sheets need a thousand times the memory, where somebody has formatted empty rows.
+        with closing(openpyxl.load_workbook(path, read_only=True, **kwargs)) as book:
+            names = [x.title for x in book.worksheets]
+            chosen = book.worksheets[find_sheet(path, sheet, names)]
+            chosen.reset_dimensions()  # what the file says of them may be wrong
+            yield from chosen.iter_rows()
 
+    grid = []
     try:
-        values = load(data_only=True)
         # Formulas are read apart from their values: one without a value would look empty.
-        formulas = {
-            cell.coordinate
-            for row in load(data_only=False).iter_rows()
-            for cell in row
-            if cell.data_type == "f"
-        }
+        for values, formulas in zip(load(data_only=True), load(data_only=False), strict=True):
+            for value, formula in zip(values, formulas, strict=True):
+                if value.value is None and formula.data_type == "f":
+                    raise TableError(
+                        f"{path.name}: the formula in {formula.coordinate} has no value;"
+                        " save the file from a spreadsheet program"
+                    )
+            grid.append([_format_cell(cell) for cell in values])
     except TableError:
         raise
     except Exception as error:
         # Whatever a broken archive makes of the parsers underneath.
         raise TableError(f"{path.name}: not a readable spreadsheet: {error}") from error
-
-    grid = []
-    for row in values.iter_rows():
-        for cell in row:
-            if cell.value is None and cell.coordinate in formulas:
-                raise TableError(
-                    f"{path.name}: the formula in {cell.coordinate} has no value;"
-                    " save the file from a spreadsheet program"
-                )
-        grid.append([_format_cell(cell) for cell in row])
     return _trim(grid)
 
 
@@ -82,8 +77,7 @@ def read_ods(path: Path, sheet: str | None) -> list[list[str]]:
         while cells and not cells[-1]:
             cells.pop()
         _repeat(grid, cells, row.get(f"{TABLE}number-rows-repeated"))
-    width = max(map(len, grid), default=0)
-    return _trim([row + [""] * (width - len(row)) for row in _trim(grid)])
+    return _trim(grid)
 
 
 def find_sheet(path: Path, sheet: str | None, names: list[str]) -> int:
@@ -112,6 +106,8 @@ def format_value(value) -> str:
 
 def _format_cell(cell) -> str:
     value = cell.value
+    if value is None:  # also all but the first of merged cells, which have no type
+        return ""
     if isinstance(value, bool):
         return str(value).upper()  # as spreadsheets show it
     if isinstance(value, int | float) and (
@@ -120,7 +116,7 @@ def _format_cell(cell) -> str:
         text = f"{value:0{len(match[0])}.{len(match[2] or '')}f}"
         if float(text) == value:
             return text
-    if cell.is_date and value is not None and "h" not in cell.number_format.lower():
+    if cell.is_date and "h" not in cell.number_format.lower():
         date = getattr(value, "date", None)
         return format_value(date() if date else value)
     return format_value(value)
@@ -167,4 +163,4 @@ def _trim(grid: list[list[str]]) -> list[list[str]]:
     while grid and not any(grid[-1]):
         grid.pop()
     width = max((i + 1 for row in grid for i, x in enumerate(row) if x), default=0)
-    return [row[:width] for row in grid]
+    return [row[:width] + [""] * (width - len(row)) for row in grid]

@@ -25,6 +25,8 @@ def read_table(path: Path, sheet: str | None = None, cells: str | None = None) -
     cells:  a range such as B2:D10, B:D or 2:10, everything by default
     raises: TableError if the file, the sheet or the range isn't there or can't be read
     """
+    if path.is_dir():
+        raise TableError(f"{path.name}: a folder; expected a file")
     if not path.is_file():
         raise TableError(f"no such file: {path.name}{_suggest_sibling(path)}")
     try:
@@ -162,16 +164,21 @@ def read_parquet(path: Path) -> list[list[str]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # read_table allows no two columns of one name
+            table = file.read()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise TableError(f"{path.name}: not a readable Parquet file: {reason}") from error
 
     metadata = table.schema.pandas_metadata or {}
     index = [x for x in metadata.get("index_columns", []) if isinstance(x, str)]
-    names = [*index, *(x for x in table.column_names if x not in index)]
-    header = ["" if re.fullmatch(r"__index_level_\d+__", x) else x for x in names]
-    columns = [[format_value(x) for x in _list_values(table[name])] for name in names]
+    names = table.column_names
+    order = sorted(range(len(names)), key=lambda i: names[i] not in index)
+    header = ["" if re.fullmatch(r"__index_level_\d+__", names[i]) else names[i] for i in order]
+    try:
+        columns = [[format_value(x) for x in _list_values(table.column(i))] for i in order]
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # as of the year 300,000
+        raise TableError(f"{path.name}: a value can't be shown: {error}") from error
     return [header, *map(list, zip(*columns, strict=True))]
 
 

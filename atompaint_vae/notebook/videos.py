@@ -30,7 +30,7 @@ class VideoDirective(NotebookDirective):
     option_spec = {"name": directives.unchanged}  # noqa: RUF012
 
     def show(self) -> list[nodes.Node]:
-        target = self.arguments[0]
+        target = self.parse_path()
         relative, absolute = self.env.relfn2path(target)
         self.env.note_dependency(relative)
         if not Path(absolute).is_file():

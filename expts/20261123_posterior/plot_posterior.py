@@ -66,7 +66,7 @@ def draw(table: pd.DataFrame):
         axes[2].barh(offset, mean, left=of_mean, **style, alpha=0.4)
     axes[1].set(title="Prior loss", xlabel="nats a number of the latent")
     axes[1].legend(loc="best")
-    axes[2].set(title="Aggregate posterior", xlabel="variance of the mean, mean variance (pale)")
+    axes[2].set(title="Variance of the aggregate", xlabel="of the mean; within (pale)")
     axes[2].axvline(1, color="#5b5b5b", ls=":", lw=1)
     return figure
 

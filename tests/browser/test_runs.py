@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import nestedtext as nt
 import pytest
-from selenium.webdriver import ActionChains
+from selenium.webdriver import ActionChains, Keys
 
 pytestmark = pytest.mark.browser
 
@@ -191,6 +191,46 @@ def test_parallel_coordinates_have_an_axis_for_what_varies(go):
     names = read_texts(browser, ".parallel-name")
     assert names[1::2] == ["run", "latent", "reduction", "beta", "best(val.r2)", "r2"]
     assert len(read_texts(browser, ".parallel-run")) == 5
+
+
+def test_runs_of_parallel_coordinates_are_named_by_keys_and_by_the_pointer(go):
+    browser = go("compare")
+    box, note = find(browser, ".run-parallel"), find(browser, ".parallel-note")
+    assert note.get_attribute("role") == "status"
+    assert len(browser.find_elements("css selector", ".run-parallel[tabindex='0']")) == 1
+    assert not browser.find_elements("css selector", ".run-parallel [tabindex]")
+    hint = note.text
+    assert "arrow keys" in hint
+    browser.execute_script("arguments[0].focus()", box)
+
+    def press(key):
+        browser.switch_to.active_element.send_keys(key)
+        current = browser.find_elements("css selector", ".parallel-run.current")
+        return note.text.partition(":")[0], len(current)
+
+    names, outcomes = [], []
+    for _ in range(5):
+        name, num_current = press(Keys.ARROW_DOWN)
+        assert num_current == 1
+        names.append(name)
+        outcomes.append(float(note.text.rpartition("test.r2 ")[2]))
+    assert sorted(names) == sorted({"20250202_y/mean", "20250101_x/b <i>",
+                                    *(f"20250101_x/a_seed{i}" for i in range(3))})  # fmt: skip
+    assert outcomes == sorted(outcomes, reverse=True)
+    assert press(Keys.ARROW_DOWN) == (names[-1], 1)
+    assert press(Keys.ARROW_UP) == (names[-2], 1)
+    assert press(Keys.HOME) == (names[0], 1)
+    assert "loss.beta " in note.text
+    assert press(Keys.ESCAPE) == (hint.partition(":")[0], 0)
+    press(Keys.END)
+    press(Keys.TAB)  # one stop: the focus goes on, and nothing stays emphasized
+    assert browser.switch_to.active_element != box
+    assert note.text == hint
+
+    browser.execute_script(
+        "document.querySelector('.parallel-run').dispatchEvent(new PointerEvent('pointerenter'))"
+    )
+    assert note.text.partition(":")[0] in names
 
 
 @pytest.mark.parametrize("width", [1400, 390])

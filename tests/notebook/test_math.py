@@ -141,3 +141,14 @@ def test_other_builders(notebook, builder):
     assert warnings == ""
     (path,) = [*out.glob("*.tex"), *out.glob("*.txt")]
     assert "35^3 = 42,875" in path.read_text("utf-8")
+
+
+def test_formulas_keep_the_stops_and_brackets_beside_them(notebook):
+    text = "Page\n====\n\nSee ($x$), then $y$ and $z$.\n"
+    notebook.write("index.rst", text)
+    warnings, out = notebook.build()
+    assert not warnings
+    html = (out / "index.html").read_text("utf-8")
+    found = re.findall(r'<span class="math-unbroken">(.*?)</span>([^<]*)</span>', html)
+    assert [re.sub(r"<.*>", "M", before) + after for before, after in found] == ["(M),", "M."]
+    assert "See <span" in html and " then <span" in html and " and <span" in html

@@ -4,6 +4,9 @@ import csv
 import re
 import zipfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 LONG = "x" * 5000
 
 # Markup, and how the warning begins.
@@ -16,7 +19,8 @@ CASES = [
             ("latin.csv", "latin.csv: not UTF-8 at byte 2"),
             ("quote.csv", "quote.csv:2: unexpected end of data"),
             ("long.csv", "long.csv:2: field larger than field limit"),
-            ("folder.csv", "no such file: folder.csv"),
+            ("folder.csv", "folder.csv: a folder; expected a file"),
+            ("x.csv\n   A caption.", "expected an empty line between 'x.csv' and 'A caption.'"),
             ("noext", "noext: unknown kind of table ''; known: .csv, .tsv"),
             ("text.nt", "text.nt:1: expected a list of lists, or of dictionaries"),
             ("keys.nt", "keys.nt:1: expected a list, of lists or of dictionaries"),
@@ -25,10 +29,11 @@ CASES = [
             ("garbage.ods", "garbage.ods: not a readable spreadsheet"),
             ("other.ods", "other.ods: not a readable spreadsheet"),
             ("other.xlsx", "other.xlsx: not a readable spreadsheet"),
+            ("far.parquet", "far.parquet: a value can't be shown: date value out of range"),
             ("garbage.parquet", "garbage.parquet: not a readable Parquet file"),
             ("../../etc/passwd", "no such file: passwd"),
             (f"{LONG}.csv", LONG[:200]),
-            ("x.csv\n   :nope", "no such file: x.csv"),
+            ("x.csv\n   :nope", "expected an empty line between 'x.csv' and ':nope'"),
             ('x.csv\n   :columns: "', "x.csv: no names of columns in '\"'"),
             ("x.csv\n   :format: a: 9999999999d", "x.csv: bad format '9999999999d'"),
             ("x.csv\n   :range: AAAAAAAAA1", "x.csv: range 'AAAAAAAAA1' reaches beyond the table"),
@@ -44,6 +49,7 @@ CASES = [
     (".. curves:: all\n\n   - a list", "curves: the caption must begin with a paragraph"),
     (".. compare:: all\n   :where: x", "compare: unknown experiment 'all'"),
     (".. video:: ..", "video: no such file: .."),
+    (".. video:: x.csv\n   A caption.", "video: expected an empty line between 'x.csv'"),
     (".. video:: folder.csv", "video: no such file: folder.csv"),
     (".. video:: x.csv\n\n   - a list", "video: the caption must begin with a paragraph"),
     (f".. reconstruction:: {LONG}", "reconstruction: "),
@@ -70,6 +76,8 @@ def write_files(root):
     }.items():  # fmt: skip
         (root / name).write_bytes(content)
     (root / "folder.csv").mkdir()
+    far = pa.table({"when": pa.array([2**63 - 1], pa.timestamp("us"))})
+    pq.write_table(far, root / "far.parquet")
     for name, member in {"other.ods": "x", "other.xlsx": "x"}.items():
         with zipfile.ZipFile(root / name, "w") as archive:
             archive.writestr(member, "<a/>")

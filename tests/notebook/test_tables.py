@@ -252,3 +252,39 @@ def test_formula_without_a_value(tmp_path):
     path = write_xlsx(tmp_path / "x.xlsx", s=[["a"], ["=1+1"]])
     with pytest.raises(TableError, match=r"the formula in A2 has no value"):
         read_table(path)
+
+
+def test_merged_cells_have_the_value_of_the_first(tmp_path):
+    path = write_xlsx(tmp_path / "x.xlsx", first=[["a", "b", "c"], [1, None, 3]])
+    book = openpyxl.load_workbook(path)
+    book.active.merge_cells("A2:B2")
+    book.save(path)
+    assert read_table(path).rows == [["1", "", "3"]]
+
+
+def test_rows_of_a_sheet_need_not_be_as_long_as_the_header(tmp_path):
+    path = write_xlsx(tmp_path / "x.xlsx", first=[["a", "b"], [1], [], [2, 3, 4]])
+    assert read_table(path) == Table(
+        ["a", "b", ""], [["1", "", ""], ["", "", ""], ["2", "3", "4"]]
+    )
+
+
+def test_formatted_empty_rows_are_no_part_of_a_table(tmp_path):
+    path = write_xlsx(tmp_path / "x.xlsx", first=[["a"], [1]])
+    book = openpyxl.load_workbook(path)
+    book.active["C20000"].font = openpyxl.styles.Font(bold=True)
+    book.save(path)
+    assert read_table(path) == Table(["a"], [["1"]])
+
+
+def test_parquet_columns_of_one_name(tmp_path):
+    table = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert read_table(tmp_path / "x.parquet") == Table(["a", "a"], [["1", "2"]])
+
+
+def test_a_folder_is_no_table(tmp_path):
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(TableError) as error:
+        read_table(tmp_path / "x.csv")
+    assert str(error.value) == "x.csv: a folder; expected a file"

@@ -39,8 +39,9 @@
     const warnings = make("div", { class: "run-warnings", role: "status" });
     const table = make("div", { class: "datatable", "data-file": "runs.csv" });
     const curvesBox = make("div", { class: "run-curves" });
-    const parallel = make("div", { class: "run-parallel scroller", tabindex: 0, role: "region",
-      "aria-label": "Parallel coordinates" });
+    const parallel = make("div", { class: "run-parallel scroller", tabindex: 0,
+      role: "application", "aria-label": "Parallel coordinates; arrow keys up and down name the runs" });
+    const parallelNote = make("p", { class: "run-note parallel-note", role: "status" });
     const code = make("div", { class: "run-code" });
 
     function listProperties() {
@@ -102,7 +103,7 @@
       if (chosen.length > MAX_CURVES) {
         count.textContent += `; curves of the first ${MAX_CURVES}, filter for others`;
       }
-      curvesBox.hidden = parallel.hidden = !chosen.length;
+      curvesBox.hidden = parallel.hidden = parallelNote.hidden = !chosen.length;
       if (!shown.length) return;
       drawAxes();
       const wanted = chosen;
@@ -122,7 +123,7 @@
       const varied = findVaried(chosen.map((run) => run.properties))
         .filter((key) => !window.atompaintSchema.effectless.includes(key));
       drawnWidth = parallel.clientWidth;
-      drawParallel(parallel, chosen, [...varied, ...listMetricProperties().slice(-2)]);
+      drawParallel(parallel, parallelNote, chosen, [...varied, ...listMetricProperties().slice(-2)]);
     }
 
     function writeTable() {
@@ -208,7 +209,7 @@
     box.replaceChildren(
       make("label", { class: "run-filter", for: "run-where" }, "Runs where ", input),
       error, count, listProperties(), warnings, table,
-      heading("Curves"), curvesBox, heading("What varies"), parallel, heading("Code and data"), code,
+      heading("Curves"), curvesBox, heading("What varies"), parallel, parallelNote, heading("Code and data"), code,
     );
     open();
   }

@@ -182,8 +182,43 @@
     return nodes;
   }
 
+  // One run at a time is emphasized and put into words: by the pointer, or by the arrow keys.
+  function letChoose(box, note, runs, names, lines, order) {
+    const hint = note.textContent;
+    let current = -1; // in the order of the runs
+    const choose = (place) => {
+      current = place;
+      lines.forEach((line, run) => line.classList.toggle("current", run === order[place]));
+      const run = runs[order[place]];
+      note.textContent = run ? describeRun(run, names) : hint;
+    };
+    order.forEach((run, place) => {
+      lines[run].addEventListener("pointerenter", () => choose(place));
+      lines[run].addEventListener("pointerleave", () => choose(-1));
+    });
+    const last = order.length - 1;
+    const moves = { ArrowDown: () => Math.min(current + 1, last), ArrowUp: () => Math.max(current - 1, 0),
+      Home: () => 0, End: () => last, Escape: () => -1 };
+    box.onkeydown = (event) => {
+      if (event.ctrlKey || event.altKey || event.metaKey || !moves[event.key]) return;
+      event.preventDefault();
+      choose(moves[event.key]());
+    };
+    box.onblur = () => choose(-1);
+  }
+
+  function describeRun({ id, properties }, names) {
+    const words = names.map((name) => {
+      const value = properties[name] ?? null;
+      const write = isMeasured(name) ? roundValue : formatValue;
+      return `${name} ${value === null ? MISSING : write(value)}`;
+    });
+    return `${id}: ${words.join(", ")}`;
+  }
+
+  // note:  what the lines mean, or which run is looked at
   // names: the properties, of which the last orders the runs
-  function drawParallel(box, runs, names) {
+  function drawParallel(box, note, runs, names) {
     const outcome = runs.map((run) => run.properties[names.at(-1)] ?? -Infinity);
     const order = runs.map((_, i) => i).sort((a, b) =>
       outcome[a] < outcome[b] ? 1 : outcome[a] > outcome[b] ? -1 : a - b);
@@ -211,21 +246,21 @@
         ...heads.map((text, i) =>
           makeSvg("text", { x, y: 12 + 14 * i, class: "parallel-name" }, text))));
     }
-    const lines = [...order].reverse().map((run) => {
+    const lines = runs.map((_, run) => {
       const stroke = isFew ? `var(--run-colour-${run})`
         : `color-mix(in oklab, var(--run-colour-0) ${strength(ranks[run])}%, var(--run-faint))`;
       const path = drawLine(axes, run);
       return makeSvg("g", { class: "parallel-run" },
         makeSvg("path", { d: path, class: "parallel-target" }),
-        makeSvg("path", { d: path, style: `stroke: ${stroke}` }),
-        makeSvg("title", {}, runs[run].id));
+        makeSvg("path", { d: path, style: `stroke: ${stroke}` }));
     });
-    svg.append(makeSvg("g", { class: "parallel-lines" }, ...lines));
+    const fromBelow = [...order].reverse().map((run) => lines[run]);
+    svg.append(makeSvg("g", { class: "parallel-lines" }, ...fromBelow));
     svg.append(makeSvg("g", { class: "parallel-labels" }, ...axes.flatMap(drawLabels)));
-    const note = document.createElement("p");
-    note.className = "run-note";
-    note.textContent = isFew ? "" : `The stronger a line's colour, the higher its ${names.at(-1)}.`;
-    box.replaceChildren(svg, note);
+    note.textContent = [isFew ? "" : `The stronger a line's colour, the higher its ${names.at(-1)}.`,
+      "Point at a line, or use the arrow keys ↑ and ↓, to read its run."].join(" ").trim();
+    box.replaceChildren(svg);
+    letChoose(box, note, runs, names, lines, order);
   }
 
   window.AtomPaint.drawParallel = drawParallel;
