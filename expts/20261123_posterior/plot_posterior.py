@@ -36,7 +36,8 @@ def describe(run: RecordedRun) -> dict:
     test = load_metrics(run.paths.test_metrics).iloc[0]
     num_voxels = np.prod(run.record.latent_shape[1:])
     irreps = parse_field_type(run.hparams.model.latent).irreps
-    num_channels = {l: sum(x.dim for x in irreps if x.ir.l == l) for l in DEGREES}
+    degrees = [l for l in DEGREES if l in irreps.ls]
+    num_channels = {l: sum(x.dim for x in irreps if x.ir.l == l) for l in degrees}
     return {
         "run": run.name,
         "test R²": test["r2"],
@@ -44,10 +45,10 @@ def describe(run: RecordedRun) -> dict:
         "active units": int(test["active_units"]),
         **{
             f"nats a number, l = {l}": test[f"prior_{l}e"] / (num_channels[l] * num_voxels)
-            for l in DEGREES
+            for l in degrees
         },
-        **{f"variance of the mean, l = {l}": test[f"var_mean_{l}e"] for l in DEGREES},
-        **{f"mean of the variance, l = {l}": test[f"mean_var_{l}e"] for l in DEGREES},
+        **{f"variance of the mean, l = {l}": test[f"var_mean_{l}e"] for l in degrees},
+        **{f"mean of the variance, l = {l}": test[f"mean_var_{l}e"] for l in degrees},
     }
 
 
