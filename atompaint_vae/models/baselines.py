@@ -11,6 +11,8 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..nn.conv import convolve
+
 
 class FreeConv(nn.Module):
     """A convolution without symmetry, in the place of a `SteerableConv`: every number of its kernel
@@ -55,7 +57,14 @@ class FreeConv(nn.Module):
         self.conv.to(memory_format=torch.channels_last_3d)
 
     def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
-        return self.conv(image)
+        return convolve(
+            image,
+            self.conv.weight,
+            self.conv.bias,
+            stride=self.conv.stride[0],
+            padding=self.conv.padding[0],
+            transposed=self.conv.transposed,
+        )
 
 
 class PatchPCA:

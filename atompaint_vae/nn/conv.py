@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from .fields import list_copies
+from .precision import has_slow_bfloat16
 
 DEPENDENT = 1e-6
 """Basis kernels whose part independent of the others is shorter than this are left out."""
@@ -219,21 +220,14 @@ class SteerableConv(nn.Module):
         bias = None
         if self.bias is not None:
             bias = self.bias.new_zeros(self.irreps_out.dim).index_add(0, self._scalars, self.bias)
-        if self.transposed:
-            kernel = kernel.transpose(0, 1)
-            convolve = F.conv_transpose3d
-        else:
-            convolve = F.conv3d
-        # A bias costs a transposed convolution more, on CPUs, than the convolution itself.
-        is_added = self.transposed and bias is not None
-        result = convolve(
+        return convolve(
             image,
-            kernel.to(memory_format=torch.channels_last_3d),
-            None if is_added else bias,
+            kernel.transpose(0, 1) if self.transposed else kernel,
+            bias,
             stride=self.stride,
             padding=self.padding,
+            transposed=self.transposed,
         )
-        return result + bias.view(-1, 1, 1, 1).to(result) if is_added else result
 
     def __repr__(self):
         # Without the weights, whose shapes follow from the irreps.
@@ -249,6 +243,42 @@ class SteerableConv(nn.Module):
         if self.transposed:
             parts.append("transposed")
         return ", ".join(parts)
+
+
+def convolve(
+    image: Float[Tensor, "b i x y z"],
+    kernel: Float[Tensor, "..."],
+    bias: Float[Tensor, " o"] | None,
+    *,
+    stride: int,
+    padding: int,
+    transposed: bool,
+) -> Float[Tensor, "b o x2 y2 z2"]:
+    """torch's convolution, in the way that is fastest on this processor.
+
+    kernel: [o, i, k, k, k], or [i, o, k, k, k] if transposed
+    """
+    device = image.device.type
+    if (
+        has_slow_bfloat16(image.device)
+        and torch.is_autocast_enabled(device)
+        and torch.get_autocast_dtype(device) == torch.bfloat16
+    ):
+        rounded = [t if t is None else t.bfloat16().float() for t in (image, kernel, bias)]
+        with torch.autocast(device, enabled=False):
+            result = convolve(*rounded, stride=stride, padding=padding, transposed=transposed)
+        return result.bfloat16()
+
+    # A bias costs a transposed convolution more, on CPUs, than the convolution itself.
+    is_added = transposed and bias is not None
+    result = (F.conv_transpose3d if transposed else F.conv3d)(
+        image,
+        kernel.to(memory_format=torch.channels_last_3d),
+        None if is_added else bias,
+        stride=stride,
+        padding=padding,
+    )
+    return result + bias.view(-1, 1, 1, 1).to(result) if is_added else result
 
 
 def _find_sorted_positions(copies) -> Tensor:

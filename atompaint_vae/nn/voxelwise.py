@@ -13,6 +13,8 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .precision import has_slow_bfloat16
+
 CHUNK_VALUES = 2**19
 """Numbers held at once on a CPU, 2 MB: less and the calls cost more than the work, more and they
 no longer fit the cache."""
@@ -61,7 +63,8 @@ class VoxelwiseNonlinearity(nn.Module):
 class _InChunks(torch.autograd.Function):
     """nonlinearity(scale · x + shift), in chunks of voxels; only x is saved for the backward pass.
 
-    x:          [v, i]; its precision is that of the nonlinearity and of the result
+    x:          [v, i]; its precision is that of the result, and of the nonlinearity but where
+                bfloat16 is slow
     scale:      [i], as is shift; their precision is that of the product and of all sums
     parameters: the nonlinearity's
     """
@@ -70,28 +73,36 @@ class _InChunks(torch.autograd.Function):
     def forward(ctx, x, scale, shift, nonlinearity, *parameters):
         ctx.save_for_backward(x, scale, shift, *parameters)
         ctx.nonlinearity = nonlinearity
+        precision = _choose_precision(x)
         result = x.new_empty(len(x), nonlinearity.irreps_out.dim)
         for chunk in _chunk(x, nonlinearity.num_values):
             features = torch.addcmul(shift, x[chunk].to(scale), scale)
-            result[chunk] = nonlinearity.calc(features.to(x))
+            result[chunk] = nonlinearity.calc(features.to(precision))
         return result
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_result):
         x, scale, shift, *parameters = ctx.saved_tensors
+        precision = _choose_precision(x)
         grad_x = torch.empty_like(x)
         sums = [torch.zeros_like(p) for p in (scale, shift, *parameters)]
         for chunk in _chunk(x, ctx.nonlinearity.num_values):
             x_chunk = x[chunk].to(scale)
             features = torch.addcmul(shift, x_chunk, scale)
-            grad, grads = ctx.nonlinearity.backpropagate(features.to(x), grad_result[chunk].to(x))
+            grad_chunk = grad_result[chunk].to(precision)
+            grad, grads = ctx.nonlinearity.backpropagate(features.to(precision), grad_chunk)
             grad = grad.to(scale)
             grads = [torch.linalg.vecdot(grad, x_chunk, dim=0), grad.sum(0), *grads]
             for total, part in zip(sums, grads, strict=True):
                 total += part
             grad_x[chunk] = grad.mul_(scale)
         return grad_x, sums[0], sums[1], None, *sums[2:]
+
+
+def _choose_precision(x: Tensor) -> torch.dtype:
+    is_slow = x.dtype == torch.bfloat16 and has_slow_bfloat16(x.device)
+    return torch.float32 if is_slow else x.dtype
 
 
 def _chunk(x: Tensor, num_values: int):
