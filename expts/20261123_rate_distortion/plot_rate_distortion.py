@@ -53,9 +53,9 @@ GREY = "#5b5b5b"
 
 def main(expt: Experiment):
     runs = load_runs(expt)
-    columns = ["run", "compression ratio", "parameters", "latent", "learning rate", "seed", *PANELS]
+    table = runs.drop(columns=["model", "target"]).rename(columns=PANELS)
     save_table(
-        runs[columns].rename(columns=PANELS).round(4),
+        table.round(4),
         expt.expt_dir / f"{expt.date}_rate_distortion.csv",
     )
     with (expt.expt_dir / f"{expt.date}_baselines.csv").open() as file:
@@ -77,6 +77,7 @@ def load_runs(expt: Experiment) -> pd.DataFrame:
                 "latent": run.hparams.model.latent,
                 "learning rate": run.hparams.optim.learning_rate,
                 "seed": run.hparams.seed,
+                "validation R²": run.record.best_val_r2,
                 **load_metrics(run.paths.test_metrics)[[*PANELS]].iloc[0],
             }
         )
@@ -110,8 +111,8 @@ def draw(runs: pd.DataFrame, baselines: pd.DataFrame):
 
 
 def choose_rate(runs: pd.DataFrame) -> pd.DataFrame:
-    """At each compression, the runs of the learning rate that is best there."""
-    mean = runs.groupby(["target", "learning rate"])["r2"].mean()
+    """At each compression, the runs of the learning rate whose validation is best there."""
+    mean = runs.groupby(["target", "learning rate"])["validation R²"].mean()
     best = mean.groupby("target").idxmax()
     return runs[runs.set_index(["target", "learning rate"]).index.isin(best)]
 
