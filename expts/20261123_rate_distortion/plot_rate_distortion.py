@@ -77,6 +77,7 @@ def load_runs(expt: Experiment) -> pd.DataFrame:
                 "latent": run.hparams.model.latent,
                 "learning rate": run.hparams.optim.learning_rate,
                 "seed": run.hparams.seed,
+                "val_r2": run.record.best_val_r2,
                 **load_metrics(run.paths.test_metrics)[[*PANELS]].iloc[0],
             }
         )
@@ -110,8 +111,8 @@ def draw(runs: pd.DataFrame, baselines: pd.DataFrame):
 
 
 def choose_rate(runs: pd.DataFrame) -> pd.DataFrame:
-    """At each compression, the runs of the learning rate that is best there."""
-    mean = runs.groupby(["target", "learning rate"])["r2"].mean()
+    """At each compression, the runs of the learning rate that validation finds best there."""
+    mean = runs.groupby(["target", "learning rate"])["val_r2"].mean()
     best = mean.groupby("target").idxmax()
     return runs[runs.set_index(["target", "learning rate"]).index.isin(best)]
 
