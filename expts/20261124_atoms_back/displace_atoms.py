@@ -21,7 +21,7 @@ from atompaint_vae.figures.tables import save_table
 from atompaint_vae.runs.feed import SEED_OF_SPLIT, make_crops
 from atompaint_vae.runs.pretrained import load_pretrained_hparams
 
-MODELS = ("finer-10", "finer-cnn-10")
+MODELS = ("finer-wide-10", "finer-cnn-10")
 NUM_CROPS = 32
 NUM_SEARCHED = 6
 """Crops of which the atoms are found again; R² is of all crops."""

@@ -22,7 +22,7 @@ from atompaint_vae.notebook.blocks import MIN_FILLED, calc_filled_range, find_so
 from atompaint_vae.runs.feed import SEED_OF_SPLIT, make_crops
 from atompaint_vae.runs.pretrained import load_pretrained_hparams
 
-MODELS = ("finer-10", "finer-cnn-10")
+MODELS = ("finer-wide-10", "finer-cnn-10")
 NUM_CROPS = 64
 MIN_FAINT = 0.05
 """Far below a solid block, and above every cube of the inputs of the committed runs."""
