@@ -7,6 +7,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
 
+from .absent import check_content
 from .cells import Table, TableError, format_number
 from .problems import NotebookDirective
 from .table_nodes import add_nodes, datatable, is_long, make_table_node
@@ -51,8 +52,10 @@ class DatatableDirective(NotebookDirective):
     }
 
     def show(self) -> list[nodes.Node]:
-        relative, absolute = self.env.relfn2path(self.parse_path())
+        target = self.parse_path()
+        relative, absolute = self.env.relfn2path(target)
         self.env.note_dependency(relative)
+        check_content(self.env, target)
         file = Path(absolute)
         table, formats = self.read_table(file)
         first, rest = self.parse_caption()

@@ -2,7 +2,7 @@
 
 import re
 from difflib import get_close_matches
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from docutils import nodes
 from sphinx.roles import XRefRole
@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 FOLDER = re.compile(r"(\d+)_(\w+)")
 
+NUMBER_FILE = ".expt/id"
+"""Where exmemo keeps an experiment's number."""
+
 Place = tuple[str, str, str]  # page, anchor, title
 
 
@@ -26,9 +29,10 @@ class ExperimentRole(XRefRole):
 
     ``20241217``, ``2024-12-17``, ``train_vae`` and ``20241217_train_vae`` all lead to the page of
     ``expts/20241217_train_vae``; a path, such as ``design/train_vae``, to one of several that have
-    the same name. Where the notes of an experiment are a section of another page, a target of the
-    folder's name stands before that section: ``.. _20241217_train_vae:``. Text of one's own goes
-    before the target: ``text <20241217>``.
+    the same name. A number may also stand in the file ``.expt/id`` of the folder, as in notebooks
+    that exmemo has made. Where the notes of an experiment are a section of another page, a target
+    of the folder's name stands before that section: ``.. _20241217_train_vae:``. Text of one's own
+    goes before the target: ``text <20241217>``.
     """
 
     innernodeclass = nodes.inline
@@ -43,19 +47,27 @@ class ExperimentError(ValueError):
     """An experiment that isn't there, or one of several."""
 
 
-def find_experiment(target: str, places: dict[str, Place]) -> Place:
+def find_experiment(
+    target: str, places: dict[str, Place], numbers: dict[str, str] | None = None
+) -> Place:
     """
     Where an experiment is.
 
-    target: number, date, name, folder, or the end of its path
-    places: by the paths of their folders
-    raises: ExperimentError if there is none or more than one
+    target:  number, date, name, folder, or the end of its path
+    places:  by the paths of their folders
+    numbers: those that no folder's name says, by the folders' paths
+    raises:  ExperimentError if there is none or more than one
     """
+    numbers = numbers or {}
     wanted = DATE.sub(r"\1\2\3", target.strip().strip("/"))
     tests = [
         lambda path: f"/{path}".endswith(f"/{wanted}"),
         lambda path: wanted and wanted in _split(path),
-        lambda path: wanted.isdecimal() and _split(path)[0].lstrip("0") == wanted.lstrip("0"),
+        lambda path: (
+            wanted.isdecimal()
+            and wanted.lstrip("0")
+            in (_split(path)[0].lstrip("0"), numbers.get(path, "").lstrip("0"))
+        ),
     ]
     for test in tests:
         found = [path for path in places if test(path)]
@@ -109,7 +121,8 @@ def resolve(app, env, node, contnode):
     if node["reftype"] != "expt":
         return None
     try:
-        page, anchor, title = find_experiment(node["reftarget"], list_places(env))
+        places = list_places(env)
+        page, anchor, title = find_experiment(node["reftarget"], places, env.atompaint_numbers)
     except ExperimentError as error:
         logger.warning("expt: %s", error, location=node, type="ref", subtype="expt")
         return contnode
@@ -117,9 +130,24 @@ def resolve(app, env, node, contnode):
     return make_refnode(app.builder, node["refdoc"], page, anchor, text)
 
 
+def read_numbers(env) -> dict[str, str]:
+    """The numbers in the experiments' folders, by the folders' paths."""
+    numbers = {}
+    for folder in find_pages(frozenset(env.found_docs)):
+        path = Path(env.srcdir, folder, NUMBER_FILE)
+        if path.is_file():
+            text = path.read_text("utf-8", "replace").strip()
+            numbers |= {folder: text} if text.isdecimal() else {}
+    return numbers
+
+
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The pages with an ``:expt:``, if experiments have come or gone."""
-    if not any(x.endswith((f"/{NOTES}", f"/{SHEET}")) for x in added | removed):
+    """The pages with an ``:expt:``, if experiments or their numbers have come, gone or changed."""
+    before = getattr(env, "atompaint_numbers", {})
+    env.atompaint_numbers = read_numbers(env)
+    if before == env.atompaint_numbers and not any(
+        x.endswith((f"/{NOTES}", f"/{SHEET}")) for x in added | removed
+    ):
         return []
     return [name for name, metadata in env.metadata.items() if "atompaint_expt" in metadata]
 

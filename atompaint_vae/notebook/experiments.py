@@ -40,6 +40,29 @@ class ExperimentsDirective(SphinxDirective):
         return [nodes.compound("", toctree, classes=["toctree-wrapper", "experiments"])]
 
 
+class TitleNotes(SphinxTransform):
+    """The folder's name, as the title of an experiment's page that has none."""
+
+    default_priority = 490  # before the contents look for a section
+
+    def apply(self, **kwargs):
+        name = self.env.docname
+        if name not in find_pages(frozenset(self.env.found_docs)).values():
+            return
+        if next(iter(self.document.findall(nodes.section)), None) is not None:
+            return
+        title = PurePosixPath(name).parent.name
+        names = [nodes.fully_normalize_name(title)]
+        section = nodes.section("", nodes.title("", title), names=names)
+        self.document.note_implicit_target(section, section)
+        about = (nodes.docinfo, nodes.decoration)
+        children = [x for x in self.document if not isinstance(x, about)]
+        for child in children:
+            self.document.remove(child)
+        section += children
+        self.document += section
+
+
 class ListNested(SphinxTransform):
     """Contents for an experiment's page that has none, and for the notebook's first page."""
 
@@ -144,5 +167,6 @@ def find_title(page: str) -> str | None:
 
 def setup_component(app):
     app.add_directive("experiments", ExperimentsDirective)
+    app.add_transform(TitleNotes)
     app.add_transform(ListNested)
     app.connect("env-get-outdated", find_outdated)

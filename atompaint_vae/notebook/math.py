@@ -10,6 +10,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
+from sphinx_math_dollar.extension import TransformMath
 from sphinx_math_dollar.math_dollar import split_dollars
 
 from .problems import shorten
@@ -212,7 +213,14 @@ def visit_math_block(translator, node):
     raise nodes.SkipNode
 
 
+def replace_other(app, config):
+    """Nothing; the extension sphinx_math_dollar, where it is enabled too, changes no text."""
+    transforms = app.registry.get_transforms()
+    transforms[:] = [x for x in transforms if x is not TransformMath]
+
+
 def setup_component(app):
     app.add_transform(DollarMath)
+    app.connect("config-inited", replace_other)
     app.add_post_transform(KeepTogether)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))

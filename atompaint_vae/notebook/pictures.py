@@ -1,4 +1,6 @@
-"""Figures: enlarged by a click in HTML; in LaTeX, which can't include SVG, converted.
+"""
+Figures: enlarged by a click in HTML; in LaTeX, which can't include SVG, converted; named where they
+aren't there.
 
 Sphinx passes a figure that is named with its suffix on to LaTeX, without a warning.
 """
@@ -6,11 +8,14 @@ Sphinx passes a figure that is named with its suffix on to LaTeX, without a warn
 import hashlib
 import shutil
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
+
+from .absent import check_content
+from .problems import make_notice
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +23,34 @@ CONVERTERS = {
     "rsvg-convert": ["--format", "pdf", "--output", "{pdf}", "{svg}"],
     "inkscape": ["--export-type=pdf", "--export-filename={pdf}", "{svg}"],
 }
+
+
+class NameMissing(SphinxPostTransform):
+    """What is missing, and why, in the place of a picture that isn't there."""
+
+    default_priority = 80  # before whatever looks at pictures
+
+    def run(self, **kwargs):
+        for node in list(self.document.findall(nodes.image)):
+            reason = self._explain(node)
+            if reason and not isinstance(node.parent, nodes.substitution_definition):
+                spot = node.parent if isinstance(node.parent, nodes.reference) else node
+                is_in_text = isinstance(spot.parent, nodes.TextElement)
+                spot.replace_self(make_notice(reason, is_in_text=is_in_text))
+
+    def _explain(self, node: nodes.image) -> str | None:
+        candidates = node.get("candidates", {"?": node["uri"]})
+        if "?" in candidates:  # not a file, or made by the build
+            return None
+        is_known = any(x in self.env.images for x in candidates.values())
+        target = node.get("original_uri") or f"/{node['uri']}"
+        try:
+            check_content(self.env, target)
+        except (ValueError, OSError) as error:
+            if is_known:  # else Sphinx has warned of it
+                logger.warning("image: %s", error, location=node, type="image")
+            return str(error)
+        return None if is_known else f"no such file: {PurePosixPath(target).name}"
 
 
 class ConvertSvg(SphinxPostTransform):
@@ -62,5 +95,6 @@ def add_script(app, pagename, templatename, context, doctree):
 
 
 def setup_component(app):
+    app.add_post_transform(NameMissing)
     app.add_post_transform(ConvertSvg)
     app.connect("html-page-context", add_script)

@@ -73,7 +73,13 @@ def report(error: Exception, markup: SphinxDirective | SphinxRole) -> nodes.para
         location = markup.env.docname
     text = shorten(describe_damage([error], markup.env.srcdir))
     logger.warning("%s: %s", markup.name, text, location=location, type=markup.name)
-    node = nodes.paragraph("", f"Not shown: {text}", classes=["not-shown"])
+    return make_notice(text)
+
+
+def make_notice(text: str, *, is_in_text: bool = False) -> nodes.Element:
+    """What stands in the place of what can't be shown."""
+    kind = nodes.inline if is_in_text else nodes.paragraph
+    node = kind("", f"Not shown: {text}", classes=["not-shown"])
     node["support_smartquotes"] = False  # what it quotes is code
     return node
 

@@ -6,6 +6,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
 
+from .absent import check_content
 from .problems import NotebookDirective
 from .table_nodes import add_html_node, pass_over
 
@@ -33,6 +34,7 @@ class VideoDirective(NotebookDirective):
         target = self.parse_path()
         relative, absolute = self.env.relfn2path(target)
         self.env.note_dependency(relative)
+        check_content(self.env, target)
         if not Path(absolute).is_file():
             raise ValueError(f"no such file: {target}")
         link = addnodes.download_reference(

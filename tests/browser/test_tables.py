@@ -270,6 +270,21 @@ def test_caption_fits_a_phone(table, resize):
     assert rect["height"] > 60  # it goes on for several lines
 
 
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_narrow_table_and_its_buttons_begin_where_the_text_does(table, resize, width):
+    resize(width)
+    find = "return Array.from(arguments[0].querySelectorAll(arguments[1]), (x) =>"
+    read = find + " x.getBoundingClientRect().left)"
+    script = "arguments[0].querySelector('table').style.minWidth = '8rem';"
+    script += "arguments[0].querySelectorAll('td, th').forEach((x) => x.style.fontSize = '6px');"
+    table.parent.execute_script(script, table)
+    lefts = [table.parent.execute_script(read, table, x)[0] for x in ("table", "input", "caption")]
+    if width == 390:
+        lefts += table.parent.execute_script(read, table, "button.dt-button")[:1]
+    start = table.parent.execute_script("return arguments[0].getBoundingClientRect().left", table)
+    assert lefts == pytest.approx(len(lefts) * [start], abs=1)
+
+
 def test_a_table_fades_where_there_is_more_of_it(table, resize):
     browser = table.parent
     region = table.find_element("css selector", "[role=region]")

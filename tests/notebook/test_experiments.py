@@ -164,3 +164,39 @@ def test_parallel_build_is_the_same(notebook):
         pages[jobs] = {x.relative_to(out): x.read_text("utf-8") for x in out.rglob("*.html")}
     assert len(pages["1"]) > 12
     assert pages["1"] == pages["4"]
+
+
+def test_a_number_that_stands_in_the_folder(notebook):
+    """exmemo numbers an experiment in a file of its folder."""
+    notebook.write("index.rst", "Index\n=====\n\nSee :expt:`30`, :expt:`7`.\n")
+    write_notes(notebook, "design/pool", "Pooling")
+    write_notes(notebook, "design/7_x", "Seven")
+    notebook.write("design/pool/.expt/id", "30\n")
+    notebook.write("design/7_x/.expt/id", "nonsense")
+    warnings, out = notebook.build()
+    assert warnings == ""
+    html = (out / "index.html").read_text("utf-8")
+    assert 'href="design/pool/notes.html"' in html and ">Pooling<" in html
+    assert 'href="design/7_x/notes.html"' in html
+
+    notebook.write("design/pool/.expt/id", "31\n")
+    warnings, _ = notebook.build()
+    assert "index.rst:4: WARNING: expt: no experiment '30'" in warnings
+    notebook.write("design/7_x/.expt/id", "30")
+    notebook.write("design/pool/.expt/id", "30")
+    warnings, _ = notebook.build()
+    assert "'30' may be any of pool, 7_x" in warnings or "any of 7_x, pool" in warnings
+
+
+def test_notes_without_a_title_go_by_their_folder(notebook):
+    notebook.write("index.rst", "Index\n=====\n\nSee :expt:`first_try`.\n")
+    notebook.write("20241217_first_try/notes.rst", "Only text.\n\n- a list\n")
+    notebook.write("nothing/notes.rst", "")
+    write_notes(notebook, "nothing/deeper", "Deeper")
+    warnings, out = notebook.build()
+    assert warnings == ""
+    notes = (out / "20241217_first_try/notes.html").read_text("utf-8")
+    assert "<h1>20241217_first_try<" in notes and "Only text." in notes
+    index = (out / "index.html").read_text("utf-8")
+    assert index.count(">20241217_first_try<") >= 2 and ">nothing<" in index
+    assert ">Deeper<" in (out / "nothing/notes.html").read_text("utf-8")

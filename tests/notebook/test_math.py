@@ -152,3 +152,20 @@ def test_formulas_keep_the_stops_and_brackets_beside_them(notebook):
     found = re.findall(r'<span class="math-unbroken">(.*?)</span>([^<]*)</span>', html)
     assert [re.sub(r"<.*>", "M", before) + after for before, after in found] == ["(M),", "M."]
     assert "See <span" in html and " then <span" in html and " and <span" in html
+
+
+def test_beside_the_extension_that_also_reads_dollars(notebook):
+    notebook.write("index.rst", "Title\n=====\n\nPays \\$5, 5\\ × 3, of $x$ and $$y$$\n")
+    pages = []
+    for extensions in [
+        ["atompaint_vae.notebook"],
+        ["sphinx_math_dollar", "sphinx.ext.mathjax", "atompaint_vae.notebook"],
+        ["atompaint_vae.notebook", "sphinx_math_dollar"],
+    ]:
+        notebook.write("conf.py", f"extensions = {extensions}\nhtml_theme = 'basic'\n")
+        warnings, out = notebook.build(fresh=True)
+        assert warnings == ""
+        html = (out / "index.html").read_text("utf-8")
+        pages.append(html.partition("Pays")[2].partition("</p>")[0])
+    assert pages[0].startswith(" $5, 5× 3, of ") and pages[0].count("<math") == 2
+    assert pages[1:] == 2 * pages[:1]

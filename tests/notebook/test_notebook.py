@@ -10,6 +10,7 @@ from atompaint_vae.notebook import pictures
 from atompaint_vae.notebook.api import find_modules, format_docstring
 from atompaint_vae.notebook.assets import make_classic_script, read_bundle
 
+CONF = 'extensions = ["atompaint_vae.notebook"]\nhtml_theme = "basic"\n'
 INDEX = "Index\n=====\n\n.. toctree::\n\n   seed\n"
 
 
@@ -102,6 +103,35 @@ def test_missing_svg_is_a_warning_in_latex_too(notebook):
     warnings, _ = notebook.build("latex")
     (warning,) = warnings.splitlines()
     assert "index.rst:4: WARNING: image file not readable: none.svg" in warning
+
+
+def test_pictures_that_are_not_there_are_named(notebook):
+    notebook.write(
+        "folder/index.rst",
+        "Index\n=====\n\n.. figure:: none.png\n   :target: https://x.org\n\n   Its caption.\n\n"
+        ".. image:: any.*\n\n.. image:: link.svg\n\n.. image:: pointer.svg\n\n"
+        "Inline |icon|.\n\n.. |icon| image:: icon.png\n\n"
+        ".. figure:: https://x.org/remote.png\n",
+    )
+    notebook.write("conf.py", CONF + "root_doc = 'folder/index'\n")
+    (notebook.source / "folder/link.svg").symlink_to("elsewhere/gone.svg")
+    notebook.write("folder/pointer.svg", "version https://git-lfs.github.com/spec/v1\noid x\n")
+    warnings, out = notebook.build()
+    assert "index.rst:4: WARNING: image file not readable" in warnings
+    assert "index.rst:13: WARNING: image: pointer.svg: only a pointer to the file" in warnings
+    html = (out / "folder/index.html").read_text("utf-8")
+    for name in ["none.png", "any.*", "icon.png"]:
+        assert f"Not shown: no such file: {name}<" in html
+    assert "Not shown: link.svg: a link to a file that isn" in html
+    assert "Not shown: pointer.svg: only a pointer to the file, of Git LFS" in html
+    assert html.count("<img") == 1 and "Its caption." in html
+
+    notebook.write("folder/none.png", "Sphinx doesn't look into it")
+    _, out = notebook.build()
+    assert (out / "folder/index.html").read_text("utf-8").count("<img") == 2
+    for builder in ["latex", "text"]:
+        _, out = notebook.build(builder)
+    assert "Not shown: no such file: any.*" in (out / "folder/index.txt").read_text("utf-8")
 
 
 def test_bundle_becomes_a_classic_script():

@@ -32,6 +32,9 @@ CASES = [
             ("far.parquet", "far.parquet: a value can't be shown: date value out of range"),
             ("garbage.parquet", "garbage.parquet: not a readable Parquet file"),
             ("../../etc/passwd", "no such file: passwd"),
+            ("pointer.csv", "pointer.csv: only a pointer to the file, of Git LFS: git lfs pull"),
+            ("pointer.xlsx", "pointer.xlsx: only a pointer to the file, of git-annex: git annex"),
+            ("link.csv", "link.csv: a link to a file that isn't there"),
             (f"{LONG}.csv", LONG[:200]),
             ("x.csv\n   :nope", "expected an empty line between 'x.csv' and ':nope'"),
             ('x.csv\n   :columns: "', "x.csv: no names of columns in '\"'"),
@@ -50,6 +53,8 @@ CASES = [
     (".. compare:: all\n   :where: x", "compare: unknown experiment 'all'"),
     (".. video:: ..", "video: no such file: .."),
     (".. video:: x.csv\n   A caption.", "video: expected an empty line between 'x.csv'"),
+    (".. video:: pointer.mp4", "video: pointer.mp4: only a pointer to the file, of Git LFS"),
+    (".. video:: link.csv", "video: link.csv: a link to a file that isn't there"),
     (".. video:: folder.csv", "video: no such file: folder.csv"),
     (".. video:: x.csv\n\n   - a list", "video: the caption must begin with a paragraph"),
     (f".. reconstruction:: {LONG}", "reconstruction: "),
@@ -76,6 +81,10 @@ def write_files(root):
     }.items():  # fmt: skip
         (root / name).write_bytes(content)
     (root / "folder.csv").mkdir()
+    (root / "pointer.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    (root / "pointer.xlsx").write_text("/annex/objects/SHA256E-s9--0.xlsx\n")
+    (root / "pointer.mp4").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    (root / "link.csv").symlink_to(".git/annex/objects/nowhere")
     far = pa.table({"when": pa.array([2**63 - 1], pa.timestamp("us"))})
     pq.write_table(far, root / "far.parquet")
     for name, member in {"other.ods": "x", "other.xlsx": "x"}.items():
