@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int64
 
-from atompaint_vae.data.filters import CropFilters, find_nucleic
+from atompaint_vae.data.filters import CropFilters, FilterError, find_nucleic
 from atompaint_vae.data.macromol_db import NUM_CACHED, ZoneDatabase
 from atompaint_vae.data.voxelize import find_channels
 
@@ -98,8 +98,8 @@ class CropSampler:
     min_density_atoms_nm3: of the inscribed sphere, without hydrogen; of the starter set, 25 is
                  found nowhere in 6 % of the crops of 35 Å, and everywhere in those of 21 Å; zones
                  are taken as they are
-    raises:      ValueError for a table without atoms, with coordinates that aren't finite, or
-                 without a place that the filters let pass
+    raises:      ValueError for a table without atoms, or with coordinates that aren't finite;
+                 FilterError for one without a place that the filters let pass
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class CropSampler:
     def sample(self, seed: int, index: int) -> Crop:
         """Crop number `index`, >= 0, of the endless sequence that the seed names.
 
-        raises: ValueError if the filters leave no place in any of many structures
+        raises: FilterError if the filters leave no place in any of many structures
         """
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
         for _ in range(MAX_STRUCTURES):
@@ -139,7 +139,7 @@ class CropSampler:
             if centre_A is not None:
                 break
         else:
-            raise ValueError(
+            raise FilterError(
                 f"no crop of {self.length_A:g} Å with {self.filters.describe()} was found in "
                 f"{MAX_STRUCTURES} structures or zones chosen at random"
             )
@@ -157,13 +157,13 @@ class CropSampler:
         num_atoms = len(atoms)
         atoms = self.filters.select_atoms(atoms)
         if not len(atoms):
-            raise ValueError(f"none of {num_atoms} atoms has {self.filters.describe_atoms()}")
+            raise FilterError(f"none of {num_atoms} atoms has {self.filters.describe_atoms()}")
         # Sorted by name, so that a sample doesn't depend on the order of the structures in a file.
         rows = atoms.groupby("structure", observed=True, sort=True).indices
         found = {name: self._prepare(atoms.iloc[rows[name]]) for name in sorted(rows)}
         found = {name: structure for name, structure in found.items() if len(structure.places)}
         if not found:
-            raise ValueError(f"none of {len(rows)} structures has {self.filters.describe()}")
+            raise FilterError(f"none of {len(rows)} structures has {self.filters.describe()}")
         self.structures = list(found)
         self._structures = list(found.values())
         sizes = np.array([len(structure.grid.coords_A) for structure in self._structures])

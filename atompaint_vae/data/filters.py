@@ -17,6 +17,10 @@ BORDER_CELL_A = 4.0
 MAX_BORDER_CELLS = 20_000_000
 
 
+class FilterError(ValueError):
+    """Nothing passes the filters."""
+
+
 @dataclass(frozen=True)
 class CropFilters:
     """Conditions that atoms and crops have to meet; the defaults let everything pass.

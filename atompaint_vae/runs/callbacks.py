@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import lightning as L
 from tqdm import tqdm
@@ -11,7 +11,7 @@ from tqdm import tqdm
 from .checkpoints import Diverged
 from .metrics import append_metrics, copy_metrics, restore_metrics
 from .module import VAEModule
-from .progress import format_end
+from .progress import calc_end, format_end
 from .record import RunPaths
 
 LOG_EVERY_STEPS = 10
@@ -140,7 +140,7 @@ class ProgressBar(L.Callback):
         remaining_s = (self.bar.total - trainer.global_step) / steps_per_s
         return {
             "crops/s": f"{steps_per_s * self.batch_size:.3g}",
-            "end": format_end(datetime.now() + timedelta(seconds=remaining_s), datetime.now()),
+            "end": format_end(calc_end(datetime.now(), remaining_s), datetime.now()),
         }
 
     def on_train_end(self, trainer: L.Trainer, module: VAEModule):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.filters import FilterError
 from ..data.sources import StructureCountError
 from .checks_of_run import (
     check_compression,
@@ -31,10 +32,21 @@ from .hparams import (
     read_hparams,
     resolve_source,
 )
-from .located import Located, Problem, list_problems
+from .located import Located, Problem, is_file, list_problems
 from .nestedtext_models import check_model, suggest_key
 from .schema import DataHparams, ModelHparams
 from .space import Search
+
+# What crops have to meet; where nothing does, the first that is written is the likeliest mistake.
+FILTERS = (
+    "elements",
+    "min_occupancy",
+    "min_nucleic_share",
+    "max_nucleic_share",
+    "min_border_distance_A",
+    "resolution_A",
+    "size_voxels",
+)
 
 
 @dataclass(frozen=True)
@@ -139,9 +151,12 @@ def check_metric(search: Search) -> Iterator[Problem]:
 
 def _check_section(section: type, values: Located, name: str):
     """A section by itself, so that a mistake in another doesn't hide those in this one."""
-    content = values.content if isinstance(values.content, dict) else {}
     nothing = Located({}, values.key_place, values.place)
-    return check_model(section, content.get(name, nothing))[0]
+    return check_model(section, _get_content(values).get(name, nothing))[0]
+
+
+def _get_content(values: Located) -> Mapping[str, Located]:
+    return values.content if isinstance(values.content, dict) else {}
 
 
 def check_data(
@@ -167,7 +182,7 @@ def check_data(
             continue
         hparams = runs.get(name) or _make_any_hparams(data)
         source = resolve_source(hparams, expt_dir)
-        if isinstance(source, Path) and not source.is_file():
+        if isinstance(source, Path) and not is_file(source):
             near = suggest_key(data.source, ["starter"])
             hint = f"; did you mean '{near}'?" if near else ""
             yield Problem(place, f"data.source: {source}: no such file{hint}")
@@ -178,6 +193,11 @@ def check_data(
             except StructureCountError as error:
                 place_of_count = find_value(written, "data", "num_train_structures").place
                 yield Problem(place_of_count, f"data.num_train_structures: {error}")
+            except FilterError as error:
+                keys = [key for key in FILTERS if key in _get_content(find_value(written, "data"))]
+                key = (*keys, "source")[0]
+                yield Problem(find_value(written, "data", key).place, f"data.{key}: {error}")
+                break  # the other splits would say the same
             except (ValueError, OSError) as error:
                 yield Problem(place, f"data.source: {error}")
 

@@ -126,7 +126,7 @@ def check_scale(data: DataHparams, values: Located) -> Iterator[Problem]:
 
 def check_learning_rate(hparams: Hparams, values: Located) -> Iterator[Problem]:
     """The problem of a first step of Adam's, ten times the learning rate, that overflows."""
-    rate, most = hparams.optim.learning_rate, np.finfo(np.float32).max / 10
+    rate, most = hparams.optim.learning_rate, float(np.finfo(np.float32).max) / 10
     if rate > most:
         text = f"optim.learning_rate: expected a number <= {most:.3g}, got {rate:g}"
         yield Problem(find_value(values, "optim", "learning_rate").place, text)
@@ -135,16 +135,23 @@ def check_learning_rate(hparams: Hparams, values: Located) -> Iterator[Problem]:
 def check_memory(hparams: Hparams, values: Located) -> Iterator[Problem]:
     """The problem of a batch that no machine like this could hold."""
     size, model = hparams.data.size_voxels, hparams.model
-    num_numbers = len(CHANNELS) * size**3
+    num_channels, num_in_images = len(CHANNELS), len(CHANNELS) * size**3
+    num_in_kernels = 0
     for layer in model.layers:
-        size = calc_halved_size(size)
-        num_numbers += parse_field_type(layer).size * size**3
-    num_numbers += parse_field_type(model.latent).size * size**3
-    num_bytes = BYTES_OF_NUMBER * hparams.optim.batch_size * num_numbers
+        size, num_before = calc_halved_size(size), num_channels
+        num_channels = parse_field_type(layer).size
+        num_in_images += num_channels * size**3
+        num_in_kernels += num_channels * (num_before + (model.convs_per_layer - 1) * num_channels)
+    num_latent = parse_field_type(model.latent).size
+    num_in_images += num_latent * size**3
+    num_in_kernels += num_latent * num_channels
+    # The decoder has as many.
+    num_numbers = hparams.optim.batch_size * num_in_images + num_in_kernels * model.kernel_size**3
+    num_bytes = 2 * BYTES_OF_NUMBER * num_numbers
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if num_bytes > memory_bytes:
         text = (
-            f"data.size_voxels: a batch, its layers and its latent take {format_bytes(num_bytes)} "
+            f"data.size_voxels: a batch and the model's kernels take {format_bytes(num_bytes)} "
             f"at least; this machine has {format_bytes(memory_bytes)}"
         )
         yield Problem(find_value(values, "data", "size_voxels").place, text)

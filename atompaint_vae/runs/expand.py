@@ -31,14 +31,24 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
-from .located import Located, LocatedError, Place, Problem, load_located, merge_located
+from .located import (
+    Located,
+    LocatedError,
+    Place,
+    Problem,
+    is_file,
+    load_located,
+    merge_located,
+)
 from .nestedtext_models import say_unknown, suggest_key
 from .trials import load_trials
 
 FILE_KEYS = ("from", "shared", "runs", "search")
 EXPANSIONS = ("grid", "zip")
+MAX_RUNS = 1000  # of one entry
 
 # Where a key belongs that is found elsewhere.
 HOMES = {
@@ -98,16 +108,17 @@ def _load_shared(
     source = root.content.get("from")
     if source is None:
         return shared
-    if not isinstance(source.content, str) or not source.content:
+    text = source.content
+    if not (isinstance(text, str) and text and text.isprintable()):
         problems.append(Problem(source.place, "from: expected the path of another hparams.nt"))
         return shared
-    inherited = Path(os.path.normpath(path.parent / source.content))
+    inherited = Path(os.path.normpath(path.parent / text))
     others = [other.resolve() for other in chain]
     if inherited.resolve() in others:
         names = " <- ".join(map(str, [*chain, inherited]))
         problems.append(Problem(source.place, f"from: a file can't inherit from itself: {names}"))
         return shared
-    if not inherited.is_file():
+    if not is_file(inherited):
         problems.append(Problem(source.place, f"from: {inherited}: no such file"))
         return shared
     other = load_located(inherited, error)
@@ -161,6 +172,11 @@ def _expand_run(name: str, run: Located, problems: list[Problem]) -> list[tuple[
     columns = {kind: list(listed.content.items()) for kind, listed in lists.items()}
     axes = [[(key, value)] for key, value in columns.get("grid", [])]
     axes += [columns["zip"]] if "zip" in columns else []
+    num_runs = prod(len(axis[0][1].content) for axis in axes)
+    if num_runs > MAX_RUNS:
+        text = f"run '{name}': grid: {num_runs:,} runs; expected at most {MAX_RUNS:,}"
+        problems.append(Problem(run.content["grid"].key_place, text))
+        return []
     # Each axis is a list of keys and lists that go along together.
     steps = [[[(key, values.key_place, values.content[i]) for key, values in axis]
               for i in range(len(axis[0][1].content))] for axis in axes]

@@ -36,6 +36,7 @@ from .located import (
     load_located,
     merge_located,
     place_all,
+    show_value,
 )
 from .nestedtext_models import check_model, dump_model, iter_keys
 from .schema import Hparams, HparamsKey, flatten, list_keys
@@ -150,7 +151,7 @@ def _check_names(runs: list[tuple[str, Located]]) -> list[Problem]:
     for name, values in runs:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
             text = ("expected a name of at most 100 letters, digits, '.', '_' or '-' that does not "
-                    f"begin with '.' or '-', got {name!r}")
+                    f"begin with '.' or '-', got {show_value(name)}")
             problems.append(Problem(values.key_place, f"run: {text}"))
         # Two such runs would share a folder on file systems that ignore case.
         if (other := seen.get(name.lower())) is not None:

@@ -61,6 +61,14 @@ def list_problems(problems: Iterable[Problem]) -> str:
     return "\n".join(dict.fromkeys(map(str, in_order)))
 
 
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file; there is none of a name that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def read_text(path: Path, error: type[LocatedError] = LocatedError) -> str:
     """Return what a file of UTF-8 holds; raises: `error` with the place of what isn't UTF-8."""
     try:
@@ -90,6 +98,8 @@ def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Locate
         if text == "unrecognized line":
             text += "; expected 'key: value' or '- item', with a space after ':' or '-'"
         raise error(f"{place}: {text}") from None
+    except RecursionError:
+        raise error(f"{start}: nested too deeply") from None
     if content is None:
         raise error(f"{start}: the file is empty")
     if not isinstance(content, dict):

@@ -89,7 +89,7 @@ def _find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
     step, elapsed_s, written = _find_last_row(paths)
     end = None
     if step:
-        end = written + timedelta(seconds=elapsed_s / step * (num_steps - step))
+        end = calc_end(written, elapsed_s / step * (num_steps - step))
     return Progress(
         state,
         session.steps_end if session and session.steps_end is not None else step,
@@ -144,6 +144,16 @@ def _is_outdated(task: Task, progress: Progress) -> bool:
     return datetime.fromtimestamp(task.log.stat().st_mtime, UTC) < progress.began
 
 
+def calc_end(now: datetime, remaining_s: float) -> datetime:
+    """When that time is over; the end of the calendar if it is later."""
+    try:
+        return now + timedelta(seconds=remaining_s)
+    except OverflowError:
+        return datetime.max
+
+
 def format_end(end: datetime, now: datetime) -> str:
-    """A time of day, with the date if it isn't today's."""
+    """A time of day, with the date if it isn't today's; the date alone if it is another year's."""
+    if end.year != now.year:
+        return end.strftime("%d %b %Y")
     return end.strftime("%H:%M" if end.date() == now.date() else "%d %b %H:%M")

@@ -5,6 +5,7 @@ To add a hyperparameter, add a field here, and hand it on where it is used.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -44,6 +45,15 @@ def _check_odd(number: int) -> int:
     return number
 
 
+def _limit(most: float) -> Callable[[float], float]:
+    """Return the check of a bound so high that it is named only where it is exceeded."""
+    def check(number: float) -> float:
+        if number > most:
+            raise Hint(f"at most {most:g}")
+        return number
+    return check
+
+
 def _check_printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError
@@ -61,7 +71,14 @@ Elements = Annotated[
 ]
 Voxels = Annotated[
     Int, AfterValidator(_check_odd), Unit({"voxels": 1}), Noun("an odd number of voxels")]
-Length = Annotated[Float, Unit({"Å": 1, "nm": 10, "pm": 0.01}), Noun("a length [Å, nm, pm]")]
+Side = Annotated[Voxels, AfterValidator(_limit(999))]
+Length = Annotated[
+    Float, AfterValidator(_limit(1e6)), Unit({"Å": 1, "nm": 10, "pm": 0.01}),
+    Noun("a length [Å, nm, pm]"),
+]
+Count = Annotated[Int, AfterValidator(_limit(10**9))]
+# Products with losses and gradients stay finite in float32.
+Weight = Annotated[Float, AfterValidator(_limit(1e30))]
 Density = Annotated[
     Float, Unit({"atoms/nm³": 1, "atoms/Å³": 1000}), Noun("a density [atoms/nm³, atoms/Å³]")]
 Name = Annotated[str, AfterValidator(_check_printable), Noun("a name")]
@@ -72,9 +89,9 @@ class DataHparams(TextModel):
         "Structures to crop: `starter` is the set that comes with this package; else a set that "
         "`atompaint-vae data build` wrote, or a database of macromol_gym_unsupervised. A relative "
         "path begins at the experiment's folder."))
-    size_voxels: Voxels = Field(35, ge=5, description=(
+    size_voxels: Side = Field(35, ge=5, description=(
         "Side of an image; odd, so that a voxel sits at its centre."))
-    num_train_structures: Int = Field(0, ge=0, description=(
+    num_train_structures: Count = Field(0, ge=0, description=(
         "Structures of the training split to crop, always the same for a number; 0 takes all."))
     resolution_A: Length = Field(1.0, gt=0, description="Side of a voxel [Å].")
     radius_A: Length = Field(0.75, gt=0, description="Radius of every atom [Å].")
@@ -101,7 +118,8 @@ class ModelHparams(TextModel):
         "Fields that each layer of the encoder puts out; each layer halves the side of the image, "
         "and the decoder mirrors them."))
     latent: FieldsText = Field(description="Fields of the latent.")
-    convs_per_layer: Int = Field(1, ge=1, description="Convolutions at each resolution.")
+    convs_per_layer: Annotated[Int, AfterValidator(_limit(99))] = Field(1, ge=1, description=(
+        "Convolutions at each resolution."))
     kernel_size: Voxels = Field(3, ge=3, le=7, description=(
         "Side of every convolution's kernel [voxels]."))
     symmetry: Literal["rotation", "none"] = Field("rotation", description=(
@@ -128,25 +146,25 @@ class LossHparams(TextModel):
     reduction: Literal["mean", "sum", "optimal"] = Field("sum", description=(
         "How the squared errors of one image become its data loss; batches are always averaged. "
         "`optimal` is the likelihood with the decoder variance that is best for each batch."))
-    beta: Float = Field(1.0, ge=0, description="Weight of the prior loss.")
-    free_nats: Float = Field(0.0, ge=0, description=(
+    beta: Weight = Field(1.0, ge=0, description="Weight of the prior loss.")
+    free_nats: Weight = Field(0.0, ge=0, description=(
         "Prior loss of each latent number that costs nothing [nats]."))
 
 
 class OptimHparams(TextModel):
     learning_rate: Float = Field(2e-2, gt=0, description="Highest learning rate, after warm-up.")
-    warmup_steps: Int = Field(50, ge=0, description=(
+    warmup_steps: Count = Field(50, ge=0, description=(
         "Steps over which the learning rate rises from zero."))
-    gradient_clip: Float = Field(100.0, ge=0, description=(
+    gradient_clip: Weight = Field(100.0, ge=0, description=(
         "Largest norm of a step's gradient; 0 doesn't clip."))
-    batch_size: Int = Field(4, ge=1, description="Crops of one step, over all devices.")
+    batch_size: Count = Field(4, ge=1, description="Crops of one step, over all devices.")
 
 
 class TrainHparams(TextModel):
-    epochs: Int = Field(ge=1, description="Epochs; each ends with a validation.")
-    steps_per_epoch: Int = Field(ge=1, description="Optimizer steps of one epoch.")
-    num_val_crops: Int = Field(32, ge=1, description="Crops of each validation, always the same.")
-    num_test_crops: Int = Field(64, ge=1, description="Crops of the test after training.")
+    epochs: Count = Field(ge=1, description="Epochs; each ends with a validation.")
+    steps_per_epoch: Count = Field(ge=1, description="Optimizer steps of one epoch.")
+    num_val_crops: Count = Field(32, ge=1, description="Crops of each validation, always the same.")
+    num_test_crops: Count = Field(64, ge=1, description="Crops of the test after training.")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description=(
         "Lightning's name of the number format."))
 

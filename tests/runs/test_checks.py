@@ -26,6 +26,7 @@ def hparams_nt(tmp_path, monkeypatch):
     return Path("hparams.nt")
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_check_experiment(case, hparams_nt):
     hparams_nt.write_text(case["file"])

@@ -62,3 +62,4 @@ def test_format_end():
     now = datetime(2024, 12, 17, 23, 0)
     assert format_end(datetime(2024, 12, 17, 23, 59), now) == "23:59"
     assert format_end(datetime(2024, 12, 18, 0, 1), now) == "18 Dec 00:01"
+    assert format_end(datetime(2025, 1, 1, 0, 1), now) == "01 Jan 2025"

@@ -255,6 +255,21 @@ def test_load_resolved_errors(hparams_nt):
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("from: a\0b\n", "1:7: from: expected the path of another hparams.nt"),
+        ("shared:\n  " + 5000 * "[" + 5000 * "]", "1:1: nested too deeply"),
+        ("".join(f"{i * ' '}a:\n" for i in range(2000)), "1:1: nested too deeply"),
+    ],
+)
+def test_load_hparams_of_odd_text(hparams_nt, text, message):
+    hparams_nt.write_text(text)
+    with pytest.raises(HparamsError) as error:
+        load_hparams(hparams_nt)
+    assert str(error.value).splitlines()[0] == f"hparams.nt:{message}"
+
+
 @given(st.text(st.sampled_from("ab:-->[]{}, \n\t#\r\x00é\u2028'\"")).map("runs:\n  a".__add__))
 def test_load_hparams_of_anything(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "anything.nt"
@@ -263,9 +278,10 @@ def test_load_hparams_of_anything(tmp_path_factory, text):
         load_hparams(path)
 
 
-positive_ints = st.integers(1, 10**12)
-numbers = st.floats(0, allow_infinity=False)
-positives = st.floats(0, allow_infinity=False, exclude_min=True)
+positive_ints = st.integers(1, 10**9)
+numbers = st.floats(0, 1e30)
+positives = st.floats(0, 1e30, exclude_min=True)
+lengths = st.floats(0, 1e6, exclude_min=True)
 terms = st.builds(
     "{}x{}".format, positive_ints,
     st.sampled_from(["0e", "3e", "fourier0", "fourier3", "quotient2"]))
@@ -275,7 +291,7 @@ some_hparams = st.fixed_dictionaries({
     "data": st.fixed_dictionaries({}, optional={
         "source": st.text(min_size=1).filter(lambda x: x.isprintable() and x.strip()),
         "size_voxels": st.integers(2, 100).map(lambda x: 2 * x + 1),
-        "resolution_A": positives, "radius_A": positives, "min_density_atoms_nm3": numbers}),
+        "resolution_A": lengths, "radius_A": lengths, "min_density_atoms_nm3": numbers}),
     "model": st.fixed_dictionaries(
         {"layers": st.lists(fields, min_size=1, max_size=4), "latent": fields},
         optional={"grid": st.sampled_from(["octahedral_48", "octahedral_144"])}),

@@ -206,6 +206,14 @@ def test_leftovers_of_killed_processes_are_removed(make_expt):
     assert not any(path.exists() for path in leftovers)
 
 
+def test_a_run_that_would_outlast_the_calendar(make_expt):
+    edits = {"epochs: 3": "epochs: 1000000000", "per_epoch: 5": "per_epoch: 1000000000"}
+    expt = make_expt(edits)
+    code, _, stderr = expt.train("--max-steps", "11")
+    assert (code, stderr) == (0, "")
+    assert expt.train("--list")[1].startswith("a  interrupted  step 11 of 1000000000000000000 (0%)")
+
+
 def test_divergence_fails_the_run(make_expt):
     expt = make_expt({"warmup_steps: 2": "warmup_steps: 0\n    learning_rate: 1e30"})
     code, _, stderr = expt.train()
