@@ -65,6 +65,13 @@ def write_assets(app):
             path.write_text(text, "utf-8")
 
 
+def connect(app, config):
+    """Nothing; where the theme can be dark by itself, so are tables, figures and curves."""
+    if config.html_theme == "furo":
+        app.add_css_file("dark.css", priority=591)
+
+
 def setup_component(app):
+    app.connect("config-inited", connect)
     app.connect("builder-inited", write_assets)
     app.add_css_file("notebook.css", priority=590)

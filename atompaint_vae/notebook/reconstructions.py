@@ -131,7 +131,7 @@ def pack_crop(crop: Crop) -> tuple[str, float]:
 def _name_kind(path: Path, run: Path) -> str:
     if path != run:
         return f"file: {run.name}/{path.name}"
-    known = sorted(x.name for x in run.parent.glob("*/") if x.is_dir())
+    known = sorted(x.name for x in run.parent.glob("[!.]*/") if x.is_dir())
     return f"run: {run.name}" + (f"; known: {', '.join(known)}" if known else "")
 
 

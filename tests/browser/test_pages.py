@@ -169,7 +169,9 @@ def test_tables_follow_the_theme(browser, prefer):
     set_theme(browser, "auto")
     assert read_colours(browser) == light
     prefer("dark")
-    time.sleep(0.5)
+    end = time.monotonic() + 10
+    while read_colours(browser) != dark and time.monotonic() < end:
+        time.sleep(0.1)
     assert read_colours(browser) == dark
 
 

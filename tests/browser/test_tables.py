@@ -270,6 +270,18 @@ def test_caption_fits_a_phone(table, resize):
     assert rect["height"] > 60  # it goes on for several lines
 
 
+def test_themes_that_are_always_light_have_light_tables(chromium, prefer, pages, tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-q", "-D", "html_theme=alabaster", ".", tmp_path]
+    subprocess.run(command, cwd=pages.parents[2], check=True, capture_output=True)
+    prefer("dark")
+    table = open_table(chromium, tmp_path / "docs/index.html")
+    read = "return getComputedStyle(arguments[0].querySelector(arguments[1]))[arguments[2]]"
+    colours = [chromium.execute_script(read, table, "td", "color")]
+    colours.append(chromium.execute_script(read, table, "input", "backgroundColor"))
+    assert colours == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+    assert not chromium.execute_script("return document.documentElement.matches('.dark')")
+
+
 @pytest.mark.parametrize("width", [1400, 390])
 def test_a_narrow_table_and_its_buttons_begin_where_the_text_does(table, resize, width):
     resize(width)

@@ -201,11 +201,10 @@
     box.classList.add("datatable-ready");
   }
 
-  // DataTables looks at html.dark, furo at body[data-theme]: light, dark or auto.
+  // DataTables looks at html.dark; our own style knows when the theme is dark.
   const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
   function followTheme() {
-    const theme = document.body.dataset.theme;
-    const isDark = theme === "dark" || (theme !== "light" && prefersDark.matches);
+    const isDark = getComputedStyle(document.body).colorScheme === "dark";
     document.documentElement.classList.toggle("dark", isDark);
   }
 

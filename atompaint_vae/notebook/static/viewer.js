@@ -57,8 +57,7 @@ var AtompaintViewer = (() => {
   }
 
   function isDark() {
-    const theme = document.body.dataset.theme;
-    return theme === "dark" || (theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+    return getComputedStyle(document.body).colorScheme === "dark";
   }
 
   class View {
