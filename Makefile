@@ -13,7 +13,7 @@ QUICK := expts/20241001_quick_start
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-peers bench-peers fuzz lint screenshot clean
+.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-slurm-quick test-peers bench-peers fuzz lint screenshot clean
 
 notebook: quick-start html
 
@@ -65,6 +65,10 @@ test-faults: .venv/ready
 # Most of the time a Slurm waits; each process has one.
 test-slurm: .venv/ready
 	$(BIN)/python -m pytest -m slurm --numprocesses 4 --dist worksteal tests/slurm
+
+# An array that is preempted, and one task of an array that is ended in several ways.
+test-slurm-quick: .venv/ready
+	$(BIN)/python -m pytest -m slurm --numprocesses 2 -k "ended or preemption and not graceful" tests/slurm
 
 fuzz: .venv/ready
 	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds 60

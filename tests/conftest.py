@@ -86,14 +86,15 @@ def note(request, record_property):
     return note
 
 
-def get_line(report):
-    return report.location[1] or 0
+def get_place(report):
+    """Line of the test and its parameters; workers report in any order."""
+    return report.location[1] or 0, report.nodeid
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):
     """Write the tables of faults, each if all of its tests were run, and have passed."""
     tables = {}
-    for report in sorted(terminalreporter.stats.get("passed", ()), key=get_line):
+    for report in sorted(terminalreporter.stats.get("passed", ()), key=get_place):
         for name, row in report.user_properties:
             tables.setdefault(name, []).append(row)
     is_part = config.getoption("keyword") or config.getoption("lf", False)

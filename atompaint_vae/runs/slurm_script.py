@@ -21,8 +21,9 @@ echo "$task: $run, start $((${SLURM_RESTART_COUNT:-0} + 1)), on $(hostname)"
 failures=.slurm/$task.failures
 touch "$failures"
 
-# In a step of its own, the training gets the signals of Slurm, and this script doesn't.
-srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \\
+# In a step of its own, the training gets the signals of Slurm, and this script doesn't.  Of several
+# processes, the others don't wait for one that has died.
+srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \\
     "${train[@]}" "$run" && code=0 || code=$?
 
 give_up() {

@@ -94,7 +94,7 @@ def test_what_a_task_trains(run_task):
     assert code == 0
     assert stdout.splitlines()[0] == "first"
     assert stdout.splitlines()[1].startswith("12_1: b, start 1, on ")
-    assert call.startswith("srun --cpus-per-task=1 ")
+    assert call.startswith("srun --kill-on-bad-exit=1 --cpus-per-task=1 ")
     assert call.endswith(f" {sys.executable} train.py --save-minutes 3 b")
     assert run_task(0, restarts=4)[1].startswith("12_1: b, start 5, on ")
 

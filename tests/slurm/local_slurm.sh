@@ -53,8 +53,9 @@ daemons=()
 stop() {
     scancel --user=root --signal=KILL --full || true
     scancel --user=root || true
+    # Also for the last steps, whose ends slurmctld must hear of, or they try for minutes.
     for _ in $(seq 60); do
-        [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+        [ -n "$(squeue --noheader 2>/dev/null)$(compgen -G "$dir/spool/localhost_*")" ] || break
         sleep 0.5
     done
     kill "${daemons[@]}" 2>/dev/null || true

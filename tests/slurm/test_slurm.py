@@ -113,6 +113,27 @@ def test_ended_tasks(make_submitted, undisturbed, note):
         note(f"{how}, of one task of an array", times, "that task alone is requeued, and goes on")
 
 
+def test_one_task_is_requeued_and_one_cancelled(make_submitted, undisturbed, note):
+    expt = make_submitted()
+    expt.slow_down(1)
+    job = expt.submit()
+    expt.wait_for_step_5("a", "b")
+    run("scontrol", "requeue", f"{job}_0")
+    run("scancel", f"{job}_1")
+    wait_until(lambda: expt.find_states()["b"] == "interrupted", "status shows b as interrupted")
+    assert expt.show_status()[-1] == "  cd . && ./train.py b --slurm"
+    expt.resubmit()
+    again = list(load_submissions(expt.expt))[-1]
+    assert load_submissions(expt.expt)[again].runs == ("b",)
+    wait_for_end(job)
+    wait_for_end(again)
+    assert count_restarts(job) == [1, 0]
+    assert_same_runs(expt, undisturbed)
+    note("scontrol requeue, of one task of an array", 1, "that task alone is requeued, and goes on")
+    note("scancel, of one task of an array", 1,
+         "status prints the command that submits its run alone, which goes on")  # fmt: skip
+
+
 def test_code_that_fails(make_submitted, undisturbed):
     expt = make_submitted()
     script = (expt.path / "train.py").read_text()
