@@ -60,11 +60,11 @@ test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow
 
 test-faults: .venv/ready
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -m faults --write-tables
 
 # Most of the time a Slurm waits; each process has one.
 test-slurm: .venv/ready
-	$(BIN)/python -m pytest -m slurm --numprocesses 4 --dist worksteal tests/slurm
+	$(BIN)/python -m pytest -m slurm --numprocesses 4 --dist worksteal --write-tables tests/slurm
 
 # An array that is preempted, and one task of an array that is ended in several ways.
 test-slurm-quick: .venv/ready

@@ -14,6 +14,13 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--write-tables", action="store_true",
+        help="write the tables of faults in docs/guide; for all tests of a marker together",
+    )  # fmt: skip
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _use_one_thread():
     """Small tensors: threads, of started programs too, would wait more than they compute."""
@@ -92,29 +99,28 @@ def get_place(report):
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):
-    """Write the tables of faults, each if all of its tests were run, and have passed."""
+    """Show the tables of faults, and write them where asked to if all tests have passed."""
     tables = {}
     for report in sorted(terminalreporter.stats.get("passed", ()), key=get_place):
         for name, row in report.user_properties:
             tables.setdefault(name, []).append(row)
-    is_part = config.getoption("keyword") or config.getoption("lf", False)
-    is_part = is_part or any("::" in arg for arg in config.args)
-    is_whole = exitstatus == 0 and not is_part and "skipped" not in terminalreporter.stats
+    is_asked = config.getoption("write_tables")
+    have_passed = exitstatus == 0 and "skipped" not in terminalreporter.stats
     for name, rows in tables.items():
-        write_faults(config.rootpath / "docs/guide" / name, rows, is_whole)
+        write_faults(config.rootpath / "docs/guide" / name, rows, is_asked and have_passed)
 
 
-def write_faults(path, rows, is_whole):
+def write_faults(path, rows, is_final):
     import pandas as pd
 
     from atompaint_vae.figures.tables import save_table
 
     table = pd.DataFrame(rows)
     print("\n" + table.to_string(index=False))
-    if is_whole:
+    if is_final:
         save_table(table, path)
     else:
-        print(f"{path.name} stays as it is: not all of its tests have passed")
+        print(f"{path.name} stays as it is: --write-tables writes it, if all tests have passed")
 
 
 def fill_atoms(coords_A, channels, num_channels, size, resolution_A):
