@@ -37,7 +37,8 @@ MARKS = {
     "fourier1": ("equivariant, regular, L = 1", RUN_COLOURS[0], "D"),
     "fourier2": ("equivariant, regular, L = 2", RUN_COLOURS[0], "d"),
     "quotient2": ("equivariant, quotient, L = 2", RUN_COLOURS[0], "^"),
-    "scalars": ("equivariant, scalars", RUN_COLOURS[0], "s"),
+    "scalars": ("equivariant, scalars at 9³", RUN_COLOURS[0], "s"),
+    "finer-scalars": ("equivariant, scalars at 17³", RUN_COLOURS[0], "X"),
     "small-cnn": ("CNN at 9³, 34,000 parameters", RUN_COLOURS[1], "s"),
     "finer-small-cnn": ("CNN at 17³, 13,000 parameters", RUN_COLOURS[1], "*"),
 }
