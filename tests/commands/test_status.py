@@ -188,7 +188,7 @@ def test_status_of_what_was_submitted(submitted, capsys):
     expected = [
         r"  done     finished     200 steps, best validation R² 0\.982",
         r"  cut      queued       step 40 of 200 \(20%\), best validation R² 0\.982, "
-        r"Slurm 9_0: Priority, start 06 May 07:08",
+        r"Slurm 9_0: Priority, start 06 May 2124",
         r"  killed   failed       step 50 of 200 \(25%\), best validation R² 0\.632",
         r"    expts/20250102_x/\.slurm/8_0\.log:", *[rf"    \| {x}" for x in (2, 3, 4)],
         rf"  at-work  running      step 150 of 200 \(75%\), {end}, best validation R² 0\.950, "
