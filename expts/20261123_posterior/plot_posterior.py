@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw what each kind of posterior and loss makes of the latent, and write the table.
 
-The run `beta-0.1` is `irreps-10` of 20261123_rate_distortion.
+The runs `beta-0.1` and `finer-25-beta-0.1` are `irreps-10` and `finer-25` of 20261123_rate_distortion.
 
 Usage:
     plot_posterior.py
@@ -19,15 +19,17 @@ from atompaint_vae.nn.fields import parse_field_type
 from atompaint_vae.runs.experiment import Experiment, RecordedRun
 from atompaint_vae.runs.metrics import load_metrics
 
-BASE = ("20261123_rate_distortion", "irreps-10", "beta-0.1")
+BASE_EXPT = "20261123_rate_distortion"
+BASES = {"irreps-10": "beta-0.1", "finer-25": "finer-25-beta-0.1"}
 DEGREES = (0, 1, 2)
 
 
 def main(expt: Experiment):
-    base_expt = Experiment(expt.expt_dir.with_name(BASE[0]))
-    base = next(run for run in base_expt.load_runs() if run.name == BASE[1])
-    rows = [describe(base) | {"run": BASE[2]}, *map(describe, expt.load_runs())]
-    table = pd.DataFrame(rows)
+    runs = {run.name: run for run in Experiment(expt.expt_dir.with_name(BASE_EXPT)).load_runs()}
+    bases = [describe(runs[name]) | {"run": here} for name, here in BASES.items()]
+    table = pd.DataFrame([*bases, *map(describe, expt.load_runs())])
+    # The runs at 26× last, together.
+    table = table.sort_values("run", key=lambda name: name.str.startswith("finer"), kind="stable")
     save_table(table.round(4), expt.expt_dir / f"{expt.date}_posterior.csv")
     save_figure(draw(table), expt.expt_dir / f"{expt.date}_posterior.svg")
 
