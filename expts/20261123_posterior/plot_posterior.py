@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Draw what each kind of posterior and loss makes of the latent, and write the table.
 
-The runs `beta-0.1` and `finer-25-beta-0.1` are `irreps-10` and `finer-25` of 20261123_rate_distortion.
+The runs `beta-0.1` and `finer-25-beta-0.1` are `irreps-10` and `finer-25` of
+20261123_rate_distortion.
 
 Usage:
     plot_posterior.py
