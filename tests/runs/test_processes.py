@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_expt import Pair, SmallExpt, train_pair
+from small_expt import Pair, Process, SmallExpt, train_pair
 
 from atompaint_vae.cli import run_command
 from atompaint_vae.runs.checks import check_experiment
