@@ -64,11 +64,11 @@ test-faults: .venv/ready
 
 # Most of the time a Slurm waits; each process has one.
 test-slurm: .venv/ready
-	$(BIN)/python -m pytest -m slurm --numprocesses 4 --dist worksteal --write-tables tests/slurm
+	$(BIN)/python -m pytest -m slurm --numprocesses 4 --dist worksteal --write-tables tests/cluster
 
 # An array that is preempted, and one task of an array that is ended in several ways.
 test-slurm-quick: .venv/ready
-	$(BIN)/python -m pytest -m slurm --numprocesses 2 -k "ended or preemption and not graceful" tests/slurm
+	$(BIN)/python -m pytest -m slurm --numprocesses 2 -k "ended or preemption and not graceful" tests/cluster
 
 fuzz: .venv/ready
 	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds 60

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .runs.pretrained import load_pretrained
+    from .publishing.pretrained import load_pretrained
 
 __version__ = "0.1.0"
 __all__ = ["load_pretrained"]
@@ -12,7 +12,7 @@ __all__ = ["load_pretrained"]
 def __getattr__(name: str):
     # Pages and most commands need no torch, whose import takes seconds.
     if name in __all__:
-        from .runs import pretrained
+        from .publishing import pretrained
 
         return getattr(pretrained, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

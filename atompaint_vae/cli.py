@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from .exits import EXIT_MISTAKE, find_exit_code, say
+from .text.errors import EXIT_MISTAKE, find_exit_code, say
 from .threads import set_thread_waiting
 
 # Name, module, what it does.
@@ -57,7 +57,7 @@ def _run(argv: list[str]) -> int:
     try:
         return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
     except DocoptExit as error:  # its own exit code is 1
-        from .usage import describe_usage_error
+        from .text.errors import describe_usage_error
 
         problem = describe_usage_error(error)
         return say(f"{problem}; see atompaint-vae {argv[0]} --help", EXIT_MISTAKE)

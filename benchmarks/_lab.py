@@ -4,7 +4,8 @@ import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
-from atompaint_vae.figures.provenance import (
+from atompaint_vae.config.hparams import dump_hparams, load_resolved
+from atompaint_vae.figures.provenance.drawings import (
     Drawing,
     find_code,
     hash_code,
@@ -12,8 +13,12 @@ from atompaint_vae.figures.provenance import (
     load_provenance,
     save_drawing,
 )
-from atompaint_vae.runs.hparams import dump_hparams, load_resolved
-from atompaint_vae.runs.record import RunPaths, load_record, save_record, update_record
+from atompaint_vae.records.record import (
+    RunPaths,
+    load_record,
+    save_record,
+    update_record,
+)
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "expts" / "20241217_train_vae"

@@ -13,10 +13,10 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from atompaint_vae.runs.experiment import Experiment
-from atompaint_vae.runs.hparams import dump_hparams
-from atompaint_vae.runs.metrics import load_columns
-from atompaint_vae.runs.record import RunPaths
+from atompaint_vae.config.hparams import dump_hparams
+from atompaint_vae.records.experiment import Experiment
+from atompaint_vae.records.metrics import load_columns
+from atompaint_vae.records.record import RunPaths
 
 EXPERIMENT = Path(__file__).parents[1] / "expts" / "20241217_train_vae"
 RUNS = ("2-layer-narrow", "2-layer-wide")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from atompaint_vae.runs.record import load_record, save_record, update_record
+from atompaint_vae.records.record import load_record, save_record, update_record
 
 from ._browser import Browser, Opened, start_browser
 from ._lab import ROOT, make_lab, make_table_pages

@@ -9,7 +9,7 @@ import dataclasses
 import statistics
 
 from atompaint_vae.models.encoder import calc_sizes
-from atompaint_vae.nn.resample import choose_padding
+from atompaint_vae.nn.conv import choose_padding
 
 from .peers.cases import VAECase
 from .peers.client import LABELS, Server, Servers, list_libraries, make_row, make_rows

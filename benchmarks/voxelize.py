@@ -10,8 +10,8 @@ import pandas as pd
 import polars as pl
 import torch
 
-from atompaint_vae.data.crops import CropSampler
-from atompaint_vae.data.voxelize import CHANNELS, voxelize
+from atompaint_vae.data.crops.sampler import CropSampler
+from atompaint_vae.data.crops.voxelize import CHANNELS, voxelize
 
 SIZE_VOXELS = 35
 RADIUS_A = 0.75

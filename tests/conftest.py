@@ -33,9 +33,9 @@ def _use_one_thread():
 @pytest.fixture(scope="session")
 def write_run():
     """A function that writes a run that nobody trained, with curves in closed form."""
-    from atompaint_vae.runs.hparams import Hparams, dump_hparams
-    from atompaint_vae.runs.metrics import append_metrics
-    from atompaint_vae.runs.record import RunPaths, RunRecord, save_record
+    from atompaint_vae.config.hparams import Hparams, dump_hparams
+    from atompaint_vae.records.metrics import append_metrics
+    from atompaint_vae.records.record import RunPaths, RunRecord, save_record
 
     def write(expt_dir, name, hparams=None, *, tau=5.0, epochs=20, **record):
         """

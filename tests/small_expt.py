@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import torch
 
-from atompaint_vae.runs.record import RunPaths, load_record
+from atompaint_vae.records.record import RunPaths, load_record
 
 ROOT = Path(__file__).parents[1]
 TRAIN_PY = ROOT / "expts" / "20241001_quick_start" / "train.py"
@@ -221,7 +221,7 @@ def assert_same_tensors(found, expected):
 @pytest.fixture(scope="session")
 def imported():
     """What train.py imports, so that forked processes have it."""
-    importlib.import_module("atompaint_vae.runs.train")
+    importlib.import_module("atompaint_vae.training.train")
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ from pathlib import Path
 
 import docopt
 
-from ..runs.compare import (
+from ..records.compare import (
     check_curve,
     choose_columns,
     describe_code,
@@ -47,10 +47,10 @@ from ..runs.compare import (
     name_column,
     write_cells,
 )
-from ..runs.find import find_expts_dir, find_runs
-from ..runs.properties import Run, load_runs
-from ..runs.record import write_atomic
-from ..runs.where import WhereError, filter_runs
+from ..records.filters import WhereError, filter_runs
+from ..records.find import find_expts_dir, find_runs
+from ..records.properties import Run, load_runs
+from ..text.files import write_atomic
 
 
 def main(argv: list[str]) -> int:

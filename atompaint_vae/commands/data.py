@@ -57,10 +57,10 @@ def main(argv: list[str]) -> int:
 
 
 def run_build(arguments: dict) -> int:
-    from ..data.build import Broken, build_set, name_chains_path
-    from ..data.formats import ASSEMBLIES
-    from ..data.inputs import find_structure_files
-    from ..data.sources import name_structures_path
+    from ..data.sets.build import Broken, build_set, name_chains_path
+    from ..data.sets.inputs import find_structure_files
+    from ..data.sets.sources import name_structures_path
+    from ..data.structures.formats import ASSEMBLIES
 
     assembly = arguments["--assembly"]
     if assembly not in ASSEMBLIES:
@@ -115,7 +115,7 @@ def describe_split(built) -> list[str]:
 
 def run_show(arguments: dict) -> int:
     from ..data import STARTER
-    from ..data.summary import describe_set, load_summary
+    from ..data.sets.summary import describe_set, load_summary
 
     source = arguments["SET"]
     summary = load_summary(source)
@@ -130,8 +130,8 @@ def run_show(arguments: dict) -> int:
 
 
 def run_fetch(arguments: dict) -> int:
-    from ..data.fetch import DEFAULT_MIRROR, fetch_structures
-    from ..data.inputs import read_ids
+    from ..data.sets.fetch import DEFAULT_MIRROR, fetch_structures
+    from ..data.sets.inputs import read_ids
 
     ids = read_ids(Path(arguments["IDS"]))
     mirror = arguments["--mirror"] or os.environ.get("ATOMPAINT_VAE_MIRROR") or DEFAULT_MIRROR

@@ -20,7 +20,7 @@ import sys
 
 import docopt
 
-from ..runs.metrics import load_metrics
+from ..records.metrics import load_metrics
 
 SHOWN = ("r2", "prior_loss", "active_units", "equivariance_error")
 
@@ -31,9 +31,14 @@ def main(argv: list[str]) -> int:
     if not (num_crops.isdecimal() and int(num_crops)):
         raise ValueError(f"--crops: expected a number of at least 1, got {num_crops!r}")
 
-    from ..runs.evaluate import calc_test_metrics
-    from ..runs.feed import SEED_OF_SPLIT, make_crops
-    from ..runs.pretrained import find_pretrained, load_pretrained, load_pretrained_hparams
+    from ..data.crops.dataset import make_crops
+    from ..publishing.pretrained import (
+        find_pretrained,
+        load_pretrained,
+        load_pretrained_hparams,
+    )
+    from ..training.evaluate import calc_test_metrics
+    from ..training.feed import SEED_OF_SPLIT
 
     name = arguments["NAME"]
     model, hparams = load_pretrained(name), load_pretrained_hparams(name)
@@ -53,9 +58,9 @@ def main(argv: list[str]) -> int:
 
 def load_inputs(inputs: list[str]):
     """Atoms of structure files, or the test structures that come with the package."""
-    from ..data.inputs import find_structure_files
-    from ..data.sources import STARTER, load_split
-    from ..data.structures import concatenate_atoms, read_structure
+    from ..data.sets.inputs import find_structure_files
+    from ..data.sets.sources import STARTER, load_split
+    from ..data.structures.table import concatenate_atoms, read_structure
 
     if inputs == [STARTER]:
         return load_split(STARTER, "test")
@@ -63,7 +68,7 @@ def load_inputs(inputs: list[str]):
 
 
 def warn_of_training_structures(structures, source: str) -> None:
-    from ..data.sources import STARTER, load_split
+    from ..data.sets.sources import STARTER, load_split
 
     if source != STARTER:
         return

@@ -26,9 +26,9 @@ from pathlib import Path
 
 import docopt
 
-from ..figures.provenance import describe_reasons
-from ..figures.stale import SOURCES, Stale, check_figures, draw_again
-from ..runs.find import find_expts_dir
+from ..figures.provenance.drawings import describe_reasons
+from ..figures.provenance.stale import SOURCES, Stale, check_figures, draw_again
+from ..records.find import find_expts_dir
 
 
 def main(argv: list[str]) -> int:

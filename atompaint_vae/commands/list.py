@@ -12,8 +12,8 @@ from pathlib import Path
 
 import docopt
 
-from ..runs.experiment import Experiment
-from ..runs.find import find_experiments, find_expts_dir
+from ..records.experiment import Experiment
+from ..records.find import find_experiments, find_expts_dir
 
 
 def main(argv: list[str]) -> int:

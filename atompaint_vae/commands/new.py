@@ -28,7 +28,12 @@ from pathlib import Path
 
 import docopt
 
-from ..runs.find import find_experiment, find_experiments, find_expts_dir, find_references
+from ..records.find import (
+    find_experiment,
+    find_experiments,
+    find_expts_dir,
+    find_references,
+)
 
 DEFAULT = "20241001_quick_start"
 COPIED = ("*.py", "*.sh", "hparams.nt")

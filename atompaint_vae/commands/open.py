@@ -16,7 +16,7 @@ from pathlib import Path
 
 import docopt
 
-from ..runs.find import find_experiment, find_expts_dir
+from ..records.find import find_experiment, find_expts_dir
 
 BUILT = "_build/html"
 PAGES = ("notes.html", "sheet.html")

@@ -29,10 +29,10 @@ import docopt
 
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["plan", *argv])
-    from ..runs.experiment import Experiment
-    from ..runs.find import locate_experiment
-    from ..runs.launch import plan_runs
-    from ..runs.options import parse_number
+    from ..records.experiment import Experiment
+    from ..records.find import locate_experiment
+    from ..training.launch import plan_runs
+    from ..training.options import parse_number
 
     expt = Experiment(locate_experiment(arguments["EXPT"]))
     num_devices = parse_number(arguments, "--devices")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import docopt
 
-from ..runs.find import UnknownRunError, find_expts_dir, find_runs
+from ..records.find import UnknownRunError, find_expts_dir, find_runs
 
 
 def main(argv: list[str]) -> int:
@@ -27,8 +27,8 @@ def main(argv: list[str]) -> int:
         known = ", ".join(found) or "none has a record"
         raise UnknownRunError(f"{arguments['RUN']!r} is not one run; known: {known}")
 
-    from ..runs.pretrained import PRETRAINED_DIR
-    from ..runs.publish import publish_run
+    from ..publishing.pretrained import PRETRAINED_DIR
+    from ..publishing.publish import publish_run
 
     ((run_id, paths),) = found.items()
     name, root = arguments["NAME"], expts_dir.parent

@@ -44,10 +44,10 @@ import docopt
 
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["search", *argv])
-    from ..runs.experiment import Experiment
-    from ..runs.find import locate_experiment
-    from ..runs.options import parse_minutes
-    from ..runs.search import plan_search, search_runs
+    from ..records.experiment import Experiment
+    from ..records.find import locate_experiment
+    from ..search.search import plan_search, search_runs
+    from ..training.options import parse_minutes
 
     expt = Experiment(locate_experiment(arguments["EXPT"]))
     save_minutes = parse_minutes(arguments, "--save-minutes")

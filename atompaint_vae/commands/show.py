@@ -17,11 +17,11 @@ from pathlib import Path
 
 import docopt
 
-from ..runs.experiment import Experiment
-from ..runs.find import find_experiment, find_expts_dir
-from ..runs.hparams import find_differences
-from ..runs.properties import Value
-from ..runs.record import UNREADABLE
+from ..config.hparams import find_differences
+from ..records.experiment import Experiment
+from ..records.find import find_experiment, find_expts_dir
+from ..records.properties import Value
+from ..records.record import UNREADABLE
 
 
 def main(argv: list[str]) -> int:

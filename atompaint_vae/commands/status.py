@@ -26,12 +26,12 @@ from pathlib import Path
 
 import docopt
 
-from ..runs.experiment import Experiment
-from ..runs.find import find_experiment, find_experiments, find_expts_dir
-from ..runs.hparams import HparamsError
-from ..runs.progress import list_progress
-from ..runs.queue import load_submissions
-from ..runs.trials import load_trials
+from ..config.hparams import HparamsError
+from ..config.trials import load_trials
+from ..records.experiment import Experiment
+from ..records.find import find_experiment, find_experiments, find_expts_dir
+from ..slurm.progress import list_progress
+from ..slurm.queue import load_submissions
 
 
 def main(argv: list[str]) -> int:

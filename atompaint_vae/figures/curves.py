@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..runs.experiment import RecordedRun
-from ..runs.metrics import load_metrics
+from ..records.experiment import RecordedRun
+from ..records.metrics import load_metrics
 from .style import RUN_COLOURS, make_figure, set_log_ticks
 
 

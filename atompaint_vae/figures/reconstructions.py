@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ..runs.record import RunPaths
+from ..records.record import RunPaths
 from .colours import CHANNEL_COLOURS, RESIDUAL_COLOURMAP, RESIDUAL_LABEL, RESIDUAL_RANGE
 from .style import make_figure
 

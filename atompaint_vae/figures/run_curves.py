@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..runs.compare import check_curve, group_seeds, name_group, name_runs
-from ..runs.properties import Run
+from ..records.compare import check_curve, group_seeds, name_group, name_runs
+from ..records.properties import Run
 from .style import RUN_COLOURS, make_figure, set_log_ticks
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed_s": "elapsed time [min]"}

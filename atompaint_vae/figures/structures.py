@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..data.dataset import CropDataset, collate_crops
-from ..data.summary import Summary, count_resolutions
+from ..data.crops.dataset import CropDataset, collate_crops
+from ..data.sets.summary import Summary, count_resolutions
 from .reconstructions import colour_slab
 from .style import RUN_COLOURS, make_figure
 

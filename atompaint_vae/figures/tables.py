@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..runs.experiment import RecordedRun
-from ..runs.metrics import load_metrics
-from ..runs.record import write_atomic
+from ..analysis.matching import score_matches
+from ..records.experiment import RecordedRun
+from ..records.metrics import load_metrics
+from ..text.files import write_atomic
 
 
 def make_compression_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
@@ -53,3 +54,22 @@ def save_table(table: pd.DataFrame, path: Path):
     """Write a CSV, whole or not at all, and say so."""
     write_atomic(path, table.to_csv(index=False))
     print(path.name)
+
+
+def make_score_table(counts: pd.DataFrame) -> pd.DataFrame:
+    """Precision, recall and RMSD as text for a table; rows without true atoms are left out.
+
+    counts: the sums of several crops
+    """
+    scores = score_matches(counts[counts["true"] > 0]).reset_index()
+    formats = {
+        "min_weight": ("least weight", "{:g}"), "element": ("element", "{}"),
+        "precision": ("precision", "{:.3f}"), "recall": ("recall", "{:.3f}"),
+        "rmsd_A": ("RMSD [Å]", "{:.2f}"), "true": ("atoms", "{:.0f}"), "found": ("found", "{:.0f}"),
+    }  # fmt: skip
+    names = {key: name for key, (name, _) in formats.items()}
+    for key in scores.columns.intersection(list(formats)):
+        scores[key] = scores[key].map(
+            lambda value, key=key: "" if pd.isna(value) else formats[key][1].format(value)
+        )
+    return scores.rename(columns=names)

@@ -10,8 +10,8 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..nn.conv import choose_padding
 from ..nn.fields import FieldType
-from ..nn.resample import choose_padding
 from .encoder import ConvBlock, calc_sizes
 
 
@@ -22,7 +22,7 @@ class Decoder(nn.Module):
     size_voxels:     the side of the image to make
     convs_per_layer: convolutions at each resolution below the image's
     kernel_size:     of all convolutions, odd
-    conv:            `SteerableConv` or `FreeConv`
+    conv:            `SteerableConv` or `UnconstrainedConv`
     nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
     """
 

@@ -11,16 +11,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..nn.activations import FieldNonlinearity
-from ..nn.conv import SteerableConv
+from ..nn.conv import SteerableConv, calc_halved_size, choose_padding
 from ..nn.fields import FieldType
 from ..nn.norm import IrrepsNorm
-from ..nn.resample import calc_halved_size, choose_padding
 
 
 class ConvBlock(nn.Module):
     """Convolution, normalisation, nonlinearity.
 
-    conv:                   `SteerableConv`, or `FreeConv` for a network without symmetry
+    conv:                   `SteerableConv`, or `UnconstrainedConv` for a network without symmetry
     grid, function, irreps: see `FieldNonlinearity`
     convolution:            kernel_size, stride, padding, transposed: see `SteerableConv`
     """
@@ -68,7 +67,7 @@ class Encoder(nn.Module):
     size_voxels:     the image's side
     convs_per_layer: convolutions in each layer; the first of them is the strided one
     kernel_size:     of all convolutions, odd
-    conv:            `SteerableConv` or `FreeConv`
+    conv:            `SteerableConv` or `UnconstrainedConv`
     nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
     """
 

@@ -21,34 +21,26 @@ def work_alone(app, env, docnames):
 
 def setup(app):
     """Metadata of the extension, after each component has set itself up."""
-    from ..runs.properties import VERSION
-    from . import (
-        api,
+    from ..records.properties import VERSION
+    from .core import (
         assets,
-        backlinks,
-        compare,
-        curves,
-        datatable,
         experiment_links,
         experiments,
-        hparams,
-        markup,
         math,
         navigation,
         numbers,
         pictures,
         problems,
         references,
-        run_data,
-        runs,
-        sheet,
-        sheets,
-        stale,
         updates,
         videos,
-        viewer,
         watch,
     )
+    from .reconstruction import viewer
+    from .reference import api, hparams, markup
+    from .runs import compare, curves, run_data, runs
+    from .sheets import backlinks, sheet, sheets, stale
+    from .tables import datatable
 
     app.connect("env-before-read-docs", work_alone)
     for component in (

@@ -4,9 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from atompaint_vae.models.encoder import ConvBlock
-from atompaint_vae.models.loss import calc_loss
-from atompaint_vae.models.vae import VAE
-from atompaint_vae.nn import FieldNonlinearity, IrrepsNorm, SteerableConv, parse_field_type
+from atompaint_vae.models.vae.loss import calc_loss
+from atompaint_vae.models.vae.vae import VAE
+from atompaint_vae.nn import (
+    FieldNonlinearity,
+    IrrepsNorm,
+    SteerableConv,
+    parse_field_type,
+)
 
 from .cases import NUM_IMAGE_CHANNELS, BlockCase, Case, VAECase
 from .harness import Block

@@ -7,7 +7,7 @@ Usage:
 
 from pathlib import Path
 
-from atompaint_vae.figures.script import run_page_script
+from atompaint_vae.figures.provenance.script import run_page_script
 
 WIDTH, MARGIN = 760, 12
 BAND_HEIGHT, BAND_GAP = 78, 26

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.ticker import FuncFormatter
 
-from atompaint_vae.figures.script import run_page_script
+from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
 

@@ -11,13 +11,18 @@ import pandas as pd
 import torch
 
 import atompaint_vae
-from atompaint_vae.data.dataset import STARTER, collate_crops, load_split
+from atompaint_vae.data.crops.dataset import (
+    STARTER,
+    collate_crops,
+    load_split,
+    make_crops,
+)
+from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.reconstructions import colour_slab
-from atompaint_vae.figures.script import run_page_script
 from atompaint_vae.figures.style import make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.runs.feed import SEED_OF_SPLIT, make_crops
-from atompaint_vae.runs.pretrained import load_pretrained_hparams
+from atompaint_vae.publishing.pretrained import load_pretrained_hparams
+from atompaint_vae.training.feed import SEED_OF_SPLIT
 
 NUM_CROPS = 16
 MOSTLY_FILLED = 0.5

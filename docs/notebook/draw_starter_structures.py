@@ -7,9 +7,9 @@ Usage:
 
 from pathlib import Path
 
-from atompaint_vae.data.dataset import CropDataset, load_split
-from atompaint_vae.data.summary import load_summary
-from atompaint_vae.figures.script import run_page_script
+from atompaint_vae.data.crops.dataset import CropDataset, load_split
+from atompaint_vae.data.sets.summary import load_summary
+from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.structures import plot_crops, plot_summary
 from atompaint_vae.figures.style import save_figure
 

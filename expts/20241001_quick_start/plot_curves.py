@@ -8,9 +8,9 @@ Usage:
 from pathlib import Path
 
 from atompaint_vae.figures.curves import plot_curves
-from atompaint_vae.figures.script import run_script
+from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.style import save_figure
-from atompaint_vae.runs.experiment import Experiment
+from atompaint_vae.records.experiment import Experiment
 
 
 def main(expt: Experiment):

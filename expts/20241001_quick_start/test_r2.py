@@ -7,9 +7,9 @@ Usage:
 
 from pathlib import Path
 
-from atompaint_vae.figures.script import run_script
+from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.tables import make_channel_table, save_table
-from atompaint_vae.runs.experiment import Experiment
+from atompaint_vae.records.experiment import Experiment
 
 
 def main(expt: Experiment):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from atompaint_vae.figures.script import run_script
+from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.runs.experiment import Experiment, RecordedRun
-from atompaint_vae.runs.metrics import load_metrics
+from atompaint_vae.records.experiment import Experiment, RecordedRun
+from atompaint_vae.records.metrics import load_metrics
 
 ALL = ("20261123_rate_distortion", ("irreps-10", "cnn-10-rate-0.01"))
 NUM_ALL = 60

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from atompaint_vae.figures.script import run_script
+from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.nn.fields import parse_field_type
-from atompaint_vae.runs.experiment import Experiment, RecordedRun
-from atompaint_vae.runs.metrics import load_metrics
+from atompaint_vae.records.experiment import Experiment, RecordedRun
+from atompaint_vae.records.metrics import load_metrics
 
 BASE_EXPT = "20261123_rate_distortion"
 BASES = {"irreps-10": "beta-0.1", "finer-25": "finer-25-beta-0.1"}

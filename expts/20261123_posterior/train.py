@@ -33,7 +33,7 @@ Options for a cluster, where they override slurm.nt:
     --array-limit N  Train at most N runs at once.
 """
 
-from atompaint_vae.runs.launch import main
+from atompaint_vae.training.launch import train_experiment
 
 if __name__ == "__main__":
-    main(__doc__, __file__)
+    train_experiment(__doc__, __file__)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from atompaint_vae.figures.script import run_script
+from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.runs.experiment import Experiment
-from atompaint_vae.runs.metrics import load_metrics
+from atompaint_vae.records.experiment import Experiment
+from atompaint_vae.records.metrics import load_metrics
 
 NAME = re.compile(r"(?P<model>.+?)-(?P<target>\d+)(-rate-(?P<rate>[\d.]+))?(-seed\d)?")
 

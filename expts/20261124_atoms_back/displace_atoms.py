@@ -12,14 +12,19 @@ import pandas as pd
 import torch
 
 from atompaint_vae import load_pretrained
-from atompaint_vae.data.dataset import STARTER, collate_crops, load_split
-from atompaint_vae.data.matching import score_matches
-from atompaint_vae.figures.atoms import ALL, ANY, count_atoms
-from atompaint_vae.figures.script import run_page_script
+from atompaint_vae.analysis.atoms import ALL, ANY, count_atoms
+from atompaint_vae.analysis.matching import score_matches
+from atompaint_vae.data.crops.dataset import (
+    STARTER,
+    collate_crops,
+    load_split,
+    make_crops,
+)
+from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.runs.feed import SEED_OF_SPLIT, make_crops
-from atompaint_vae.runs.pretrained import load_pretrained_hparams
+from atompaint_vae.publishing.pretrained import load_pretrained_hparams
+from atompaint_vae.training.feed import SEED_OF_SPLIT
 
 MODELS = ("finer-wide-10", "finer-cnn-10")
 NUM_CROPS = 32

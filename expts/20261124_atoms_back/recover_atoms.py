@@ -11,12 +11,17 @@ import pandas as pd
 import torch
 
 from atompaint_vae import load_pretrained
-from atompaint_vae.data.dataset import STARTER, collate_crops, load_split
-from atompaint_vae.figures.atoms import count_atoms, make_score_table
-from atompaint_vae.figures.script import run_page_script
-from atompaint_vae.figures.tables import save_table
-from atompaint_vae.runs.feed import SEED_OF_SPLIT, make_crops
-from atompaint_vae.runs.pretrained import BEST, load_pretrained_hparams
+from atompaint_vae.analysis.atoms import count_atoms
+from atompaint_vae.data.crops.dataset import (
+    STARTER,
+    collate_crops,
+    load_split,
+    make_crops,
+)
+from atompaint_vae.figures.provenance.script import run_page_script
+from atompaint_vae.figures.tables import make_score_table, save_table
+from atompaint_vae.publishing.pretrained import BEST, load_pretrained_hparams
+from atompaint_vae.training.feed import SEED_OF_SPLIT
 
 NUM_CROPS = 32
 MIN_WEIGHTS = (0.3, 0.5, 0.7)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from atompaint_vae.figures.script import run_page_script
+from atompaint_vae.analysis.blocks import calc_filled_range, find_solid_blocks
+from atompaint_vae.config.hparams import load_resolved
+from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.notebook.blocks import calc_filled_range, find_solid_blocks
-from atompaint_vae.runs.find import find_expts_dir, find_runs
-from atompaint_vae.runs.hparams import load_resolved
+from atompaint_vae.records.find import find_expts_dir, find_runs
 
 
 def main(folder: Path):

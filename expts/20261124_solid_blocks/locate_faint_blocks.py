@@ -13,14 +13,23 @@ import torch
 from scipy.spatial import cKDTree
 
 from atompaint_vae import load_pretrained
-from atompaint_vae.data.dataset import STARTER, collate_crops, load_split
-from atompaint_vae.data.voxelize import CHANNELS
-from atompaint_vae.figures.script import run_page_script
+from atompaint_vae.analysis.blocks import (
+    MIN_FILLED,
+    calc_filled_range,
+    find_solid_blocks,
+)
+from atompaint_vae.data.crops.dataset import (
+    STARTER,
+    collate_crops,
+    load_split,
+    make_crops,
+)
+from atompaint_vae.data.crops.voxelize import CHANNELS
+from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.notebook.blocks import MIN_FILLED, calc_filled_range, find_solid_blocks
-from atompaint_vae.runs.feed import SEED_OF_SPLIT, make_crops
-from atompaint_vae.runs.pretrained import load_pretrained_hparams
+from atompaint_vae.publishing.pretrained import load_pretrained_hparams
+from atompaint_vae.training.feed import SEED_OF_SPLIT
 
 MODELS = ("finer-wide-10", "finer-cnn-10")
 NUM_CROPS = 64

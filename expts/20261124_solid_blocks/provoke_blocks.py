@@ -13,12 +13,17 @@ import pandas as pd
 import torch
 
 from atompaint_vae import load_pretrained
-from atompaint_vae.data.dataset import STARTER, collate_crops, load_split
-from atompaint_vae.figures.script import run_page_script
+from atompaint_vae.analysis.blocks import calc_filled_range, find_solid_blocks
+from atompaint_vae.data.crops.dataset import (
+    STARTER,
+    collate_crops,
+    load_split,
+    make_crops,
+)
+from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.notebook.blocks import calc_filled_range, find_solid_blocks
-from atompaint_vae.runs.feed import SEED_OF_SPLIT, make_crops
-from atompaint_vae.runs.pretrained import BEST, load_pretrained_hparams
+from atompaint_vae.publishing.pretrained import BEST, load_pretrained_hparams
+from atompaint_vae.training.feed import SEED_OF_SPLIT
 
 NUM_CROPS = 6
 CROWDED_A = 5.0

@@ -10,7 +10,7 @@ import torch
 
 from atompaint_vae.models.encoder import calc_sizes
 from atompaint_vae.nn import parse_field_type
-from atompaint_vae.nn.resample import choose_padding
+from atompaint_vae.nn.conv import choose_padding
 from benchmarks import __main__ as command_line
 from benchmarks._machine import PROCESSOR_TIMES, OthersWatch
 from benchmarks.peers import ours, unconstrained

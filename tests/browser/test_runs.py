@@ -16,7 +16,7 @@ from selenium.webdriver import ActionChains, Keys
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-CASES = ROOT / "tests/runs"
+CASES = ROOT / "tests/records"
 
 CURVES = """
 Curves
@@ -490,7 +490,7 @@ def call(browser, function, *arguments):
 
 def test_filters_mean_what_they_mean_on_the_command_line(go):
     browser = go("compare")
-    cases = nt.load(CASES / "where.nt")
+    cases = nt.load(CASES / "filters.nt")
     runs = [json.loads(run) for run in cases["runs"]]
     for case in cases["chosen"]:
         where, _, expected = case.rpartition(" =>")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from atompaint_vae.notebook.tables import read_table
+from atompaint_vae.notebook.tables.readers import read_table
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from atompaint_vae import cli
-from atompaint_vae.runs.metrics import copy_metrics
-from atompaint_vae.runs.record import RunPaths
+from atompaint_vae.records.metrics import copy_metrics
+from atompaint_vae.records.record import RunPaths
 
 HPARAMS = """\
 shared:

@@ -10,8 +10,8 @@ from atompaint_vae.figures.run_curves import (
     smooth_values,
 )
 from atompaint_vae.figures.style import make_figure, set_log_ticks
-from atompaint_vae.runs.find import find_runs
-from atompaint_vae.runs.properties import PropertyError, load_runs
+from atompaint_vae.records.find import find_runs
+from atompaint_vae.records.properties import PropertyError, load_runs
 
 
 @pytest.fixture

@@ -25,7 +25,12 @@ from pathlib import Path
 from docopt import docopt
 
 from atompaint_vae.cli import run_command
-from atompaint_vae.data.structures import StructureError, load_atoms, read_entry, write_atoms
+from atompaint_vae.data.structures.table import (
+    StructureError,
+    load_atoms,
+    read_entry,
+    write_atoms,
+)
 
 FILES = Path(__file__).parents[1] / "data" / "files"
 WORDS = (

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from atompaint_vae.models.baselines import PatchPCA, coarsen
+from atompaint_vae.analysis.baselines import PatchPCA, coarsen
 
 
 def test_components_of_patches_are_numpys():

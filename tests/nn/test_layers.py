@@ -21,10 +21,9 @@ from atompaint_vae.nn import (
     calc_exact_equivariance_error,
     parse_field_type,
 )
-from atompaint_vae.nn.conv import EquivarianceWarning
+from atompaint_vae.nn.conv import EquivarianceWarning, calc_halved_size, choose_padding
 from atompaint_vae.nn.grids import GRIDS, calc_analysis, calc_synthesis, load_grid
 from atompaint_vae.nn.pointwise import PointwiseFunction
-from atompaint_vae.nn.resample import calc_halved_size, choose_padding
 from atompaint_vae.nn.rotations import calc_representation, make_octahedral_group
 
 EXACT = 1e-12

@@ -4,11 +4,11 @@ import pytest
 import torch
 from e3nn.o3 import Irreps
 
-from atompaint_vae.models.baselines import FreeConv
 from atompaint_vae.nn import conv, precision, voxelwise
 from atompaint_vae.nn.activations import FieldNonlinearity
 from atompaint_vae.nn.conv import SteerableConv
 from atompaint_vae.nn.fields import parse_field_type
+from atompaint_vae.nn.unconstrained import UnconstrainedConv
 
 CPU = torch.device("cpu")
 
@@ -42,7 +42,7 @@ def measure_errors(monkeypatch, module, image):
         ])
 
 
-@pytest.mark.parametrize("make_conv", [SteerableConv, FreeConv])
+@pytest.mark.parametrize("make_conv", [SteerableConv, UnconstrainedConv])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_convolutions_are_as_good_as_in_bfloat16(monkeypatch, make_conv, transposed):
     scalars = Irreps("4x0e")

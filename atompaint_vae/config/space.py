@@ -1,0 +1,259 @@
+"""
+The search of an experiment: what `search:` in its `hparams.nt` says, read strictly.
+
+    search:
+      trials: 30
+      space:
+        optim.learning_rate:
+          low: 0.003
+          high: 0.1
+          log: true
+        model.latent:
+          - 10x0e
+          - 4x0e+2x1e
+
+A list holds choices, `low` and `high` are the ends of a range. Nothing here knows of Optuna, so
+that every command can read a search without it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from ..text.located import Located, Place, Problem, place_all
+from ..text.typed import (
+    Bool,
+    Float,
+    Int,
+    TextModel,
+    check_model,
+    iter_keys,
+    say_unknown,
+    suggest_key,
+)
+from .schema import Hparams, flatten
+
+FIELDS = dict(iter_keys(Hparams))
+
+SIGNIFICANT_DIGITS = 4
+"""Of numbers that are sampled without steps: more would tell nothing, and crowd the tables."""
+
+
+class SearchHparams(TextModel):
+    trials: Int = Field(ge=1, description=(
+        "Runs to train, all workers together; a larger number continues a search."))
+    metric: Literal["val.r2", "val.data_loss", "val.loss"] = Field("val.r2", description=(
+        "What decides, by its best validation: the highest R² or the lowest loss."))
+    sampler: Literal["tpe", "random"] = Field("tpe", description=(
+        "Optuna's tree-structured Parzen estimator, or values independent of all before."))
+    pruner: Literal["median", "none"] = Field("median", description=(
+        "`median` ends a trial after a validation if the best it has had is worse than the median "
+        "of the finished trials at that epoch."))
+    startup_trials: Int = Field(10, ge=1, description=(
+        "Trials that are sampled at random, and that must be finished before one is pruned."))
+    warmup_epochs: Int = Field(1, ge=0, description=(
+        "Epochs that each trial is trained before it may be pruned."))
+    seed: Int = Field(0, ge=0, lt=2**32, description="Seed of the sampler.")
+    space: dict[str, Any] = Field(min_length=1, description=(
+        "Keys such as `loss.beta`, each with a list of choices, or with `low`, `high` and, if "
+        "wanted, `step` or `log: true`."))
+
+
+class RangeText(TextModel):
+    """The keys of a range; what its numbers may be depends on the hyperparameter."""
+    low: str
+    high: str
+    step: Float | None = Field(None, gt=0)
+    log: Bool = False
+
+
+class SearchFile(TextModel):
+    """So that errors name keys as `search.trials`."""
+    search: SearchHparams
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from low to high, both included, in the hyperparameter's own unit."""
+    low: float
+    high: float
+    step: float | None
+    log: bool
+    is_integer: bool
+
+    def write(self, value: float) -> str:
+        """Return a sampled number as text."""
+        if self.is_integer:
+            return str(value)
+        digits = 10 if self.step else SIGNIFICANT_DIGITS
+        rounded = float(f"{value:.{digits}g}")
+        return repr(min(max(rounded, self.low), self.high))
+
+    def find(self, value: Any) -> float | None:
+        """Return a hyperparameter's value if the range holds it."""
+        steps = (value - self.low) / self.step if self.step else 0
+        is_in = self.low <= value <= self.high and math.isclose(steps, round(steps), abs_tol=1e-6)
+        return value if is_in else None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """values: as the schema reads them; texts: as they were written"""
+    values: tuple[Any, ...]
+    texts: tuple[Any, ...]
+
+    def write(self, index: int) -> Any:
+        return self.texts[index]
+
+    def find(self, value: Any) -> int | None:
+        return self.values.index(value) if value in self.values else None
+
+
+@dataclass(frozen=True)
+class Search:
+    """
+    What to search for, and where.
+
+    space:  range or choices of each dotted key
+    places: of those keys
+    """
+    settings: SearchHparams
+    space: Mapping[str, Range | Choices]
+    places: Mapping[str, Place]
+
+    def write_values(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return sampled values as text, in the sections of `hparams.nt`."""
+        values: dict[str, Any] = {}
+        for key, dimension in self.space.items():
+            *sections, name = key.split(".")
+            section = values
+            for part in sections:
+                section = section.setdefault(part, {})
+            section[name] = dimension.write(params[key])
+        return values
+
+    def find_params(self, hparams: Hparams) -> dict[str, Any] | None:
+        """Return where in the space a run is; None if it isn't in the space as it is now."""
+        flat = flatten(hparams)
+        params = {key: dimension.find(flat[key]) for key, dimension in self.space.items()}
+        return None if None in params.values() else params
+
+    def make_example(self) -> dict[str, Any]:
+        """Return values of one point of the space."""
+        first = {k: d.low if isinstance(d, Range) else 0 for k, d in self.space.items()}
+        return self.write_values(first)
+
+
+def read_search(values: Located) -> tuple[Search | None, list[Problem]]:
+    """Return what a file's `search:` says, or None, and everything that is wrong with it."""
+    whole = Located({"search": values}, values.key_place, values.place)
+    file, problems = check_model(SearchFile, whole)
+    space, places = {}, {}
+    given = values.content.get("space") if isinstance(values.content, dict) else None
+    if given is not None and isinstance(given.content, dict):
+        for key, dimension in given.content.items():
+            places[key] = dimension.key_place
+            try:
+                space[key] = _read_dimension(key, dimension)
+            except _ProblemsError as error:
+                problems += error.problems
+    if file is None or len(problems) > 0:
+        return None, problems
+    return Search(file.search, space, places), problems
+
+
+class _ProblemsError(Exception):
+    def __init__(self, problems: list[Problem]):
+        super().__init__(*problems)
+        self.problems = problems
+
+
+def _read_dimension(key: str, dimension: Located) -> Range | Choices:
+    if key not in FIELDS:
+        near = suggest_key(key, FIELDS, FIELDS)
+        text = say_unknown(f"search.space.{key}", near, ["those of hyperparameters"])
+        raise _ProblemsError([Problem(dimension.key_place, text)])
+    if isinstance(dimension.content, list) and dimension.content:
+        return _read_choices(key, dimension)
+    if isinstance(dimension.content, dict) and dimension.content:
+        return _read_range(key, dimension)
+    text = f"search.space.{key}: expected a list of choices, or the keys low and high"
+    raise _ProblemsError([Problem(dimension.place, text)])
+
+
+def _read_choices(key: str, dimension: Located) -> Choices:
+    problems = [problem for x in dimension.content for problem in _find_problems(key, x)]
+    if problems:
+        raise _ProblemsError(problems)
+    values = [_parse(key, choice) for choice in dimension.content]
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            text = f"search.space.{key}: the same choice is there twice"
+            raise _ProblemsError([Problem(dimension.content[i].place, text)])
+    return Choices(tuple(values), tuple(choice.plain for choice in dimension.content))
+
+
+def _read_range(key: str, dimension: Located) -> Range:
+    name = f"search.space.{key}"
+    checked, problems = check_model(RangeText, dimension)
+    if checked is None:
+        raise _ProblemsError([
+            Problem(x.place, f"{name}: {x.text}") for x in problems])
+    is_integer = FIELDS[key].annotation is int
+    if not is_integer and FIELDS[key].annotation is not float:
+        text = f"{name}: has no range: its values are no numbers; give a list of choices"
+        raise _ProblemsError([Problem(dimension.place, text)])
+    low, high = (_parse(key, dimension.content[end]) for end in ("low", "high"))
+    step = checked.step
+    problem = _find_range_problem(low, high, step, checked.log, is_integer)
+    if problem:
+        end, text = problem
+        place = dimension.content[end].place if end in dimension.content else dimension.place
+        raise _ProblemsError([Problem(place, f"{name}.{end}: {text}")])
+    if is_integer:
+        # An even side of an image is wrong, and the neighbour of an odd one is even.
+        second = place_all(str(low + int(step or 1)), dimension.place)
+        if problems := _find_problems(key, second):
+            text = problems[0].text.partition(": ")[2]
+            raise _ProblemsError([
+                Problem(dimension.place, f"{name}: {second.content} is in the range: {text}")])
+    return Range(low, high, step, checked.log, is_integer)
+
+
+def _find_range_problem(
+        low: float, high: float, step: float | None, log: bool,
+        is_integer: bool) -> tuple[str, str] | None:
+    """Return the key of a range that is wrong, and what is wrong with it."""
+    if low >= high:
+        return "high", f"expected a number above low, which is {low:g}, got {high:g}"
+    if log and step:
+        return "step", "a logarithmic range has none"
+    if log and low <= 0:
+        return "low", f"expected a number > 0 for a logarithmic range, got {low:g}"
+    if step and is_integer and step != int(step):
+        return "step", f"expected an integer, got {step:g}"
+    if step and step > high - low:
+        return "step", f"{step:g} is larger than the range"
+    if step and not math.isclose((high - low) / step, round((high - low) / step)):
+        return "step", f"from {low:g}, steps of {step:g} don't meet {high:g}"
+    return None
+
+
+def _find_problems(key: str, value: Located) -> list[Problem]:
+    """Return what is wrong with a value, as in a run."""
+    nested = value
+    for part in reversed(key.split(".")):
+        nested = Located({part: nested}, value.key_place, value.place)
+    problems = [p for p in check_model(Hparams, nested)[1] if not p.missing]
+    return [Problem(p.place, f"search.space.{p.text}") for p in problems]
+
+
+def _parse(key: str, value: Located) -> Any:
+    """Return a hyperparameter's value; raises: _ProblemsError if it is wrong."""
+    if problems := _find_problems(key, value):
+        raise _ProblemsError(problems)
+    field = FIELDS[key]
+    return TypeAdapter(Annotated[(field.annotation, *field.metadata)]).validate_python(value.plain)

@@ -1,0 +1,117 @@
+"""A folder, a pattern or a list -> the structure files that it names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from atompaint_vae.data.structures.formats import (
+    SUFFIXES,
+    StructureError,
+    describe_error,
+    find_suffix,
+)
+
+# source: wwPDB (four characters; from 2027 on, pdb_ and eight)
+PDB_ID = re.compile(r"[0-9][A-Za-z0-9]{3}|pdb_[0-9]{4}[0-9][A-Za-z0-9]{3}")
+_IS_PATTERN = re.compile(r"[*?\[]")
+
+
+def find_structure_files(inputs: list[str], folder: Path | None = None) -> list[Path]:
+    """Structure files that the inputs name, each once, in order.
+
+    inputs: each a folder (searched to any depth), a structure file, a pattern such as
+            'pdb/**/*.cif.gz', or a text file that lists files and PDB ids
+    folder: where to look for ids, and for files of relative names, of a list; that of the list by
+            default
+    raises: StructureError if an input doesn't exist, or names no structure file
+    """
+    found: dict[Path, None] = {}
+    for text in inputs:
+        files = _find_files(text, folder)
+        if not files:
+            raise StructureError(
+                f"{text}: no structure files; expected names in {', '.join(SUFFIXES)} (or + .gz)"
+            )
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def read_ids(path: Path) -> list[str]:
+    """PDB ids of a text file, in lower case, each once; # begins a comment.
+
+    raises: StructureError for what is no id, with its line, or if there are none
+    """
+    ids: dict[str, None] = {}
+    for line, word in _read_words(path):
+        if not PDB_ID.fullmatch(word):
+            raise StructureError(
+                f"{path}:{line}: {word!r} is no PDB id; expected 4 characters such as 1ema"
+            )
+        ids[word.lower()] = None
+    if not ids:
+        raise StructureError(f"{path}: no PDB ids")
+    return list(ids)
+
+
+def _find_files(text: str, folder: Path | None) -> list[Path]:
+    path = Path(text)
+    try:
+        if path.is_dir():
+            return sorted(file for file in path.rglob("*") if _is_structure(file))
+        if path.exists():
+            return [path] if find_suffix(path) in SUFFIXES else _read_list(path, folder)
+        if _IS_PATTERN.search(text):
+            start = Path(path.anchor)
+            pattern = str(path.relative_to(start))
+            return sorted(file for file in start.glob(pattern) if _is_structure(file))
+    except (OSError, ValueError, NotImplementedError) as error:
+        if isinstance(error, StructureError):
+            raise
+        raise StructureError(f"{text}: {describe_error(error)}") from error
+    raise StructureError(f"{text}: no such file or directory")
+
+
+def _read_list(path: Path, folder: Path | None) -> list[Path]:
+    folder = path.parent if folder is None else folder
+    by_id: dict[str, Path] = {}
+    files = []
+    for line, word in _read_words(path):
+        if find_suffix(Path(word)) in SUFFIXES:
+            files.append(folder / word)  # if it is missing, its own reader says so
+            continue
+        if not PDB_ID.fullmatch(word):
+            raise StructureError(f"{path}:{line}: {word!r} is neither a PDB id nor a file's name")
+        by_id = by_id or _index_folder(folder)
+        if word.lower() not in by_id:
+            raise StructureError(f"{path}:{line}: no structure file of {word} in {folder}")
+        files.append(by_id[word.lower()])
+    return files
+
+
+def _index_folder(folder: Path) -> dict[str, Path]:
+    """Structure files by the names that the PDB's archives give them: 1ema.cif, pdb1ema.ent.gz."""
+    by_id = {}
+    for file in sorted(folder.rglob("*")):
+        if _is_structure(file):
+            name = file.name.split(".")[0].lower()
+            by_id.setdefault(name, file)
+            by_id.setdefault(re.sub("^pdb(?=....$)", "", name), file)
+    return by_id
+
+
+def _read_words(path: Path) -> list[tuple[int, str]]:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "not a text file" if isinstance(error, ValueError) else describe_error(error)
+        raise StructureError(f"{path}: {reason}") from error
+    return [
+        (number, word)
+        for number, line in enumerate(lines, 1)
+        for word in re.split(r"[\s,]+", line.split("#")[0]) if word
+    ]  # fmt: skip
+
+
+def _is_structure(path: Path) -> bool:
+    return find_suffix(path) in SUFFIXES and not path.name.startswith(".") and path.is_file()

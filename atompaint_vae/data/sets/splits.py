@@ -1,0 +1,286 @@
+"""Chains -> clusters and groups of like sequence -> splits that share none of them.
+
+Two protein chains are alike if the best local alignment (BLOSUM62, gaps 11 + k) of their observed
+residues has, with identity being matches / columns, gaps included,
+
+- an identity of at least 30 % over 80 columns or more. Shorter alignments need more, since chance
+  gives more: 290.15 n^-0.562 + 5 % for n columns, which is 30 % at 80, 48 % at 30, 100 % at 7.
+  source: Sander & Schneider 1991 (the curve that separates like from unlike structures, + 5 %)
+- or an expectation value of at most 0.1 among all pairs with the set's chains, whatever the
+  identity: relatives too remote for 30 %, such as the globins, stay together as well.
+  source: Altschul & Gish 1996 (λ = 0.267, K = 0.041 for these scores)
+
+No coverage is asked for: one domain in common is enough, and so is a peptide that is a part of
+another chain. Chains of fewer than 7 residues are alike to none.
+
+Two nucleic-acid chains are alike if at least 80 % of the shorter one's bases are in the alignment
+(2 / -3, gaps 5 + 2 k; U is T) and 80 % of its columns are matches. Fewer than 12 bases are alike
+to none: those occur in the ribosome by chance. A duplex holds both strands of itself, so
+complements are not compared.
+
+Entries that hold chains which are alike, directly or over any number of others, are one group, and
+a group is never divided between splits. That is strict enough to join a few by chance; clusters,
+which are for people to read, join the chains that are relatives beyond doubt (expectation at most
+0.001). A cluster is always inside one group.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from atompaint_vae.data.sets.alignment import (
+    align_pairs,
+    score_nucleic_acids,
+    score_proteins,
+)
+from atompaint_vae.data.sets.candidates import find_candidates, find_method
+
+SPLIT_FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
+KINDS = ("protein", "nucleic")
+
+MIN_IDENTITY = 0.30
+MIN_IDENTITY_COLUMNS = 80
+MIN_PROTEIN_RESIDUES = 7
+MAX_EXPECTATION = 0.1
+MAX_RELATIVE_EXPECTATION = 1e-3
+LAMBDA, K = 0.267, 0.041
+
+MIN_NUCLEIC_IDENTITY = 0.80
+MIN_NUCLEIC_COVERAGE = 0.80
+MIN_NUCLEIC_RESIDUES = 12
+
+# No family is more than this part of validation or test, lest one fold decides the score.
+MAX_GROUP_FRACTION = 0.3
+
+
+class Leakage(NamedTuple):
+    """How alike the chains of different splits are at most."""
+
+    num_pairs: int  # pairs of unlike-split sequences that are alike; 0 if the splits are sound
+    max_identity: float  # matches / columns, over alignments of at least 80 columns
+    max_shared: float  # matches / residues of the shorter chain, for chains of at least 30
+    worst_pair: tuple[str, str]  # the chains of max_identity, as structure_chain
+
+
+def calc_min_identity(num_columns) -> np.ndarray:
+    """Identity from which an alignment of so many columns makes two protein chains alike."""
+    num_columns = np.maximum(np.asarray(num_columns, dtype=float), 1)
+    curve = (290.15 * num_columns**-0.562 + 5) / 100
+    return np.where(num_columns >= MIN_IDENTITY_COLUMNS, MIN_IDENTITY, curve.clip(MIN_IDENTITY, 1))
+
+
+def compare_sequences(
+    sequences: list[str], kind: str, *, method: str = "exact", progress: bool = False
+) -> pd.DataFrame:
+    """Pairs of sequences, as `align_pairs`, with identity [of 1], is_alike, is_related [in one
+    cluster], shorter [residues of the shorter one] and shared [the part of those that match].
+
+    kind:   'protein' or 'nucleic'
+    method: 'exact' for every pair; or how those that may be alike are found, see `candidates`
+    raises: ValueError if kind or method is none of these
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of chain {kind!r}; expected one of {', '.join(KINDS)}")
+    is_protein = kind == "protein"
+    if not is_protein:
+        sequences = [sequence.replace("U", "T") for sequence in sequences]
+    scoring = score_proteins() if is_protein else score_nucleic_acids()
+    listed = None if method == "exact" else find_candidates(sequences, kind, method)
+    pairs = align_pairs(sequences, scoring, pairs=listed, progress=progress)
+    lengths = np.array([len(sequence) for sequence in sequences])
+    first, second = lengths[pairs["first"]], lengths[pairs["second"]]
+    shorter = np.minimum(first, second)
+    pairs["identity"] = pairs.num_matches / np.maximum(pairs.num_columns, 1)
+    if is_protein:
+        expectation = K * first * second * len(sequences) * np.exp(-LAMBDA * pairs.score)
+        is_enough = pairs.num_columns >= MIN_PROTEIN_RESIDUES
+        is_alike = pairs.identity >= calc_min_identity(pairs.num_columns)
+        is_alike = (is_alike | (expectation <= MAX_EXPECTATION)) & is_enough
+        is_related = (expectation <= MAX_RELATIVE_EXPECTATION) & is_enough
+    else:
+        is_alike = (
+            (pairs.identity >= MIN_NUCLEIC_IDENTITY)
+            & (pairs.num_columns >= MIN_NUCLEIC_COVERAGE * shorter)
+            & (shorter >= MIN_NUCLEIC_RESIDUES)
+        )
+        is_related = is_alike
+    pairs["is_alike"] = is_alike
+    pairs["is_related"] = is_related
+    pairs["shared"] = pairs.num_matches / np.maximum(shorter, 1)
+    pairs["shorter"] = shorter
+    return pairs
+
+
+def find_methods(chains: pd.DataFrame) -> dict[str, str]:
+    """How `compare_chains` finds pairs of each kind: 'exact' unless the chains are many."""
+    sequences = chains.groupby("kind").sequence.nunique()
+    return {kind: find_method(int(sequences.get(kind, 0)), kind) for kind in KINDS}
+
+
+def compare_chains(
+    chains: pd.DataFrame, *, methods: dict[str, str] | None = None, progress: bool = False
+) -> pd.DataFrame:
+    """Pairs of different sequences of a kind: kind, first_sequence, second_sequence and the
+    columns of `compare_sequences`.
+
+    chains:  columns kind, sequence
+    methods: for each kind, as `find_methods`, which is asked if this is None
+    """
+    methods = find_methods(chains) if methods is None else methods
+    tables = []
+    for kind in KINDS:
+        sequences = sorted(chains[chains.kind == kind].sequence.unique())
+        pairs = compare_sequences(sequences, kind, method=methods[kind], progress=progress)
+        names = np.array(sequences, dtype=object)
+        pairs.insert(0, "kind", kind)
+        pairs["first_sequence"] = names[pairs["first"]]
+        pairs["second_sequence"] = names[pairs["second"]]
+        tables.append(pairs)
+    return pd.concat(tables, ignore_index=True)
+
+
+def cluster_chains(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """Name of each chain's cluster, which is the longest chain in it as structure_chain; '' for
+    what is no polymer.
+
+    chains:  columns structure, chain, kind, sequence
+    pairs:   of these chains, as `compare_chains`
+    returns: str, with the index of `chains`
+    """
+    names = pd.Series("", index=chains.index, dtype=object)
+    polymers = chains[chains.kind.isin(KINDS)]
+    labels = _label_chains(polymers, pairs[pairs.is_related])
+    longest = polymers.assign(
+        label=labels, length=polymers.sequence.str.len(), name=_name_chains(polymers)
+    ).sort_values(["length", "name"], ascending=[False, True])
+    names[polymers.index] = labels.map(longest.groupby("label").name.first())
+    return names.astype(str)
+
+
+def group_structures(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """Name of each structure's group, which is its structure of the most atoms.
+
+    chains:  columns structure, kind, sequence, num_atoms
+    pairs:   of these chains, as `compare_chains`
+    returns: str, indexed by structure in the order of `chains`
+    """
+    owner = chains.structure.astype(str)
+    num_atoms = chains.num_atoms.groupby(owner, sort=False).sum()
+    structures = pd.Series(range(len(num_atoms)), index=num_atoms.index)
+    polymers = chains[chains.kind.isin(KINDS)]
+    labels = _label_chains(polymers, pairs[pairs.is_alike])
+    # One graph of the structures, and after them the chains' labels.
+    size = len(structures) + len(labels)
+    connected = _connect(size, owner[polymers.index].map(structures), labels + len(structures))
+    groups = pd.Series(connected[: len(structures)], index=structures.index)
+    by_size = num_atoms.sort_values(ascending=False, kind="stable").index
+    largest = pd.Series(by_size, index=groups[by_size].to_numpy())
+    return groups.map(largest[~largest.index.duplicated()]).rename("group")
+
+
+def assign_splits(chains: pd.DataFrame, fractions: dict[str, float] = SPLIT_FRACTIONS) -> pd.Series:
+    """Split of each structure, the same whenever the chains are.
+
+    The group with the most atoms goes to the first split. Then groups with nucleic acid, from the
+    most of it, go round from the last split to the first, so that each has some; then all others,
+    from the largest, each to the split that is relatively furthest from its share of the atoms. A
+    group of more than 0.3 of a later split's share goes to the first instead, unless half of the
+    groups are as large.
+
+    chains:    columns structure, kind, group, num_atoms
+    fractions: share of all atoms, the largest split first
+    returns:   str, indexed by structure in the order of `chains`
+    raises:    ValueError if there are fewer groups than splits
+    """
+    group_of = chains.group.groupby(chains.structure.astype(str), sort=False).first()
+    is_nucleic = chains.kind == "nucleic"
+    groups = pd.DataFrame({
+        "num_atoms": chains.num_atoms.groupby(chains.group).sum(),
+        "num_nucleic": chains.num_atoms.where(is_nucleic, 0).groupby(chains.group).sum(),
+    })  # fmt: skip
+    if len(groups) < len(fractions):
+        raise ValueError(
+            f"{len(group_of)} structures make {len(groups)} groups of unlike sequence, "
+            f"too few for {len(fractions)} splits"
+        )
+    names, total, median = list(fractions), groups.num_atoms.sum(), groups.num_atoms.median()
+    atoms = dict.fromkeys(names, 0)
+    split_of_group = {}
+
+    def assign(group: str, name: str) -> None:
+        most = max(MAX_GROUP_FRACTION * fractions[name] * total, median)
+        name = names[0] if groups.num_atoms[group] > most else name
+        split_of_group[group] = name
+        atoms[name] += groups.num_atoms[group]
+
+    # Groups are in the order of their names, which break ties: that of the structures is of no
+    # account.
+    by_size = groups.sort_values("num_atoms", ascending=False, kind="stable")
+    assign(by_size.index[0], names[0])
+    rest = by_size.iloc[1:]
+    nucleic = rest[rest.num_nucleic > 0].sort_values("num_nucleic", ascending=False, kind="stable")
+    for turn, group in enumerate(nucleic.index):
+        assign(group, names[::-1][turn % len(names)])
+    for group in rest.index.difference(nucleic.index, sort=False):
+        assign(group, min(names, key=lambda name: atoms[name] / fractions[name]))
+    return group_of.map(split_of_group).rename("split")
+
+
+def measure_leakage(chains: pd.DataFrame, pairs: pd.DataFrame | None = None) -> Leakage:
+    """How alike chains of different splits are at most, proteins and nucleic acids together.
+
+    chains: columns structure, chain, kind, sequence, split
+    pairs:  of these chains, as `compare_chains`, or made anew
+    """
+    pairs = compare_chains(chains) if pairs is None else pairs
+    polymers = chains[chains.kind.isin(KINDS)]
+    splits = polymers.groupby(["kind", "sequence"]).split.agg(set)
+    names = _name_chains(polymers).groupby([polymers.kind, polymers.sequence]).first()
+    first = pd.MultiIndex.from_frame(pairs[["kind", "first_sequence"]])
+    second = pd.MultiIndex.from_frame(pairs[["kind", "second_sequence"]])
+    across = pairs[[len(a | b) > 1 for a, b in zip(splits[first], splits[second], strict=True)]]
+    num_equal = int((splits.map(len) > 1).sum())
+    long = across[(across.num_columns >= MIN_IDENTITY_COLUMNS) & (across.kind == "protein")]
+    whole = across[(across.shorter >= 30) & (across.kind == "protein")]
+    worst = ("", "")
+    if len(long):
+        pair = long.loc[long.identity.idxmax()]
+        worst = (names[pair.kind, pair.first_sequence], names[pair.kind, pair.second_sequence])
+    return Leakage(
+        int(across.is_alike.sum()) + num_equal,
+        float(max(long.identity.max() if len(long) else 0, num_equal > 0)),
+        float(max(whole.shared.max() if len(whole) else 0, num_equal > 0)),
+        worst,
+    )
+
+
+def _label_chains(polymers: pd.DataFrame, links: pd.DataFrame) -> pd.Series:
+    """Numbers of the connected components of sequences, with the index of `polymers`."""
+    keys = pd.MultiIndex.from_frame(polymers[["kind", "sequence"]])
+    unique = keys.unique()
+    first = unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", "first_sequence"]]))
+    second = unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", "second_sequence"]]))
+    labels = _connect(len(unique), first, second)
+    return pd.Series(labels[unique.get_indexer(keys)], index=polymers.index)
+
+
+def _connect(size: int, first, second) -> np.ndarray:
+    """Numbers [size] of the connected components of a graph's nodes, in the order of the nodes."""
+    parents = list(range(size))
+
+    def find_root(node: int) -> int:
+        while parents[node] != node:
+            parents[node] = node = parents[parents[node]]
+        return node
+
+    for a, b in zip(first, second, strict=True):
+        roots = sorted((find_root(int(a)), find_root(int(b))))
+        parents[roots[1]] = roots[0]
+    return pd.factorize(np.array([find_root(node) for node in range(size)], dtype=int))[0]
+
+
+def _name_chains(chains: pd.DataFrame) -> pd.Series:
+    return chains.structure.astype(str) + "_" + chains.chain.astype(str)

@@ -1,0 +1,144 @@
+"""A set of structures -> what it holds, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from atompaint_vae.data.sets.macromol_db import ZoneDatabase, is_database
+from atompaint_vae.data.sets.sources import SPLITS, find_atoms_path, load_structures
+from atompaint_vae.data.structures.chains import list_residues
+from atompaint_vae.data.structures.formats import StructureError
+from atompaint_vae.data.structures.table import load_atoms
+
+NUM_ELEMENTS = 12
+RESOLUTION_EDGES_A = (0.0, 1.5, 2.0, 2.5, 3.0, 4.0, np.inf)
+
+
+class Summary(NamedTuple):
+    """Counts of a set, split by split."""
+
+    name: str
+    splits: pd.DataFrame  # structures, chains, atoms and kinds of residues, indexed by split
+    elements: pd.DataFrame  # atoms, by element (the commonest first) and split
+    resolutions_A: pd.DataFrame  # columns split, resolution_A; structures that have none left out
+    sizes: pd.DataFrame  # columns split, num_atoms, of each structure
+
+
+def load_summary(source: str) -> Summary:
+    """What a source of structures holds.
+
+    raises: ValueError if it can't be read
+    """
+    path = find_atoms_path(source)
+    name = source if source != str(path) else path.name
+    if is_database(path):
+        return _summarise_database(path, name)
+    atoms, table = load_atoms(path), load_structures(path)
+    split_of = dict(zip(table.pdb_id, table.split, strict=True))
+    residues = list_residues(atoms)
+    residues["split"] = residues.structure.astype(str).map(split_of)
+    atoms["split"] = atoms.structure.astype(str).map(split_of)
+    atoms = atoms.dropna(subset="split")
+    sizes = atoms.groupby(["split", "structure"], observed=True).size()
+    chains = atoms[["split", "structure", "chain"]].drop_duplicates().groupby("split").size()
+    splits = pd.DataFrame({
+        "structures": sizes.groupby("split").size(),
+        "chains": chains,
+        "residues": residues.groupby("split").size(),
+        "protein": residues[residues.kind == "protein"].groupby("split").size(),
+        "nucleic": residues[residues.kind == "nucleic"].groupby("split").size(),
+        "atoms": atoms.groupby("split").size(),
+    })  # fmt: skip
+    resolutions_A = pd.DataFrame({"split": [], "resolution_A": []})
+    if "resolution_A" in table:
+        values = pd.to_numeric(table.resolution_A, errors="coerce")
+        resolutions_A = table.assign(resolution_A=values).dropna(subset="resolution_A")
+    return Summary(
+        name, _order_splits(splits), _count_elements(atoms),
+        resolutions_A[["split", "resolution_A"]],
+        sizes.rename("num_atoms").reset_index()[["split", "num_atoms"]],
+    )  # fmt: skip
+
+
+def describe_set(summary: Summary) -> str:
+    """The summary as text for a terminal: three tables."""
+    splits = pd.concat([summary.splits, summary.splits.sum().to_frame("all").T])
+    text = [f"{summary.name}", "", splits.map("{:,}".format).to_string(), ""]
+    shares = summary.elements.sum(axis=1)
+    elements = summary.elements.assign(all=shares).map("{:,}".format)
+    elements["%"] = (100 * shares / shares.sum()).map("{:.2f}".format)
+    text += [elements.rename_axis("atoms of").to_string(), ""]
+    counts = count_resolutions(summary)
+    if len(counts):
+        text.append(counts.rename_axis("resolution").to_string())
+    else:
+        text.append("no resolutions are known")
+    return "\n".join(text)
+
+
+def count_resolutions(summary: Summary) -> pd.DataFrame:
+    """Structures by resolution and split; empty if none is known."""
+    if summary.resolutions_A.empty:
+        return pd.DataFrame()
+    edges = RESOLUTION_EDGES_A
+    labels = [
+        f"{low:g} to {high:g} Å" if np.isfinite(high) else f"{low:g} Å and above"
+        for low, high in pairwise(edges)
+    ]
+    labels[0] = f"below {edges[1]:g} Å"
+    bins = pd.cut(summary.resolutions_A.resolution_A, edges, labels=labels, right=False)
+    counts = pd.crosstab(bins, summary.resolutions_A.split, dropna=False)
+    return counts.reindex(columns=summary.splits.index, fill_value=0)
+
+
+def _count_elements(atoms: pd.DataFrame) -> pd.DataFrame:
+    counts = pd.crosstab(atoms.element.astype(str), atoms.split)
+    counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    counts = counts.reindex(columns=_order_splits(counts.T).index, fill_value=0)
+    if len(counts) > NUM_ELEMENTS:
+        rest = counts.iloc[NUM_ELEMENTS:].sum().to_frame(f"{len(counts) - NUM_ELEMENTS} others").T
+        counts = pd.concat([counts.iloc[:NUM_ELEMENTS], rest])
+    return counts
+
+
+def _order_splits(table: pd.DataFrame) -> pd.DataFrame:
+    """Our three splits first, then whatever else the table names."""
+    known = [split for split in SPLITS if split in table.index]
+    others = [split for split in table.index if split not in SPLITS]
+    return table.loc[[*known, *others]].fillna(0).astype(int)
+
+
+def _summarise_database(path: Path, name: str) -> Summary:
+    """Of a database, structures are read one at a time."""
+    rows, elements, sizes = [], [], []
+    for split in SPLITS:
+        try:
+            zones = ZoneDatabase(path, split)
+        except StructureError as error:
+            if "no zones" in str(error):
+                continue
+            raise
+        _, first = np.unique(zones.assembly_ids, return_index=True)
+        count, num_atoms = Counter(), []
+        for zone in first:
+            atoms = zones.load_atoms(int(zone))
+            count.update(atoms.element)
+            num_atoms.append(len(atoms))
+        row = {"structures": len(set(zones.structures)), "zones": len(zones),
+               "atoms": sum(num_atoms)}  # fmt: skip
+        rows.append(pd.Series(row, name=split))
+        elements.append(pd.DataFrame({"split": split, "element": list(count.elements())}))
+        sizes.append(pd.DataFrame({"split": split, "num_atoms": num_atoms}))
+    if not rows:
+        raise StructureError(f"{path}: no zones in any split")
+    resolutions_A = pd.DataFrame({"split": [], "resolution_A": []})
+    return Summary(
+        name, pd.DataFrame(rows), _count_elements(pd.concat(elements)), resolutions_A,
+        pd.concat(sizes),
+    )  # fmt: skip

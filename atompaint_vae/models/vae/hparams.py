@@ -1,0 +1,46 @@
+"""The hyperparameters of a VAE: the sections `model` and `loss` of hparams.nt."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from ...text.typed import Int, TextModel
+from ...text.values import FieldsText, Voxels, Weight, limit
+
+
+class ModelHparams(TextModel):
+    layers: tuple[FieldsText, ...] = Field(min_length=1, description=(
+        "Fields that each layer of the encoder puts out; each layer halves the side of the image, "
+        "and the decoder mirrors them."))
+    latent: FieldsText = Field(description="Fields of the latent.")
+    convs_per_layer: Annotated[Int, AfterValidator(limit(99))] = Field(1, ge=1, description=(
+        "Convolutions at each resolution."))
+    kernel_size: Voxels = Field(3, ge=3, le=7, description=(
+        "Side of every convolution's kernel [voxels]."))
+    symmetry: Literal["rotation", "none"] = Field("rotation", description=(
+        "`rotation` makes every layer equivariant; `none` makes a plain CNN to compare with, whose "
+        "fields are scalars such as `64x0e`."))
+    grid: Literal[
+        "auto", "octahedral_48", "octahedral_72", "octahedral_96", "octahedral_120",
+        "octahedral_144", "octahedral_192",
+    ] = Field("auto", description=(
+        "Points of SO(3) where the nonlinearity of Fourier fields is applied; `auto` takes 48 for "
+        "fields of frequency 1, 96 for 2 and 192 for 3."))
+    nonlinearity: Literal["elu", "relu", "hermite", "learned_hermite"] = Field("elu", description=(
+        "Pointwise function of Fourier fields and of scalars; `hermite` is the first Hermite "
+        "function, `learned_hermite` a learned sum of the first four."))
+    irreps_nonlinearity: Literal["gate", "norm"] = Field("gate", description=(
+        "What makes plain irreps above l = 0 nonlinear: gates, which are more scalars, or "
+        "their own lengths."))
+    posterior_std: Literal["logvar", "softplus"] = Field("logvar", description=(
+        "What the posterior's standard deviations are made of: scalars that are log-variances, or "
+        "the softplus of the norms of irreps, as in atompaint 0.1.0, which is never below ln 2."))
+
+
+class LossHparams(TextModel):
+    reduction: Literal["mean", "sum", "optimal"] = Field("sum", description=(
+        "How the squared errors of one image become its data loss; batches are always averaged. "
+        "`optimal` is the likelihood with the decoder variance that is best for each batch."))
+    beta: Weight = Field(1.0, ge=0, description="Weight of the prior loss.")
+    free_nats: Weight = Field(0.0, ge=0, description=(
+        "Prior loss of each latent number that costs nothing [nats]."))

@@ -1,0 +1,64 @@
+"""Convolution without symmetry, to compare the steerable one with.
+
+Letters: b batch, i o channels, x y z voxels.
+"""
+
+import torch
+from e3nn.o3 import Irreps
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .conv import convolve
+
+
+class UnconstrainedConv(nn.Module):
+    """A convolution without symmetry, in the place of a `SteerableConv`: every number of its kernel
+    is a weight.
+
+    Arguments are those of `SteerableConv`; all irreps are scalars, whose number is the number of
+    channels.
+
+    raises: ValueError if there are irreps above l = 0
+    """
+
+    def __init__(
+        self,
+        irreps_in: Irreps,
+        irreps_out: Irreps,
+        *,
+        kernel_size: int = 3,
+        stride: int = 1,
+        padding: int = 0,
+        transposed: bool = False,
+        bias: bool = False,
+    ):
+        super().__init__()
+        self.irreps_in, self.irreps_out = Irreps(irreps_in), Irreps(irreps_out)
+        for irreps in (self.irreps_in, self.irreps_out):
+            if irreps.lmax > 0:
+                raise ValueError(f"a network without symmetry has scalars only, not {irreps}")
+        make = nn.ConvTranspose3d if transposed else nn.Conv3d
+        self.conv = make(
+            self.irreps_in.dim,
+            self.irreps_out.dim,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            bias=bias,
+        )
+        # As in SteerableConv: inputs of unit variance give outputs of unit variance.
+        std = (self.irreps_in.dim * kernel_size**3 / (stride**3 if transposed else 1)) ** -0.5
+        nn.init.normal_(self.conv.weight, std=std)
+        if bias:
+            nn.init.zeros_(self.conv.bias)
+        self.conv.to(memory_format=torch.channels_last_3d)
+
+    def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
+        return convolve(
+            image,
+            self.conv.weight,
+            self.conv.bias,
+            stride=self.conv.stride[0],
+            padding=self.conv.padding[0],
+            transposed=self.conv.transposed,
+        )

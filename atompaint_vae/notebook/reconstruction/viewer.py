@@ -1,0 +1,156 @@
+"""The directive ``.. reconstruction:: run``: slices, and behind a button a view in 3D.
+
+The picture of slices is what every builder shows. On HTML pages a small script puts a button below
+it; the viewer and the crops' densities are fetched when it is pressed. They are classic scripts:
+browsers load no modules, and no data, from ``file://``.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+
+from ...figures.colours import RESIDUAL_COLOURS
+from ..core.problems import NotebookDirective
+from ..tables.table_nodes import add_html_node
+from .slices import describe_blocks, draw_slices, pick_colours
+from .stored import Crop, ReconstructionError, list_inputs, pack_crop, read_crops
+
+FOLDER = "reconstructions"
+"""Of pictures and scripts: among the doctrees, and in the pages' ``_static``."""
+
+
+class reconstruction(nodes.General, nodes.Element):
+    """A figure of slices; ``view`` is what the script has to know."""
+
+
+class ReconstructionDirective(NotebookDirective):
+    """
+    The crops that a run has kept, each beside what its model made of it.
+
+    The content is the caption; paragraphs after its first go below the picture.
+
+    run:   the run's folder, relative to the page's folder, or to the notebook's root if it begins
+           with a slash
+    crops: which of its crops to show, and in which order, such as ``worst, best``
+    name:  a target for ``:ref:`` and ``:numref:``
+    """
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+    option_spec = {  # noqa: RUF012  (docutils' way)
+        "crops": directives.unchanged_required,
+        "name": directives.unchanged,
+    }
+
+    def show(self) -> list[nodes.Node]:
+        relative, absolute = self.env.relfn2path(self.arguments[0])
+        run = Path(absolute)
+        for path in list_inputs(run):
+            self.env.note_dependency(str(Path(relative) / path.name))
+        crops = choose_crops(read_crops(run), self.options.get("crops"))
+        key = "/".join("_" if x == ".." else x for x in Path(relative).parts)
+        folder = Path(self.env.doctreedir) / FOLDER / key
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "-".join([run.parent.parent.name, run.name, *(crop.rank for crop in crops)])
+        picture = folder / f"{name}.png"
+        picture.write_bytes(draw_slices(crops))
+        view = {
+            "title": run.name,
+            "colours": dict(
+                zip(crops[0].channel_names, pick_colours(crops[0].channel_names), strict=True)
+            ),
+            "residualColours": RESIDUAL_COLOURS,
+            "crops": [write_script(crop, folder, key) for crop in crops],
+        }
+        figure = self.make_figure(picture, crops)
+        wrapper = reconstruction("", figure, view=view)
+        self.set_source_info(wrapper)
+        return [wrapper]
+
+    def make_figure(self, picture: Path, crops: list[Crop]) -> nodes.figure:
+        """The picture with its caption."""
+        # From the root: Sphinx takes no absolute paths.
+        uri = "/" + Path(os.path.relpath(picture, self.env.srcdir)).as_posix()
+        description = "; ".join(
+            f"{x.rank}: {x.structure}, R² = {x.r2:.2f}, {describe_blocks(x.blocks)}" for x in crops
+        )
+        image = nodes.image(uri=uri, alt=f"Slices of inputs and reconstructions. {description}.")
+        figure = nodes.figure("", image)
+        self.set_source_info(image)
+        self.set_source_info(figure)
+        first, rest = self.parse_caption()
+        if first:
+            figure += nodes.caption(first.rawsource, "", *first.children)
+            figure += nodes.legend("", *rest) if rest else []
+        self.add_name(figure)
+        return figure
+
+
+def choose_crops(crops: list[Crop], ranks: str | None) -> list[Crop]:
+    """
+    The crops of some ranks, such as "worst, best", in that order; all by default.
+
+    raises: ReconstructionError if there is no such crop
+    """
+    if ranks is None:
+        return crops
+    by_rank = {crop.rank: crop for crop in crops}
+    chosen = [x.strip() for x in ranks.split(",")]
+    for rank in chosen:
+        if rank not in by_rank:
+            raise ReconstructionError(f"no crop {rank!r}; known: {', '.join(by_rank)}")
+    return [by_rank[rank] for rank in chosen]
+
+
+def write_script(crop: Crop, folder: Path, run: str) -> dict:
+    """What a page has to know of a crop; its script is written to the folder."""
+    packed, step = pack_crop(crop)
+    name = f"{crop.sample_index}.js"
+    key = f"{run}/{name}"
+    script = f"AtompaintCrops[{json.dumps(key)}]={packed};\n"
+    (folder / name).write_text(script, "utf-8")
+    # The address changes with the content, so that no cache keeps what is old.
+    digest = hashlib.sha256(script.encode()).hexdigest()[:8]
+    return {
+        "key": key,
+        "version": digest,
+        "bytes": len(script),
+        "label": f"{crop.rank}: {crop.structure}, R² = {crop.r2:.2f}",
+        "precision": f"1/{round(1 / step)}",
+    }
+
+
+def visit_reconstruction_html(self, node):
+    attributes = {"data-view": json.dumps(node["view"], separators=(",", ":"))}
+    if self.builder.name != "epub":
+        target = Path(self.builder.outdir) / "_static" / FOLDER
+        for crop in node["view"]["crops"]:
+            path = target / crop["key"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(self.builder.env.doctreedir) / FOLDER / crop["key"], path)
+    self.body.append(self.starttag(node, "div", CLASS="reconstruction", **attributes))
+
+
+def depart_reconstruction_html(self, node):
+    self.body.append("</div>\n")
+
+
+def add_scripts(app, pagename, templatename, context, doctree):
+    """Nothing; a page with reconstructions gets the script that opens them."""
+    if app.builder.name == "epub" or doctree is None:
+        return
+    if next(iter(doctree.findall(reconstruction)), None) is not None:
+        app.add_css_file("reconstruction.css", priority=610)
+        app.add_js_file("reconstruction.js", loading_method="defer", priority=610)
+
+
+def setup_component(app):
+    add_html_node(app, reconstruction, visit_reconstruction_html, depart_reconstruction_html)
+    app.add_directive("reconstruction", ReconstructionDirective)
+    app.connect("html-page-context", add_scripts)

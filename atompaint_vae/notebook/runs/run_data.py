@@ -1,0 +1,185 @@
+"""
+Runs among the pages: which runs a page shows, when it must be read again, and their data.
+
+A page's scripts find each run in `_static/runs/<experiment>/<run>.js`, a script, since browsers
+fetch nothing else from file://. Pages that show the same run share it.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ...records.compare import EFFECTLESS, RULES
+from ...records.filters import filter_runs
+from ...records.find import UnknownRunError, find_runs, list_runs
+from ...records.properties import HPARAMS, Run, load_run, load_runs, make_signature
+from ...records.record import RunPaths
+from ...text.files import write_atomic
+from ..core.problems import NotebookDirective, note_unreadable
+
+MAX_ROWS = 2000
+"""Longer tables of metrics are thinned in the pages, which could not show more."""
+
+SHOWN = "atompaint_runs"
+
+
+class RunsDirective(NotebookDirective):
+    """A directive whose arguments name experiments and runs."""
+
+    def load_runs(self, names: Sequence[str], where: str = "") -> list[Run]:
+        """
+        The runs that the directive names, of the page's own experiment if it names none.
+
+        raises: ValueError, of one of the classes in `runs`, for whatever is wrong with them
+        """
+        if not names:
+            own = find_own_experiment(self.env.docname, self.env.atompaint_experiments)
+            if own is None:
+                raise UnknownRunError("no experiment is named, and the page isn't in one's folder")
+            names = [own]
+        runs = load_noted(self.env, note_runs(self.env, names))
+        chosen = [runs[i] for i in filter_runs(where, [run.properties for run in runs])]
+        if not chosen:
+            which = f":where: chooses none of {len(runs)} runs" if runs else "no run has a record"
+            raise UnknownRunError(f"{' or '.join(names)}: {which}")
+        return chosen
+
+
+def find_own_experiment(docname: str, experiments: Sequence[str]) -> str | None:
+    """The experiment whose folder, or a folder inside, a page lies in."""
+    inside = [x for x in experiments if docname.startswith(f"expts/{x}/")]
+    return max(inside, key=len, default=None)
+
+
+def note_runs(env, names: Sequence[str]) -> dict[str, RunPaths]:
+    """
+    Paths of the named runs, all runs if there are no names; the page depends on them from now on.
+
+    raises: UnknownRunError if a name means nothing
+    """
+    shown = env.metadata[env.docname].setdefault(SHOWN, {})
+    key = "\n".join(names)
+    shown[key] = None  # a page whose names are wrong is read again when runs come
+    found = find_runs(Path(env.srcdir) / "expts", names, env.atompaint_experiments)
+    shown[key] = sign_runs(found)
+    return found
+
+
+def load_noted(env, found: Mapping[str, RunPaths]) -> list[Run]:
+    """The runs at some paths; of those whose files are damaged, the build warns."""
+    runs = load_runs(found)
+    for run, paths in zip(runs, found.values(), strict=True):
+        note_unreadable(env, paths.run_dir, run.properties)
+    return runs
+
+
+def sign_runs(
+    found: Mapping[str, RunPaths], sign: Callable[[RunPaths], str] = make_signature
+) -> str:
+    """Something that differs whenever runs, or files of runs, have come, gone or changed."""
+    text = "\n".join(f"{id} {sign(paths)}" for id, paths in found.items())
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_outdated(app, env, added, changed, removed) -> list[str]:
+    """The pages for which runs, or files of runs, have come, gone or changed."""
+    expts_dir = Path(env.srcdir) / "expts"
+    # Several pages show something of a run.
+    sign, list_cached = cache(make_signature), cache(list_runs)
+    now: dict[str, str | None] = {}
+    outdated = []
+    for doc, metadata in env.metadata.items():
+        for key, before in metadata.get(SHOWN, {}).items():
+            if key not in now:
+                try:
+                    names = key.split("\n") if key else []
+                    found = find_runs(expts_dir, names, env.atompaint_experiments, list_cached)
+                    now[key] = sign_runs(found, sign)
+                except UnknownRunError:
+                    now[key] = None
+            if now[key] != before:
+                outdated.append(doc)
+    return outdated
+
+
+def write_run(app, id: str, paths: RunPaths) -> None:
+    """Write the script that holds a run's properties and curves, if it isn't up to date."""
+    path = Path(app.outdir) / "_static" / "runs" / f"{id}.js"
+    first_line = f"// {make_signature(paths)}\n"
+    if path.is_file():
+        with path.open(encoding="utf-8") as file:
+            if file.readline() == first_line:
+                return
+    run = load_run(id, paths)
+    every = max(1, *(math.ceil(len(x["step"]) / MAX_ROWS) for x in run.tables.values()), 1)
+    tables = {
+        name: {column: _thin(values, every) for column, values in columns.items()}
+        for name, columns in run.tables.items()
+    }
+    payload = {"properties": run.properties, "tables": tables, "every": every}
+    line = f"(window.atompaintRuns??={{}})[{dump_json(run.id)}]={dump_json(payload)};\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, first_line + line, sync=False)
+
+
+def _thin(values: Sequence[Any], every: int) -> Sequence[Any]:
+    return values if every == 1 or not values else [*values[:-1:every], values[-1]]
+
+
+def get_paths(srcdir: Path, ids: Iterable[str]) -> dict[str, RunPaths]:
+    """The paths of runs by their ids, `experiment/run`."""
+    parts = [id.rpartition("/") for id in ids]
+    root = Path(srcdir) / "expts"
+    return {f"{expt}/{run}": RunPaths(root / expt / "runs" / run) for expt, _, run in parts}
+
+
+def write_runs(app, ids: Iterable[str]) -> None:
+    """Write the scripts of some runs."""
+    for id, paths in get_paths(app.srcdir, ids).items():
+        write_run(app, id, paths)
+
+
+def write_schema(app) -> None:
+    """Write what the scripts must know of hyperparameters."""
+    if app.builder.format != "html":
+        return
+    schema = {"hparams": HPARAMS, "rules": RULES, "effectless": EFFECTLESS}
+    path = Path(app.outdir) / "_static" / "run_schema.js"
+    text = f"window.atompaintSchema={dump_json(schema)};\n"
+    if not path.is_file() or path.read_text("utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+
+def dump_json(value: Any) -> str:
+    """Compact JSON that may stand in a script; NaN and infinities, which JSON lacks, are null."""
+    return json.dumps(_replace_nan(value), separators=(",", ":"), ensure_ascii=False).replace(
+        "</", "<\\/"
+    )
+
+
+def _replace_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _replace_nan(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_nan(x) for x in value]
+    return value
+
+
+def add_run_scripts(app) -> None:
+    """Have the page that is being written load what draws runs."""
+    app.add_css_file("uplot.css", priority=600)
+    app.add_css_file("runs.css", priority=620)
+    for i, name in enumerate(["run_schema.js", "uplot.js", "runs.js", "curves.js"]):
+        app.add_js_file(name, loading_method="defer", priority=620 + i)
+
+
+def setup_component(app):
+    app.connect("env-get-outdated", find_outdated)
+    app.connect("builder-inited", write_schema)

@@ -1,0 +1,171 @@
+"""
+The directive ``.. runs::``, a table of runs, and the role ``:metric:``, a number of one.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.util.docutils import SphinxRole
+
+from ...records.compare import (
+    MINUTES,
+    choose_columns,
+    find_incomparable,
+    name_column,
+    write_cells,
+)
+from ...records.filters import format_value
+from ...records.properties import HPARAMS, PropertyError, Run, Value, get_value
+from ..core.problems import report
+from ..sheets.sheets import link_run
+from ..tables.readers import Table
+from ..tables.table_nodes import Format, add_html_node, datatable, make_table_node
+from .run_data import RunsDirective, load_noted, note_runs
+
+DEFAULT_METRICS = ("val.r2", "test.r2")
+
+METRIC_USAGE = "expected 'experiment/run property format', such as '20241217/wide test.r2 .3f'"
+
+
+class RunsTableDirective(RunsDirective):
+    """
+    The table of the runs of one or many experiments.
+
+    The content is the caption; paragraphs after its first go below the table.
+
+    runs:    names of experiments, by date or name, or of runs, ``experiment/run``; ``all`` means
+             all; by default the experiment that the page belongs to
+    where:   a filter expression; the runs that don't fulfil it are left out
+    metrics: columns of ``val.csv``, ``train.csv`` and ``test.csv``, separated by blanks;
+             ``val.r2 test.r2`` by default
+    hparams: which hyperparameters to show; by default those that differ
+    name:    a target for ``:ref:`` and ``:numref:``
+    """
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+    option_spec = {  # noqa: RUF012  (docutils' way)
+        "where": directives.unchanged_required,
+        "metrics": directives.unchanged_required,
+        "hparams": directives.unchanged_required,
+        "name": directives.unchanged,
+    }
+
+    def show(self) -> list[nodes.Node]:
+        metrics = self.options.get("metrics", "").split() or DEFAULT_METRICS
+        hparams = self.options["hparams"].split() if "hparams" in self.options else None
+        names = " ".join(self.arguments).split()
+        runs = self.load_runs(names, self.options.get("where", ""))
+        columns = choose_columns(runs, metrics, hparams)
+        caption, rest = self.parse_caption()
+        table_node = make_table_node(*make_run_table([run.properties for run in runs], columns))
+        link_sheets(table_node, runs)
+        self.set_source_info(table_node)
+        self.add_name(table_node)
+        if caption:
+            table_node.insert(0, nodes.title(caption.rawsource, "", *caption.children))
+        rest += make_warnings(runs, metrics)
+        wrapper = datatable("", table_node, *rest, file="runs.csv")
+        self.set_source_info(wrapper)
+        return [wrapper]
+
+
+def make_run_table(
+    runs: Sequence[Mapping[str, Value]], columns: Sequence[str]
+) -> tuple[Table, dict[int, Format]]:
+    """Properties of runs, with all digits of what was measured, and how to show these columns."""
+    formats = {
+        i: round_cell
+        for i, column in enumerate(columns)
+        if column not in (*HPARAMS, *MINUTES)
+        and any(isinstance(run.get(column), float) for run in runs)
+    }
+    rows = [write_cells(run, columns) for run in runs]
+    for row, run in zip(rows, runs, strict=True):
+        for i in formats:
+            value = run.get(columns[i])
+            row[i] = "" if value is None else str(value)
+    return Table([name_column(x) for x in columns], rows), formats
+
+
+def round_cell(text: str) -> str:
+    """Four digits of a number, or all those before the point, as ``runs.js`` does."""
+    if not text or (value := float(text)).is_integer():
+        return text.removesuffix(".0")
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
+
+
+def make_warnings(runs: Sequence[Run], metrics: Sequence[str]) -> list[nodes.paragraph]:
+    """What speaks against comparing runs."""
+    texts = find_incomparable([run.properties for run in runs], metrics)
+    found = [nodes.paragraph("", "", nodes.Text(x), classes=["run-warning"]) for x in texts]
+    for node in found:
+        node["support_smartquotes"] = False  # what it quotes is code
+    return found
+
+
+def link_sheets(table_node: nodes.table, runs: Sequence[Run]) -> None:
+    """Make the name of each run a link to its experiment's sheet."""
+    (body,) = table_node.findall(nodes.tbody)
+    (head,) = table_node.findall(nodes.thead)
+    column = [x.astext() for x in head[0]].index("run")
+    for row, run in zip(body, runs, strict=True):
+        (cell,) = row[column]
+        cell[:] = [link_run(run.id, nodes.inline("", "", *cell.children))]
+
+
+class metric(nodes.inline):
+    """A number from a run's record; ``source`` says which."""
+
+
+class MetricRole(SphinxRole):
+    """A number from a run's record, such as ``:metric:`20241217/2-layer-wide test.r2 .3f```."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        try:
+            text, source = self.find_text()
+        except ValueError as error:
+            report(error, self)
+            return [nodes.literal("", self.text)], []
+        return [metric("", text, source=source)], []
+
+    def find_text(self) -> tuple[str, str]:
+        """
+        The number as it is written, and what it is.
+
+        raises: ValueError if the run, the property or the format isn't one
+        """
+        words = self.text.split()
+        if len(words) not in (2, 3):
+            raise PropertyError(f"{METRIC_USAGE}, got {self.text!r}")
+        run_name, name, form = [*words, ""][:3]
+        runs = load_noted(self.env, note_runs(self.env, [run_name]))
+        if len(runs) != 1:
+            known = ", ".join(run.id for run in runs) or "none has a record"
+            raise PropertyError(f"{run_name!r} is not one run; known: {known}")
+        value = get_value(runs[0], name)
+        try:
+            if re.search(r"\d{4}", form):  # as wide as a book
+                raise ValueError
+            text = format(value, form) if form else format_value(value)
+        except ValueError:
+            text = f"{name} is {value!r}, which can't be written as {form!r}"
+            raise PropertyError(text) from None
+        return text.replace("-", "−", 1) if text.startswith("-") else text, f"{runs[0].id}: {name}"
+
+
+def visit_metric_html(self, node):
+    self.body.append(self.starttag(node, "span", "", CLASS="run-metric", title=node["source"]))
+
+
+def depart_metric_html(self, node):
+    self.body.append("</span>")
+
+
+def setup_component(app):
+    add_html_node(app, metric, visit_metric_html, depart_metric_html)
+    app.add_directive("runs", RunsTableDirective)
+    app.add_role("metric", MetricRole())

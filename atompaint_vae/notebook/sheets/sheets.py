@@ -1,0 +1,113 @@
+"""A run sheet for each experiment's folder, with or without notes.
+
+Sphinx builds no page that isn't a file. So each folder gets a ``sheet.rst`` of two lines, which git
+ignores; what is on the page is up to ``.. runsheet::``, see ``sheet.py``.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util import logging
+from sphinx.util.nodes import make_refnode
+
+from ...records.find import find_experiments
+
+logger = logging.getLogger(__name__)
+
+SHEET, NOTES = "sheet", "notes"
+MARK = ".. Made by the build, which writes it again; git ignores it.\n"
+# An orphan is one that may be missing from the contents: not every notebook lists its experiments.
+STUB = MARK + "\n:orphan:\n\n{line}\n{title}\n{line}\n\n.. runsheet::\n"
+LINK = "\n\n:doc:`{sheet}`\n"  # in the contents, sheets would be half of the links
+
+
+def write_sheets(app) -> None:
+    """Nothing; writes the sheets that are new, removes those whose experiment is gone."""
+    expts_dir = Path(app.srcdir) / "expts"
+    experiments = find_experiments(expts_dir)
+    app.env.atompaint_experiments = experiments  # before Sphinx divides itself to read
+    wanted = set()
+    for name in experiments:
+        path = expts_dir / name / f"{SHEET}.rst"
+        title = f"Run sheet: {path.parent.name.replace('_', ' ')}"
+        text = STUB.format(title=title, line=len(title) * "*")
+        wanted.add(path)
+        before = path.read_text("utf-8", "replace") if path.exists() else MARK
+        if before != text and before.startswith(MARK):
+            path.write_text(text, "utf-8")
+    for folder, subfolders, files in os.walk(expts_dir):
+        subfolders[:] = [x for x in subfolders if x != "runs" and x[0] not in "._"]
+        path = Path(folder, f"{SHEET}.rst")
+        if path.name in files and path not in wanted and is_ours(path):
+            path.unlink()
+            if not any(path.parent.iterdir()):  # all that git left of it
+                path.parent.rmdir()
+
+
+def is_ours(path: Path) -> bool:
+    return path.read_text("utf-8", "replace").startswith(MARK)
+
+
+def find_sibling(page: str, name: str) -> str:
+    """The page of that name in the same folder."""
+    return f"{page.rpartition('/')[0]}/{name}"
+
+
+def append_sheets(app, env) -> None:
+    """Nothing; a printed notebook ends with the sheets that its contents don't list."""
+    if app.builder.name == "latex":
+        notes = sorted(x for x in env.found_docs if x.endswith(f"/{NOTES}"))
+        sheets = [x for note in notes if (x := find_sibling(note, SHEET)) in env.found_docs]
+        app.config.latex_appendices = [*app.config.latex_appendices, *sheets]
+
+
+def make_anchor(run: str) -> str:
+    """The id of a run on its experiment's sheet."""
+    return f"run-{quote(run, safe='').replace('%', '_')}"
+
+
+def link_run(id: str, text: nodes.Element) -> addnodes.pending_xref:
+    """What becomes a link from a run's name to its place on the sheet, if there is one."""
+    return addnodes.pending_xref("", text, refdomain="", reftype="run", reftarget=id)
+
+
+def resolve_run(app, env, node, contnode):
+    """The link of a run's name; the name alone, where no sheet is built."""
+    if node["reftype"] != "run":
+        return None
+    experiment, _, run = node["reftarget"].rpartition("/")
+    sheet = f"expts/{experiment}/{SHEET}"
+    if sheet not in env.found_docs:
+        return contnode
+    return make_refnode(app.builder, node["refdoc"], sheet, make_anchor(run), contnode)
+
+
+def add_link(app, page: str, source: list[str]) -> None:
+    """Nothing; leads from an experiment's notes to its sheet."""
+    if page.startswith("expts/") and page.endswith(f"/{NOTES}"):
+        sheet = find_sibling(page, SHEET)
+        if sheet in app.env.found_docs:
+            source[0] += LINK.format(sheet=SHEET)
+
+
+def find_outdated(app, env, added, changed, removed) -> list[str]:
+    """The notes that gain or lose a sheet, and the sheets that gain or lose notes."""
+    pairs = {f"/{SHEET}": NOTES, f"/{NOTES}": SHEET}
+    return [
+        sibling
+        for page in added | removed
+        for end, name in pairs.items()
+        if page.startswith("expts/") and page.endswith(end)
+        if (sibling := find_sibling(page, name)) in env.found_docs
+    ]
+
+
+def setup_component(app):
+    app.connect("builder-inited", write_sheets)
+    app.connect("source-read", add_link)
+    app.connect("env-get-outdated", find_outdated)
+    app.connect("env-updated", append_sheets)
+    app.connect("missing-reference", resolve_run)

@@ -1,0 +1,101 @@
+"""A badge below each figure and table that is stale, with the reason.
+
+What is compared is content, see ``figures/provenance.py``. Times only decide which pages are read
+again: a page watches all that its figures were drawn from.
+"""
+
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+
+from ...figures.provenance.drawings import (
+    FILE_NAME,
+    Drawing,
+    ProvenanceError,
+    describe_reasons,
+    find_drawing,
+    find_reasons,
+    list_watched,
+    load_provenance,
+)
+from ..core.problems import note_damages
+from ..core.watch import watch_files
+from ..tables.table_nodes import datatable
+
+
+class MarkStale(SphinxTransform):
+    default_priority = 500
+
+    def apply(self, **kwargs):
+        shown = [
+            (node, node.get("uri"))
+            for node in self.document.findall(nodes.image)
+            if not isinstance(node.parent, nodes.substitution_definition)
+        ]
+        shown += [(node, node.get("path")) for node in self.document.findall(datatable)]
+        drawings: dict[Path, dict[str, Drawing]] = {}
+        for node, uri in shown:
+            path = self.find_file(uri)
+            if path is None:
+                continue
+            folder = path.parent
+            if folder not in drawings:
+                watch_files(self.env, [folder / FILE_NAME])
+                drawings[folder] = self.load_drawings(folder)
+            command = find_drawing(path, drawings[folder])
+            if command is None:
+                continue
+            drawing = drawings[folder][command]
+            watch_files(self.env, list_watched(folder, drawing))
+            if reasons := find_reasons(folder, drawing, path.name):
+                attach_badge(node, make_badge(command, reasons))
+
+    def find_file(self, uri: str) -> Path | None:
+        """What is shown, if it is a file of the notebook."""
+        if not uri or "://" in uri or uri.startswith("data:"):
+            return None
+        path = Path(self.env.relfn2path(uri)[1])
+        if path.suffix == ".*":  # each builder takes the one that it likes
+            return next(iter(sorted(path.parent.glob(f"{path.stem}.*"))), None)
+        return path
+
+    def load_drawings(self, folder: Path) -> dict[str, Drawing]:
+        """What the folder's scripts noted down, under their commands; warns of a broken file."""
+        try:
+            return load_provenance(folder)
+        except ProvenanceError as error:
+            note_damages(self.env, str(error))
+            return {}
+
+
+def make_badge(command: str, reasons: list[str]) -> nodes.paragraph:
+    badge = nodes.inline("", "Stale", classes=["stale-badge"])
+    remedy = nodes.literal("", "atompaint-vae figures draw")
+    text = nodes.Text(f" {describe_reasons(reasons)}. ")
+    again = nodes.Text(f" runs {command} again.")
+    paragraph = nodes.paragraph("", "", badge, text, remedy, again, classes=["stale"])
+    paragraph["support_smartquotes"] = False  # a--b.csv is the name of a file
+    return paragraph
+
+
+def attach_badge(node: nodes.Element, badge: nodes.paragraph) -> None:
+    """Put it below a table, into a figure's legend, or after a picture."""
+    parents = node.parent, node.parent.parent
+    figure = next((x for x in parents if isinstance(x, nodes.figure)), None)
+    if isinstance(node, datatable):
+        node += nodes.container("", badge, classes=["datatable-legend"])
+    elif figure is not None:
+        legend = next(iter(figure.findall(nodes.legend)), None)
+        if legend is None:
+            legend = nodes.legend()
+            figure += legend
+        legend += badge
+    else:
+        while isinstance(node.parent, nodes.TextElement | nodes.reference):
+            node = node.parent
+        node.parent.insert(node.parent.index(node) + 1, badge)
+
+
+def setup_component(app):
+    app.add_transform(MarkStale)

@@ -1,0 +1,122 @@
+"""The directive ``.. datatable:: file``: a plain table that a script then brings to life."""
+
+from functools import partial
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx import addnodes
+
+from ..core.absent import check_content
+from ..core.problems import NotebookDirective
+from .cells import Table, TableError, format_number
+from .readers import read_table
+from .table_nodes import add_nodes, datatable, is_long, make_table_node
+
+
+class DatatableDirective(NotebookDirective):
+    """
+    The table in a CSV, TSV, XLSX, ODS, Parquet or NestedText file.
+
+    The content is the caption; paragraphs after its first go below the table. A NestedText file
+    holds a list, either of dictionaries or of lists, the first of which names the columns. Cells
+    are shown as they are written: ``001``, ``1e5`` and ``NaN`` stay what they are.
+
+    Click on a column's name to sort by it, twice more to return to the order of the page. Columns
+    of numbers are filtered by a condition, such as ``> 0.5`` or ``1..3``.
+
+    file:    path, relative to the page's folder, or to the notebook's root if it begins with a
+             slash
+    sheet:   name of a spreadsheet's sheet; the first by default
+    range:   the cells to show, as a spreadsheet names them: ``B2:D10``, ``B:D``, ``2:10``. The
+             first row of the range holds the columns' names; the header of a CSV file is row 1.
+    columns: names of the columns to show, in this order, separated by commas. A name that has a
+             comma stands in quotes.
+    sort:    names of the columns to sort by, the foremost first; ``desc`` after a name sorts
+             downwards
+    format:  a format of Python's for all columns of numbers, such as ``.3f``; or a line ``name:
+             format`` for each column. What is copied or downloaded stays as in the file.
+    name:    a target for ``:ref:`` and ``:numref:``
+    """
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+    option_spec = {  # noqa: RUF012  (docutils' way)
+        "sheet": directives.unchanged_required,
+        "range": directives.unchanged_required,
+        "columns": directives.unchanged_required,
+        "sort": directives.unchanged_required,
+        "format": directives.unchanged_required,
+        "name": directives.unchanged,
+    }
+
+    def show(self) -> list[nodes.Node]:
+        target = self.parse_path()
+        relative, absolute = self.env.relfn2path(target)
+        self.env.note_dependency(relative)
+        check_content(self.env, target)
+        file = Path(absolute)
+        table, formats = self.read_table(file)
+        first, rest = self.parse_caption()
+        legend = [nodes.container("", *rest, classes=["datatable-legend"])] if rest else []
+        table_node = make_table_node(table, with_rows=False)
+        self.set_source_info(table_node)
+        self.add_name(table_node)
+        if first:
+            caption = nodes.title(first.rawsource, "", *first.children)
+            self.set_source_info(caption)
+            table_node.insert(0, caption)
+        wrapper = datatable(
+            "",
+            table_node,
+            *legend,
+            file=file.name,
+            columns=len(table.header),
+            rows=table.rows,
+            formats={i: partial(format_number, spec=spec) for i, spec in formats.items()},
+            path=f"/{relative}",
+        )
+        if is_long(len(table.rows), len(table.header)):
+            link = nodes.literal("", file.name)
+            rest = addnodes.download_reference("", "", link, reftarget=f"/{relative}")
+            wrapper.insert(1, nodes.paragraph("", "", rest, classes=["datatable-rest"]))
+        self.set_source_info(wrapper)
+        return [wrapper]
+
+    def read_table(self, file: Path) -> tuple[Table, dict[int, str]]:
+        """
+        The table as the options want it, and the formats of its columns.
+
+        raises: TableError if the file can't be read or the options don't fit it
+        """
+        table = read_table(file, self.options.get("sheet"), self.options.get("range"))
+        try:
+            if "sort" in self.options:
+                table = table.sort_rows(self.options["sort"])
+            if "columns" in self.options:
+                table = table.select_columns(self.options["columns"])
+            return table, table.read_formats(self.options.get("format", ""))
+        except TableError as error:
+            raise TableError(f"{file.name}: {error}") from None
+
+
+def has_datatable(doctree: nodes.document | None) -> bool:
+    """Whether a page shows a table, and so needs the scripts."""
+    return doctree is not None and next(iter(doctree.findall(datatable)), None) is not None
+
+
+def add_scripts(app, pagename, templatename, context, doctree):
+    """Nothing; a page with a table gets the scripts and the styles that bring it to life."""
+    if app.builder.name == "epub" or not has_datatable(doctree):
+        return
+    app.add_css_file("datatables.css", priority=600)
+    app.add_css_file("datatable.css", priority=610)
+    for i, name in enumerate(["datatables", "table_rows", "table_files", "datatable"]):
+        app.add_js_file(f"{name}.js", loading_method="defer", priority=600 + i)
+
+
+def setup_component(app):
+    add_nodes(app)
+    app.add_directive("datatable", DatatableDirective)
+    app.connect("html-page-context", add_scripts)

@@ -1,0 +1,79 @@
+"""A finished run → a published model: weights and records in the package, a card on the pages."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import safetensors.torch
+
+from ..config.hparams import Hparams, load_resolved
+from ..records.metrics import load_metrics
+from ..records.record import RunPaths, find_run_state, load_record
+from ..text.errors import UserError
+from ..text.files import write_atomic
+from ..training.checkpoints import load_checkpoint
+from .model_card import make_card
+from .pretrained import HASH, WEIGHTS
+
+MAX_BYTES = 5_000_000
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+def publish_run(run_id: str, paths: RunPaths, folder: Path, card: Path) -> list[Path]:
+    """The files of a published model, which this writes in the place of what was there.
+
+    run_id: `experiment/run`, which the card refers to
+    folder: of the model; its name is the model's
+    card:   the page
+
+    raises: UserError if the run isn't finished, its best weights aren't here or aren't those that
+            were tested, or they are more than 5 MB; or if the name isn't one
+    """
+    if not NAME.fullmatch(folder.name):
+        expected = "small letters, digits, '.' and '-'"
+        raise UserError(f"a model's name is made of {expected}, got {folder.name!r}")
+    content = make_weights(paths)
+    hparams = load_resolved(paths.hparams)
+    texts = {card: _make_card(run_id, paths, folder.name, hparams)}
+    for path in (paths.hparams, paths.record, paths.test_metrics):
+        texts[folder / path.name] = path.read_text("utf-8")
+    texts[folder / HASH] = f"{hashlib.sha256(content).hexdigest()}  {WEIGHTS}\n"
+    for parent in (folder, card.parent):
+        parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / WEIGHTS, content)
+    for path, text in texts.items():
+        write_atomic(path, text)
+    return [folder / WEIGHTS, *texts]
+
+
+def make_weights(paths: RunPaths) -> bytes:
+    """The weights of a run's best validation as safetensors.
+
+    raises: as `publish_run`
+    """
+    state = find_run_state(paths)
+    if state != "finished":
+        raise UserError(f"{paths.run_dir}: the run is {state}; only a finished one is published")
+    record = load_record(paths.record)
+    if not paths.best.exists():
+        raise UserError(f"{paths.best}: no such file; publish the run where it was trained")
+    checkpoint = load_checkpoint(paths.best)
+    if checkpoint["global_step"] != record.best_step:
+        steps = f"step {checkpoint['global_step']}, but the record's best is {record.best_step}"
+        raise UserError(f"{paths.best}: weights of {steps}")
+    tensors = {
+        name.removeprefix("model."): tensor.contiguous()
+        for name, tensor in checkpoint["state_dict"].items()
+    }
+    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    if len(content) > MAX_BYTES:
+        raise UserError(
+            f"{paths.best}: {len(content) / 1e6:.1f} MB of weights; "
+            f"at most {MAX_BYTES / 1e6:.0f} MB are published"
+        )
+    return content
+
+
+def _make_card(run_id: str, paths: RunPaths, name: str, hparams: Hparams) -> str:
+    metrics = load_metrics(paths.test_metrics).iloc[0].dropna()
+    return make_card(name, run_id, hparams, [key for key in metrics.index if key != "step"])

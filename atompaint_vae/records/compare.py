@@ -1,0 +1,246 @@
+"""
+What differs between runs, and what speaks against comparing them.
+
+Runs are given as properties. `static/runs.js` says the same in the pages, by the same RULES;
+`tests/records/compare.nt` holds both to the same cases.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations, pairwise
+
+from ..text.suggest import suggest
+from .filters import format_value
+from .properties import (
+    CURVES,
+    HPARAMS,
+    PropertyError,
+    Run,
+    Value,
+    list_metrics,
+    list_properties,
+    list_reduced,
+    say_unknown_property,
+)
+from .record import UNREADABLE
+
+Properties = Mapping[str, Value]
+
+DATA = [key for key in HPARAMS if key.startswith("data.") and key != "data.source"]
+
+RULES: list[tuple[list[str], str, str]] = [
+    (["loss.reduction"], "", "their losses are on different scales"),
+    (["loss.beta"], ".loss", "their total losses are weighted differently"),
+    (["data.source", "data_hash"], "", "they saw different structures, or another split of them"),
+    (DATA, "", "their crops are different"),
+    (["train.num_val_crops"], "val.", "their validation crops are different"),
+    (["train.num_test_crops"], "test.", "their test crops are different"),
+]
+"""Properties in which comparable runs agree; what is in the names of the metrics concerned; why."""
+
+SEED = "seed"
+
+EFFECTLESS = (SEED, "train.num_val_crops", "train.num_test_crops")
+"""Hyperparameters whose effects nobody compares runs for."""
+
+
+SEED_SUFFIX = re.compile(r"[-_.=/,]*(seed[-_.=]*\d*)?[-_.=/,]*$")
+
+MINUTES = {"duration_s": "duration [min]"}
+
+
+def choose_columns(
+    runs: Sequence[Run], metrics: Sequence[str], hparams: Sequence[str] | None = None
+) -> list[str]:
+    """
+    The properties that a table of runs shows: names, metrics, hyperparameters, state.
+
+    hparams: names of hyperparameters, None for those that differ
+    raises:  PropertyError if there is no such hyperparameter or metric
+    """
+    known, reduced = list_properties(runs), []
+    for metric in metrics:
+        check_metric(metric, runs)
+        reduced += list_reduced(metric, known)
+    if hparams is None:
+        hparams = find_varied([run.properties for run in runs])
+    for name in hparams:
+        if name not in known:
+            raise PropertyError(say_unknown_property(name, known))
+    several = len({run.properties["experiment"] for run in runs}) > 1
+    names = ["experiment"] * several + ["run"]
+    return [*names, *reduced, *hparams, "state", "duration_s"]
+
+
+def check_metric(metric: str, runs: Sequence[Run]) -> None:
+    """
+    Nothing, if a metric is there, or its table isn't there yet.
+
+    raises: PropertyError, with the metrics that are there
+    """
+    known, table = list_metrics(runs), metric.partition(".")[0]
+    is_early = table in ("train", "val", "test") and not any(table in x.tables for x in runs)
+    if metric not in known and not is_early:
+        raise PropertyError(f"unknown metric {metric!r}; {suggest(metric, known)}")
+
+
+def check_curve(runs: Sequence[Run], metric: str) -> None:
+    """
+    Nothing, if some of the runs have a curve of a metric.
+
+    raises: PropertyError, with the curves that there are
+    """
+    known = [x for x in list_metrics(runs) if x.partition(".")[0] in CURVES]
+    if metric not in known:
+        raise PropertyError(f"no curve of {metric!r}; {suggest(metric, known)}")
+
+
+def name_column(name: str) -> str:
+    """The head of a property's column."""
+    return MINUTES.get(name, name)
+
+
+def write_cells(run: Properties, columns: Sequence[str]) -> list[str]:
+    """Properties of a run as text, durations in minutes; missing values are blank."""
+    cells = []
+    for column in columns:
+        value = run.get(column)
+        if value is not None and column in MINUTES:
+            cells.append(f"{value / 60:.1f}")
+        else:
+            cells.append("" if value is None else shorten(column, value))
+    return cells
+
+
+def keep_readable(runs: Sequence[Properties]) -> list[Properties]:
+    """The runs without those that can't be read, of which nobody knows what they differ in."""
+    return [run for run in runs if run.get("state") != UNREADABLE]
+
+
+def find_varied(runs: Sequence[Properties]) -> list[str]:
+    """The hyperparameters that are not the same in all runs, in the order of the schema."""
+    return [key for key in HPARAMS if len({run.get(key) for run in keep_readable(runs)}) > 1]
+
+
+def find_incomparable(runs: Sequence[Properties], metrics: Iterable[str]) -> list[str]:
+    """Sentences about what makes the metrics of some runs incomparable with those of others."""
+    sentences = [
+        f"not comparable: {run['experiment']}/{run['run']} can't be read: {run['error']}"
+        for run in runs
+        if run.get("state") == UNREADABLE
+    ]
+    metrics, runs = list(metrics), keep_readable(runs)
+    for keys, part, why in RULES:
+        differing = [key for key in keys if len({run.get(key) for run in runs}) > 1]
+        if differing and any(part in metric for metric in metrics):
+            values = "; ".join(f"{key} is {count_values(runs, key)}" for key in differing)
+            sentences.append(f"not comparable: {why}: {values}")
+    return sentences
+
+
+def count_values(runs: Sequence[Properties], key: str) -> str:
+    """How many runs have each value of a property, such as `mean (1 run) or sum (4 runs)`."""
+    counts = {}
+    for run in runs:
+        text = shorten(key, run.get(key))
+        counts[text] = counts.get(text, 0) + 1
+    return " or ".join(f"{text} ({n} run{'s' * (n > 1)})" for text, n in counts.items())
+
+
+def shorten(key: str, value: Value) -> str:
+    """A property as text, with hashes cut to what tells them apart."""
+    text = format_value(value)
+    if key in ("commit", "data_hash") and value is not None:
+        return text[:8] + "+" * text.endswith("+")
+    return text
+
+
+def find_confounded(runs: Sequence[Properties]) -> list[str]:
+    """
+    Sentences about hyperparameters that vary only together.
+
+    Two such are confounded if no two runs differ in the one and agree in the other. A number that
+    is different in each run is confounded with another only if it rises or falls with it: else
+    any two that are drawn at random would be.
+    """
+    runs = keep_readable(runs)
+    keys = [key for key in find_varied(runs) if key not in EFFECTLESS]
+    pairs = {pair for pair in combinations(keys, 2) if _are_confounded(runs, *pair)}
+    groups = []
+    for pair in combinations(keys, 2):
+        if pair not in pairs or any(set(pair) <= set(group) for group in groups):
+            continue
+        group = list(pair)
+        for key in keys:
+            others = [tuple(sorted((key, x), key=keys.index)) for x in group]
+            if key not in group and pairs.issuperset(others):
+                group.append(key)
+        groups.append(sorted(group, key=keys.index))
+    return [
+        f"confounded: {', '.join(group[:-1])} and {group[-1]} vary only together: "
+        "their effects can't be told apart"
+        for group in groups
+    ]
+
+
+def _are_confounded(runs: Sequence[Properties], a: str, b: str) -> bool:
+    values = [(run.get(a), run.get(b)) for run in runs]
+    numeric = [all(isinstance(pair[i], int | float) for pair in values) for i in (0, 1)]
+    if numeric == [False, True]:
+        values, numeric = [(y, x) for x, y in values], [True, False]
+    xs, ys = zip(*values, strict=True)
+    x_decides = len(set(values)) == len(set(xs))
+    y_decides = len(set(values)) == len(set(ys))
+    if numeric == [False, False]:
+        return x_decides or y_decides
+    in_order = [y for _, y in sorted(set(values), key=lambda pair: pair[0])]
+    if numeric == [True, True]:
+        return x_decides and y_decides and in_order in (sorted(in_order), sorted(in_order)[::-1])
+    num_changes = sum(y != z for y, z in pairwise(in_order))
+    return y_decides or (x_decides and num_changes == len(set(ys)) - 1)
+
+
+def group_seeds(runs: Sequence[Properties]) -> list[list[int]]:
+    """The indices of runs that differ in nothing but their seed, together."""
+    groups = {}
+    for i, run in enumerate(runs):
+        key = (run.get("data_hash"), *(run.get(key) for key in HPARAMS if key != SEED))
+        key = (i,) if run.get("state") == UNREADABLE else key
+        groups.setdefault(key, []).append(i)
+    return list(groups.values())
+
+
+def name_runs(ids: Sequence[str]) -> list[str]:
+    """What runs are called: `experiment/run`, or just `run` if all are of one experiment."""
+    several = len({x.rpartition("/")[0] for x in ids}) > 1
+    return [x if several else x.rpartition("/")[2] for x in ids]
+
+
+def name_group(names: Sequence[str]) -> str:
+    """What a group of runs is called: the run's name, or what the names begin with, and how many.
+
+    names: what the runs are called
+    """
+    if len(names) == 1:
+        return names[0]
+    prefix = names[0]
+    while not all(name.startswith(prefix) for name in names):
+        prefix = prefix[:-1]
+    stem = SEED_SUFFIX.sub("", prefix) or names[0]
+    return f"{stem} ({len(names)} seeds)"
+
+
+def describe_code(runs: Sequence[Properties]) -> list[str]:
+    """Which commits the runs were trained by, and the command that shows what lies between."""
+    commits = list(dict.fromkeys(x for run in runs if (x := run.get("commit"))))
+    lines = [f"code: {count_values(runs, 'commit')}"]
+    if any(x.endswith("+") for x in commits):
+        lines.append("+ the files differed from the commit")
+    clean = list(dict.fromkeys(x.rstrip("+")[:8] for x in commits))
+    lines += [f"git diff {clean[0]} {other} -- atompaint_vae" for other in clean[1:]]
+    return lines
+
+
+def describe_data(runs: Sequence[Properties]) -> list[str]:
+    """Which structures the runs were trained with."""
+    return [f"data: {count_values(runs, 'data.source')}, {count_values(runs, 'data_hash')}"]

@@ -1,0 +1,175 @@
+"""
+Filter expressions, which choose runs by their properties.
+
+    loss.reduction == sum and model.latent != 1xfourier2 and best(val.r2) > 0.5
+
+A comparison is a property, one of == != < <= > >= ~ (contains), and a value, in quotes if it has
+spaces or is a word of the grammar; comparisons are joined by `and`, `or`, `not` and parentheses.
+Numbers are compared as numbers; < <= > >= are for numbers alone, ~ for text alone. A run that lacks
+a property fails each comparison with it.
+
+`static/runs.js` reads the same grammar; `tests/records/filters.nt` holds both to the same cases.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from .properties import Value, say_unknown_property
+
+TOKEN = re.compile(
+    r"""\s*(?:
+    (?P<sign>==|!=|<=|>=|<|>|~)
+    | (?P<word>[A-Za-z_]\w*\([\w.]+\) | [^\s()=<>!~"']+)
+    | (?P<quoted>"[^"]*" | '[^']*')
+    | (?P<bracket>[()])
+    )""",
+    re.VERBOSE,
+)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+KEYWORDS = ("and", "or", "not")
+SIGNS: dict[str, Callable] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "~": lambda value, text: text in value,
+}
+
+Properties = Mapping[str, Value]
+Condition = Callable[[Properties], bool]
+
+
+class WhereError(ValueError):
+    """A mistake in a filter expression, at a column that counts from 1."""
+
+    def __init__(self, column: int, text: str):
+        super().__init__(f"column {column}: {text}")
+
+
+class Token(NamedTuple):
+    kind: str
+    text: str
+    column: int
+
+
+def filter_runs(text: str, runs: Sequence[Properties]) -> list[int]:
+    """
+    The indices of the runs that an expression chooses; all, if it is blank.
+
+    runs:   the properties of each run
+    raises: WhereError, with the column of the mistake
+    """
+    if not text.strip():
+        return list(range(len(runs)))
+    try:
+        condition = _Parser(text, runs).parse()
+        return [i for i, properties in enumerate(runs) if condition(properties)]
+    except RecursionError:
+        raise WhereError(1, "more brackets or 'not' than can be followed") from None
+
+
+def _split_tokens(text: str) -> list[Token]:
+    tokens, end, text = [], 0, text.rstrip()
+    while end < len(text):
+        match = TOKEN.match(text, end)
+        if not match:
+            rest = text[end:].lstrip()
+            raise WhereError(len(text) - len(rest) + 1, f"unexpected {rest[0]!r}")
+        kind = match.lastgroup
+        tokens.append(Token(kind, match[kind], match.start(kind) + 1))
+        end = match.end()
+    return [*tokens, Token("end", "", len(text) + 1)]
+
+
+class _Parser:
+    """Recursive descent: or, and, not, comparison."""
+
+    def __init__(self, text: str, runs: Sequence[Properties]):
+        self.tokens = _split_tokens(text)
+        self.runs = runs
+        self.properties = list(dict.fromkeys(name for properties in runs for name in properties))
+
+    def parse(self) -> Condition:
+        condition = self._parse_or()
+        if self.tokens[0].kind != "end":
+            raise self._expect("'and' or 'or'")
+        return condition
+
+    def _parse_or(self) -> Condition:
+        parts = [self._parse_and()]
+        while self._accept("or"):
+            parts.append(self._parse_and())
+        return lambda properties: any(part(properties) for part in parts)
+
+    def _parse_and(self) -> Condition:
+        parts = [self._parse_not()]
+        while self._accept("and"):
+            parts.append(self._parse_not())
+        return lambda properties: all(part(properties) for part in parts)
+
+    def _parse_not(self) -> Condition:
+        if self._accept("not"):
+            part = self._parse_not()
+            return lambda properties: not part(properties)
+        if self._accept("("):
+            part = self._parse_or()
+            if not self._accept(")"):
+                raise self._expect("')'")
+            return part
+        return self._parse_comparison()
+
+    def _parse_comparison(self) -> Condition:
+        name = self.tokens[0]
+        if name.kind != "word" or name.text in KEYWORDS:
+            raise self._expect("a property")
+        self.tokens.pop(0)
+        if self.runs and name.text not in self.properties:
+            raise WhereError(name.column, say_unknown_property(name.text, self.properties))
+        if self.tokens[0].kind != "sign":
+            raise self._expect(f"one of {' '.join(SIGNS)}")
+        sign = self.tokens.pop(0)
+        token = self.tokens[0]
+        if token.kind not in ("word", "quoted") or token.text in KEYWORDS:
+            raise self._expect("a value")
+        self.tokens.pop(0)
+        return self._compare(name.text, sign, token)
+
+    def _compare(self, name: str, sign: Token, token: Token) -> Condition:
+        text = token.text[1:-1] if token.kind == "quoted" else token.text
+        present = [x for run in self.runs if (x := run.get(name)) is not None]
+        is_number = bool(present) and not any(isinstance(x, str) for x in present)
+        if is_number and sign.text == "~":
+            raise WhereError(sign.column, f"{name} is a number, which ~ can't search")
+        if is_number and not NUMBER.fullmatch(text):
+            raise WhereError(token.column, f"{name} is a number, got {text!r}")
+        if present and not is_number and sign.text in ("<", "<=", ">", ">="):
+            raise WhereError(sign.column, f"{name} is text, which {sign.text} can't compare")
+        compare, wanted = SIGNS[sign.text], float(text) if is_number else text
+
+        def condition(properties: Properties) -> bool:
+            value = properties.get(name)
+            return value is not None and compare(value, wanted)
+
+        return condition
+
+    def _accept(self, text: str) -> bool:
+        if self.tokens[0].kind in ("word", "bracket") and self.tokens[0].text == text:
+            self.tokens.pop(0)
+            return True
+        return False
+
+    def _expect(self, what: str) -> WhereError:
+        token = self.tokens[0]
+        got = "the end" if token.kind == "end" else repr(token.text)
+        return WhereError(token.column, f"expected {what}, got {got}")
+
+
+def format_value(value: Value) -> str:
+    """A property as tables show it: numbers with six digits, a missing value as a dash."""
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,171 @@
+"""
+Runs by name: which folders of a notebook an experiment's date or name means.
+
+Experiments are the folders below `expts` that hold `hparams.nt` or `runs/`, at any depth. A run is
+called `experiment/run`; its experiment by the folder's name, by the date that the name begins
+with, or by the folder's path below `expts`; all of them together are called `all`.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..text.suggest import suggest
+from .record import RunPaths
+
+ALL = "all"
+
+DATE = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d)")
+REFERENCE = re.compile(
+    r":(?:expt|metric):`([^`]+)`|^\s*\.\. (?:runs|curves|compare):: (.+)", re.MULTILINE
+)
+"""What names experiments in a page."""
+
+
+class UnknownRunError(ValueError):
+    """There is no such run or experiment, or there are several."""
+
+
+def find_expts_dir(start: Path) -> Path:
+    """
+    The folder `expts` of the notebook that a folder lies in.
+
+    raises: UnknownRunError if neither the folder nor one above it holds `expts`
+    """
+    start = Path(start).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "expts").is_dir():
+            return folder / "expts"
+    raise UnknownRunError(f"{start}: no folder 'expts' here or above")
+
+
+def find_experiments(expts_dir: Path) -> list[str]:
+    """The paths of all experiments below `expts`, with slashes, in the order of their dates."""
+    names = []
+    for folder, subfolders, files in os.walk(expts_dir):
+        if "hparams.nt" in files or "runs" in subfolders:
+            names.append(Path(folder).relative_to(expts_dir).as_posix())
+        subfolders[:] = sorted(x for x in subfolders if x != "runs" and x[0] not in "._")
+    return sorted(names)
+
+
+def find_experiment(expts_dir: Path, name: str) -> Path:
+    """
+    The folder of one experiment, as `find_runs` reads its name.
+
+    name:   also what follows the date, or a path that a shell completes, such as
+            `expts/20241217_train_vae/`
+    raises: UnknownRunError if the name means none, or several
+    """
+    known = find_experiments(expts_dir)
+    name = name.rstrip("/").removeprefix("expts/")
+    matches = _match_experiments(known, name) or [
+        x for x in known if x.rpartition("/")[2].partition("_")[2] == name
+    ]
+    return expts_dir / _choose(name, matches, known)
+
+
+def locate_experiment(name: str) -> Path:
+    """
+    The folder of the experiment that a command's argument means, from the current folder.
+
+    name:   a folder that holds hparams.nt, or what `find_experiment` takes
+    raises: UnknownRunError as `find_experiment`
+    """
+    folder = Path(name)
+    if (folder / "hparams.nt").exists():
+        return folder
+    return find_experiment(find_expts_dir(Path.cwd()), name)
+
+
+def list_runs(expts_dir: Path, experiment: str) -> dict[str, RunPaths]:
+    """Paths of an experiment's runs that have a record, by `experiment/run`."""
+    folder = expts_dir / experiment / "runs"
+    runs = folder.iterdir() if folder.is_dir() else ()
+    recorded = [x for x in runs if (x / "record.nt").exists()]
+    recorded.sort(key=lambda run: _split_numbers(run.name))
+    return {f"{experiment}/{run.name}": RunPaths(run) for run in recorded}
+
+
+def find_runs(
+    expts_dir: Path,
+    names: Sequence[str] = (),
+    known: Sequence[str] | None = None,
+    list_runs: Callable[[Path, str], dict[str, RunPaths]] = list_runs,
+) -> dict[str, RunPaths]:
+    """
+    Paths of the runs that have a record, by `experiment/run`.
+
+    names:  experiments or runs; all experiments if there are none, or if it says `all`
+    known:  all experiments, if `find_experiments` has found them already
+    list_runs: the function of that name, cached, where many names are looked up at once
+    raises: UnknownRunError if a name means nothing, or several experiments
+    """
+    if known is None:
+        known = find_experiments(expts_dir)
+    found = {}
+    if list(names) in ([], [ALL]):
+        names = known
+    for name in names:
+        parent, _, run = name.rpartition("/")
+        if name in known or not parent:
+            experiment = name if name in known else _choose_named(known, name)
+            found |= list_runs(expts_dir, experiment)
+            continue
+        experiment = parent if parent in known else _choose_named(known, parent)
+        runs = list_runs(expts_dir, experiment)
+        if (run_id := f"{experiment}/{run}") not in runs:
+            names_there = [x.rpartition("/")[2] for x in runs]
+            hint = suggest(run, names_there)
+            raise UnknownRunError(f"unknown run {run!r} of {experiment}; {hint}")
+        found[run_id] = runs[run_id]
+    return found
+
+
+def find_references(root: Path, name: str) -> list[str]:
+    """Where the pages below a folder call an experiment by that name: `docs/page.rst:12`."""
+    places = []
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = sorted(x for x in subfolders if x != "runs" and x[0] not in "._")
+        for path in [Path(folder, x) for x in sorted(files) if x.endswith(".rst")]:
+            text = path.read_text("utf-8", "replace")
+            for match in REFERENCE.finditer(text):
+                words = re.split(r"[\s<>/]+", DATE.sub(r"\1\2\3", match[1] or match[2]))
+                if name in words:
+                    line = text.count("\n", 0, match.start(match.lastindex)) + 1
+                    places.append(f"{path.relative_to(root)}:{line}")
+    return places
+
+
+def get_date(experiment: str) -> str | None:
+    """The date YYYYMMDD with which a folder of an experiment's path begins, the innermost one."""
+    for part in reversed(experiment.split("/")):
+        date = part.partition("_")[0]
+        if len(date) == 8 and date.isascii() and date.isdigit():
+            return date
+    return None
+
+
+def _match_experiments(known: Sequence[str], name: str) -> list[str]:
+    exact = [x for x in known if name in (x, x.rpartition("/")[2])]
+    by_date = [x for x in known if x.rpartition("/")[2].partition("_")[0] == name]
+    return exact or by_date
+
+
+def _choose_named(known: Sequence[str], name: str) -> str:
+    return _choose(name, _match_experiments(known, name), known)
+
+
+def _choose(name: str, matches: Sequence[str], known: Sequence[str]) -> str:
+    if len(matches) > 1:
+        raise UnknownRunError(f"{name!r} may be {' or '.join(matches)}; give the whole name")
+    if not matches:
+        raise UnknownRunError(f"unknown experiment {name!r}; {suggest(name, known)}")
+    return matches[0]
+
+
+def _split_numbers(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts run_2 before run_10."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(not x.isdigit(), int(x) if x.isdigit() else 0, x) for x in parts if x]

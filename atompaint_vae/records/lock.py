@@ -1,0 +1,74 @@
+"""One process at a time works on a run."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from ..text.errors import UserError
+from .record import RunPaths
+
+
+def archive_run(paths: RunPaths) -> Path:
+    """Where the folder of a run is moved to, out of the way of a new one.
+
+    raises: UserError as `lock_run`
+    """
+    archived = paths.run_dir.parent / ".archive" / f"{paths.name}-{datetime.now():%Y%m%dT%H%M%S}"
+    with lock_run(paths):
+        archived.parent.mkdir(exist_ok=True)
+        return paths.run_dir.rename(archived)
+
+
+class RunBusyError(UserError):
+    """Another process is training the run."""
+
+
+@contextmanager
+def lock_run(paths: RunPaths) -> Iterator[None]:
+    """Hold a run's lock, making its folder; the system lets go of it however the process ends.
+
+    raises: RunBusyError if another process holds it; UserError if the folder can't be written to
+    """
+    with _open_lock(paths.lock) as file:
+        try:
+            # Unlike flock's, this lock isn't inherited by the processes that load data, which
+            # outlive a killed training process by some seconds.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunBusyError(f"{paths.run_dir}: another process is training this run") from None
+        yield
+
+
+@contextmanager
+def lock_trials(expt_dir: Path) -> Iterator[None]:
+    """Hold the lock of an experiment's trials.nt, for which others wait a moment.
+
+    raises: UserError if the folder can't be written to
+    """
+    with _open_lock(expt_dir / ".lock") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+
+
+def _open_lock(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path.parent}: can't be written to: {reason}") from None
+
+
+def is_locked(paths: RunPaths) -> bool:
+    """Whether another process is training the run."""
+    try:
+        with paths.lock.open() as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,252 @@
+"""
+A run as flat properties, with which runs are shown, filtered and compared, and as curves.
+
+Properties are what identifies the run (`experiment`, `run`, `date`), its hyperparameters
+(`loss.beta`), what its record says (`state`, `compression_ratio`), and its metrics, with the
+reducer named where a table has many rows: `last(val.r2)`, `best(val.r2)`, but `test.r2`.
+
+Of a run with a damaged file, the others are read; its `state` is then "unreadable", and its `error`
+says where the damage is.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ..config.hparams import Hparams, flatten, load_resolved
+from ..text.suggest import suggest
+from ..text.typed import iter_keys
+from .find import get_date
+from .metrics import MetricsError, load_columns
+from .record import UNREADABLE, RunPaths, RunRecord, describe_damage, load_record
+
+Value = int | float | str | None
+
+HPARAMS = tuple(name for name, _ in iter_keys(Hparams))
+
+CURVES = ("train", "val")
+"""Tables with a row for each step that was noted; `test` has one row."""
+
+AXES = ("step", "epoch", "elapsed_s")
+"""What each of those rows has, whichever metrics it holds."""
+
+BETTER = {"loss": min, "error": min, "r2": max}
+"""What is best, by a word of a metric's name; other metrics have no best value."""
+
+
+FILES = ("hparams.nt", "record.nt", "train.csv", "val.csv", "test.csv")
+"""What properties and curves come from; pages of a thousand runs look at these often."""
+
+VERSION = 2
+"""Of the properties: counted up when their names or values change, so that none are kept."""
+
+
+class PropertyError(ValueError):
+    """A run has no such property or metric."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    What a run recorded.
+
+    id:     `experiment/run`
+    properties: name to value; a value that isn't there yet is None
+    tables: `train`, `val` and `test`, those that there are, as columns
+    """
+
+    id: str
+    properties: Mapping[str, Value]
+    tables: Mapping[str, Mapping[str, Sequence[Value]]]
+
+
+def load_runs(found: Mapping[str, RunPaths]) -> list[Run]:
+    """The runs at some paths, in their order."""
+    return [load_run(id, paths) for id, paths in found.items()]
+
+
+def load_run(id: str, paths: RunPaths) -> Run:
+    """A run, read again if one of its files has changed."""
+    return _load_run(id, paths, make_signature(paths))
+
+
+def make_signature(paths: RunPaths) -> str:
+    """Something that differs whenever a file of the run, or what is read from it, has changed."""
+    with os.scandir(paths.run_dir) as entries:
+        states = [(x.name, x.stat()) for x in entries if x.name in FILES]
+    files = [f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in sorted(states)]
+    return " ".join([str(VERSION), *files])
+
+
+@lru_cache(maxsize=4096)
+def _load_run(id: str, paths: RunPaths, signature: str) -> Run:
+    errors = []
+
+    def read(load, path):
+        try:
+            return load(path)
+        except (ValueError, OSError) as error:
+            errors.append(error)
+
+    hparams, record = read(load_resolved, paths.hparams), read(load_record, paths.record)
+    tables = {
+        path.stem: read(load_numbers if path == paths.test_metrics else load_curves, path)
+        for path in (paths.train_metrics, paths.val_metrics, paths.test_metrics)
+        if path.exists()
+    }
+    tables = {name: columns for name, columns in tables.items() if columns is not None}
+    experiment, _, name = id.rpartition("/")
+    date = get_date(experiment)
+    properties = {
+        "experiment": experiment,
+        "run": name,
+        "date": int(date) if date else None,
+        **({key: _simplify(x) for key, x in flatten(hparams).items()} if hparams else {}),
+        **(_make_record_properties(record) if record else {}),
+    }
+    if errors:
+        damage = describe_damage(errors, paths.run_dir)
+        properties |= {"state": UNREADABLE, "error": damage}
+    for table, columns in tables.items():
+        for column, values in columns.items():
+            if table == "test":
+                properties[f"test.{column}"] = _clean(values[-1]) if values else None
+            elif column not in AXES:
+                properties |= _reduce(f"{table}.{column}", values)
+    return Run(id, properties, tables)
+
+
+def load_curves(path: Path) -> dict[str, list[int | float | None]]:
+    """
+    The columns of a table of numbers, each row of which has a place on each of the AXES.
+
+    raises: MetricsError at the cell, or the line, where it is damaged
+    """
+    columns = load_numbers(path)
+    missing = [name for name in AXES if name not in columns]
+    if missing and columns["step"]:
+        raise MetricsError(f"{path}:1: no column {missing[0]!r}")
+    return columns
+
+
+def load_numbers(path: Path) -> dict[str, list[int | float | None]]:
+    """The same of the test, which has no place but a step; raises: as `load_curves` does."""
+    columns = load_columns(path)
+    for name, cells in columns.items():
+        for line, cell in enumerate(cells, start=2):
+            if isinstance(cell, str) or (cell is None and name in AXES):
+                raise MetricsError(f"{path}:{line}: {name}: expected a number, got {cell or ''!r}")
+    return columns
+
+
+def _make_record_properties(record: RunRecord) -> dict[str, Value]:
+    sessions = record.sessions
+    times = [(x.ended - x.started).total_seconds() for x in sessions if x.ended]
+    last = sessions[-1] if sessions else None
+    return {
+        "state": record.state,
+        "num_parameters": record.num_parameters,
+        "latent_shape": "×".join(map(str, record.latent_shape)) if record.latent_shape else None,
+        "compression_ratio": _clean(record.compression_ratio),
+        "best_step": record.best_step,
+        "duration_s": int(sum(times)) if times else None,
+        "steps": last.steps_end if last else None,
+        "device": last.device if last else None,
+        "commit": last.git_commit + "+" * last.git_dirty if last and last.git_commit else None,
+        "data_hash": record.data_hash,
+        "error": last.error if last else None,
+    }
+
+
+def _reduce(name: str, values: Sequence[Value]) -> dict[str, Value]:
+    numbers = [x for x in map(_clean, values) if isinstance(x, int | float)]
+    reduced = {f"last({name})": _clean(values[-1]) if values else None}
+    better = next((f for word, f in BETTER.items() if word in name.rpartition(".")[2]), None)
+    if better and numbers:
+        reduced[f"best({name})"] = better(numbers)
+    return reduced
+
+
+def list_properties(runs: Iterable[Run]) -> list[str]:
+    """The names of all properties that some of the runs have, in their order."""
+    return list(dict.fromkeys(name for run in runs for name in run.properties))
+
+
+def list_metrics(runs: Iterable[Run]) -> list[str]:
+    """Names such as `val.r2` of all metrics that some of the runs have, `test` first."""
+    names = dict.fromkeys(
+        f"{table}.{column}"
+        for run in runs
+        for table in ("test", "val", "train")
+        for column in run.tables.get(table, ())
+        if column not in AXES
+    )
+    return sorted(names, key=lambda name: ("test", "val", "train").index(name.split(".")[0]))
+
+
+def list_reduced(metric: str, properties: Iterable[str]) -> list[str]:
+    """The properties that reduce a metric to a number: its last and its best value, or itself."""
+    properties = set(properties)
+    return [x for x in (metric, f"last({metric})", f"best({metric})") if x in properties]
+
+
+AT = re.compile(r"(?P<table>train|val)\.(?P<column>\w+)@(?P<axis>step|epoch)=(?P<x>\d+(\.\d+)?)")
+
+
+def get_value(run: Run, name: str) -> Value:
+    """
+    A property of a run, or a metric at a step or epoch, such as `val.prior_loss@epoch=1`.
+
+    raises: PropertyError, with what there is, if it isn't there
+    """
+    if match := AT.fullmatch(name):
+        return _get_value_at(run, **match.groupdict())
+    if run.properties.get(name) is not None:
+        return run.properties[name]
+    _check_readable(run, name)
+    if name in run.properties:
+        raise PropertyError(f"{run.id}: the property {name!r} is blank")
+    raise PropertyError(f"{run.id}: {say_unknown_property(name, list_properties([run]))}")
+
+
+def _check_readable(run: Run, name: str) -> None:
+    if run.properties["state"] == UNREADABLE:
+        raise PropertyError(f"{run.id}: {name} can't be read: {run.properties['error']}")
+
+
+def _get_value_at(run: Run, table: str, column: str, axis: str, x: str) -> Value:
+    columns = run.tables.get(table, {})
+    if column not in columns:
+        _check_readable(run, f"{table}.{column}")
+        known = [name for name in list_metrics([run]) if name.partition(".")[0] in CURVES]
+        raise PropertyError(f"{run.id}: {say_unknown_property(f'{table}.{column}', known)}")
+    places = columns.get(axis, [])
+    for place, value in zip(places, columns[column], strict=True):
+        if math.isclose(place, float(x), rel_tol=1e-6):
+            if value is None:
+                raise PropertyError(f"{run.id}: {table}.{column} is blank at {axis} {x}")
+            return value
+    there = f"{places[0]:g} to {places[-1]:g}" if places else "none"
+    raise PropertyError(f"{run.id}: {table}.csv has no row of {axis} {x}; there: {there}")
+
+
+def say_unknown_property(name: str, properties: Sequence[str]) -> str:
+    """The sentence about a property that no run has."""
+    inside = [x for x in properties if f"({name})" in x]
+    return f"unknown property {name!r}; {suggest(name, properties, inside)}"
+
+
+def _simplify(value: object) -> Value:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, int | float | str) else None if value is None else str(value)
+
+
+def _clean(value: Value) -> Value:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,241 @@
+"""
+What a run leaves on disk: its paths and its record. Metrics are in `metrics.py`.
+
+A process may be killed at any moment. Files are therefore written under another name and moved
+into place.
+"""
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from ..text.files import write_atomic
+from ..text.located import LocatedError, list_problems, load_located
+from ..text.typed import Bool, Int, Noun, TextModel, check_model, dump_model
+
+RunState = Literal["planned", "running", "interrupted", "failed", "pruned", "finished"]
+
+OVER: tuple[RunState, ...] = ("finished", "pruned")
+"""States after which there is nothing more to train."""
+
+UNREADABLE = "unreadable"
+"""In the place of a RunState where a run's files are damaged; no record says it."""
+
+PACKAGES = ["torch", "lightning", "e3nn", "numpy", "atompaint_vae"]
+
+
+class RecordError(LocatedError):
+    """Mistakes in a run's record, one per line."""
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Every path of a run; the only place that knows their names."""
+    run_dir: Path
+
+    expt_dir = property(lambda self: self.run_dir.absolute().parents[1])
+    hparams = property(lambda self: self.run_dir / "hparams.nt")
+    record = property(lambda self: self.run_dir / "record.nt")
+    train_metrics = property(lambda self: self.run_dir / "train.csv")
+    val_metrics = property(lambda self: self.run_dir / "val.csv")
+    test_metrics = property(lambda self: self.run_dir / "test.csv")
+    reconstructions = property(lambda self: self.run_dir / "reconstructions.npz")
+    checkpoints = property(lambda self: self.run_dir / "checkpoints")
+    last = property(lambda self: self.checkpoints / "last.ckpt")
+    previous = property(lambda self: self.checkpoints / "previous.ckpt")
+    best = property(lambda self: self.checkpoints / "best.ckpt")
+    best_copy = property(lambda self: self.checkpoints / "best_copy.ckpt")
+    lock = property(lambda self: self.run_dir / ".lock")
+    tensorboard = property(lambda self: self.run_dir / "tensorboard")
+
+    def __post_init__(self):
+        object.__setattr__(self, "run_dir", Path(self.run_dir))
+
+    @property
+    def name(self) -> str:
+        return self.run_dir.name
+
+
+_BLANK_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def _parse_time(value: object) -> object:
+    if isinstance(value, str):
+        return datetime.strptime(value, _TIME_FORMAT).replace(tzinfo=UTC)
+    if isinstance(value, datetime) and value.tzinfo:
+        return value.astimezone(UTC).replace(microsecond=0)
+    raise ValueError
+
+
+def _join_lines(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    # Arguments that aren't UTF-8 reach Python as lone surrogates, which can't be written.
+    return " ".join(value.encode("utf-8", "backslashreplace").decode().split())
+
+
+Time = Annotated[
+    datetime, BeforeValidator(_parse_time),
+    PlainSerializer(lambda time: time.strftime(_TIME_FORMAT)),
+    Noun("a time such as 2024-12-17T09:30:00Z"),
+]
+Line = Annotated[str, BeforeValidator(_join_lines)]
+MaybeInt = Annotated[Int | None, _BLANK_IS_NONE]
+# Unlike a hyperparameter, a measured number may be NaN: a run that diverged has a record too.
+MaybeFloat = Annotated[float | None, _BLANK_IS_NONE]
+MaybeLine = Annotated[Line | None, _BLANK_IS_NONE]
+
+
+class Session(TextModel):
+    """One process that worked on a run; a run that was cut off has several."""
+    command: Line
+    started: Time
+    ended: Annotated[Time | None, _BLANK_IS_NONE] = None
+    device: Line
+    devices: Int = Field(1, ge=1, description=(
+        "Devices of this kind, each with its part of every batch."))
+    versions: dict[str, Line] = Field(description="Versions of Python and of packages.")
+    git_commit: MaybeLine = Field(None, description="Blank outside a git repository.")
+    git_dirty: Bool = Field(False, description="Whether the tree differed from the commit.")
+    steps_start: Int = Field(ge=0, description="Steps of the run before this session.")
+    steps_end: MaybeInt = None
+    exit: Literal["running", "finished", "interrupted", "failed", "pruned"] = "running"
+    error: MaybeLine = Field(None, description=(
+        "What ended a failed or pruned session, on one line."))
+
+
+class RunRecord(TextModel):
+    """
+    Where a run comes from, how far it got, and the numbers that sum it up.
+
+    A process that was killed outright leaves the state "running".
+    """
+    run: Line
+    experiment: Line
+    state: Literal["running", "interrupted", "failed", "pruned", "finished"] = "running"
+    num_parameters: MaybeInt = None
+    latent_shape: Annotated[tuple[Int, ...] | None, _BLANK_IS_NONE] = Field(
+        None, description="Channels, then the sides [voxels].")
+    compression_ratio: MaybeFloat = Field(None, description="Input numbers / latent numbers.")
+    image_std: MaybeFloat = Field(None, description=(
+        "Standard deviation of the training images, which the model divides by."))
+    best_step: MaybeInt = Field(None, description="Step of the best validation.")
+    best_val_r2: MaybeFloat = Field(None, description="R² of the best validation.")
+    collapsed_step: MaybeInt = Field(None, description=(
+        "Step of the validation since which no unit of the latent was active."))
+    data_hash: MaybeLine = Field(None, description="SHA-256 of the structures.")
+    sessions: tuple[Session, ...] = ()
+
+
+@dataclass(frozen=True)
+class GitState:
+    """The commit that is checked out, None outside git, and whether the tree differs from it."""
+    commit: str | None
+    dirty: bool
+
+
+def find_git_state(path: Path) -> GitState:
+    """
+    Return the state of the git repository that `path` lies in.
+
+    What runs write themselves (`expts/*/runs/`) doesn't make the tree dirty: otherwise every
+    resumed run would seem to have been trained by changed code.
+    """
+    # Within git's own hooks these would name another repository than the path's.
+    others = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"]
+    env = {k: v for k, v in os.environ.items() if k not in others}
+
+    def git(*args):
+        # Without the locks that `git status` likes to take, a user's own git isn't disturbed.
+        command = ["git", "--no-optional-locks", "-C", str(path), *args]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+    try:
+        head = git("rev-parse", "--verify", "HEAD")
+        status = git("status", "--porcelain", "--", ":/", ":(top,exclude,glob)expts/*/runs/**")
+    except OSError:  # git isn't installed
+        return GitState(None, False)
+    commit = head.stdout.strip() if head.returncode == 0 else None
+    return GitState(commit, status.returncode == 0 and bool(status.stdout.strip()))
+
+
+def make_session(
+        *, command: str, device: str, devices: int = 1, steps_start: int, path: Path,
+        now: datetime | None = None) -> Session:
+    """Return a session that begins now, with the code's state; `path` lies in its repository."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    git = find_git_state(path)
+    return Session(
+        command=command, started=now or datetime.now(UTC), device=device, devices=devices,
+        versions=versions, git_commit=git.commit, git_dirty=git.dirty, steps_start=steps_start)
+
+
+def update_record(record: RunRecord, **values: Any) -> RunRecord:
+    """Return the record with some values replaced, checked like one that is read."""
+    return RunRecord.model_validate({**dict(record), **values})
+
+
+def start_session(record: RunRecord, session: Session) -> RunRecord:
+    """Return the record of a run that works again; sessions that were killed are closed."""
+    earlier = [
+        s.model_copy(update={"exit": "interrupted"}) if s.exit == "running" else s
+        for s in record.sessions
+    ]
+    return update_record(record, state="running", sessions=(*earlier, session))
+
+
+def end_session(
+        record: RunRecord, *, exit: Literal["finished", "interrupted", "failed", "pruned"],
+        steps_end: int, error: str | None = None, now: datetime | None = None) -> RunRecord:
+    """Return the record of a run whose last session is over."""
+    *earlier, last = record.sessions
+    # The clock may have been set back meanwhile, and no session takes less than no time.
+    ended = max(now or datetime.now(UTC), last.started)
+    last = Session.model_validate({
+        **dict(last), "exit": exit, "steps_end": steps_end, "error": error, "ended": ended})
+    return update_record(record, state=exit, sessions=(*earlier, last))
+
+
+def load_record(path: Path) -> RunRecord:
+    """Return the record at `path`; raises: RecordError with file, line and column."""
+    record, problems = check_model(RunRecord, load_located(path, RecordError))
+    if problems:
+        raise RecordError(list_problems(problems))
+    return record
+
+
+def save_record(path: Path, record: RunRecord) -> None:
+    write_atomic(path, dump_model(record))
+
+
+def find_run_state(paths: RunPaths) -> RunState:
+    """Return how far a run is; "planned" if it never began."""
+    return load_record(paths.record).state if paths.record.exists() else "planned"
+
+
+def describe_damage(errors: Sequence[ValueError | OSError], run_dir: Path) -> str:
+    """Return in one line what can't be read of a run, files named as seen from its folder."""
+    lines = []
+    for error in errors:
+        text = f"{error.filename}: {error.strerror.lower()}" if _has_name(error) else str(error)
+        lines += text.replace(f"{run_dir}/", "").splitlines()
+    return lines[0] + (f" (and {len(lines) - 1} more)" if lines[1:] else "")
+
+
+def _has_name(error: Exception) -> bool:
+    return isinstance(error, OSError) and bool(error.filename and error.strerror)
+

@@ -1,0 +1,166 @@
+"""How far a run is, also while another process trains it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
+
+from ..config.hparams import Hparams
+from ..records.experiment import Experiment
+from ..records.lock import is_locked
+from ..records.properties import load_curves
+from ..records.record import (
+    OVER,
+    UNREADABLE,
+    RunPaths,
+    RunState,
+    describe_damage,
+    load_record,
+)
+from .queue import Task, find_tasks
+
+
+class BestValidation(NamedTuple):
+    step: int
+    r2: float
+
+
+def find_best_validation(paths: RunPaths) -> BestValidation | None:
+    """The first validation of the highest R², None before the first."""
+    columns = load_curves(paths.val_metrics) if paths.val_metrics.exists() else {}
+    pairs = zip(columns.get("step", ()), columns.get("r2", ()), strict=False)
+    numbers = [(r2, -step) for step, r2 in pairs if r2 is not None and not math.isnan(r2)]
+    if not numbers:
+        return None
+    r2, step = max(numbers)
+    return BestValidation(-step, r2)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """step:    of the last metrics, 0 before the first
+    began:   when the last process began to train it, None if none ever did
+    end:     when it would end if it were being trained, None if that can't be told yet
+    error:   what ended a run that failed or was pruned, or which of its files is damaged
+    task:    its last one in Slurm, None if it had none, is over or unreadable, or was trained
+             without since
+    """
+
+    state: RunState | Literal["queued", "unreadable"]
+    step: int
+    num_steps: int
+    best: BestValidation | None = None
+    began: datetime | None = None
+    end: datetime | None = None
+    error: str | None = None
+    task: Task | None = None
+
+    def describe(self) -> str:
+        if self.state == UNREADABLE:
+            details = []
+        elif self.state in ("planned", "finished") or (self.state == "queued" and not self.step):
+            details = [f"{self.num_steps} steps"]
+        else:
+            share = f"{self.step / self.num_steps:.0%}"
+            details = [f"step {self.step} of {self.num_steps} ({share})"]
+        if self.end and self.state == "running":
+            details.append(f"end {format_end(self.end, datetime.now())}")
+        if self.best:
+            details.append(f"best validation R² {self.best.r2:.3f}")
+        if self.task and self.task.reason:
+            details.append(f"Slurm {self.task.name}: {self.task.reason}")
+        if self.task and self.task.start and self.state == "queued":
+            details.append(f"start {format_end(self.task.start, datetime.now())}")
+        return ", ".join([*details, *filter(None, [self.error])])
+
+
+def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
+    """How far a run is; if its files are damaged, no further than that."""
+    try:
+        return _find_progress(paths, hparams)
+    except (ValueError, OSError) as error:
+        return Progress(UNREADABLE, 0, 0, error=describe_damage([error], paths.run_dir))
+
+
+def _find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
+    num_steps = hparams.train.epochs * hparams.train.steps_per_epoch
+    is_running = is_locked(paths)
+    if not paths.record.exists():
+        return Progress("running" if is_running else "planned", 0, num_steps)
+    record = load_record(paths.record)
+    # A process that was killed outright could not say so.
+    state = "interrupted" if record.state == "running" else record.state
+    state = "running" if is_running else state
+    session = record.sessions[-1] if record.sessions else None
+    step, elapsed_s, written = _find_last_row(paths)
+    end = None
+    if step:
+        end = calc_end(written, elapsed_s / step * (num_steps - step))
+    return Progress(
+        state,
+        session.steps_end if session and session.steps_end is not None else step,
+        num_steps,
+        best=find_best_validation(paths),
+        began=session.started if session else None,
+        end=end,
+        error=session.error if session and state in ("failed", "pruned") else None,
+    )
+
+
+def _find_last_row(paths: RunPaths) -> tuple[int, float, datetime]:
+    """Step, time that had been trained until then, time of day; of either table."""
+    last = 0, 0.0, datetime.now()
+    for path in (paths.train_metrics, paths.val_metrics):
+        if path.exists() and (columns := load_curves(path))["step"]:
+            written = datetime.fromtimestamp(path.stat().st_mtime)
+            last = max(last, (columns["step"][-1], columns["elapsed_s"][-1], written))
+    return last
+
+
+def list_progress(expt: Experiment, runs: Mapping[str, Hparams]) -> dict[str, Progress]:
+    """How far runs of an experiment are, also those in Slurm's queue."""
+    found = {name: find_progress(expt.get_run_paths(name), runs[name]) for name in runs}
+    done = (*OVER, UNREADABLE)
+    unfinished = [name for name, progress in found.items() if progress.state not in done]
+    for name, task in find_tasks(expt, unfinished).items():
+        if task.state == "gone":  # perhaps since its record was read
+            found[name] = find_progress(expt.get_run_paths(name), runs[name])
+        if found[name].state not in done:
+            found[name] = _add_task(found[name], task)
+    return found
+
+
+def _add_task(progress: Progress, task: Task) -> Progress:
+    if task.state == "gone" and (progress.state == "running" or _is_outdated(task, progress)):
+        return progress
+    state = progress.state
+    if task.state == "queued" and state != "running":
+        state = "queued"
+    if task.state == "running":  # locks don't reach other machines on every file system
+        state = "running"
+    if task.has_given_up and task.state not in ("queued", "running"):
+        state = "failed"
+    return replace(progress, state=state, task=task)
+
+
+def _is_outdated(task: Task, progress: Progress) -> bool:
+    """Whether the run has been trained without Slurm since its task was over."""
+    if not (progress.began and task.log.exists()):
+        return False
+    return datetime.fromtimestamp(task.log.stat().st_mtime, UTC) < progress.began
+
+
+def calc_end(now: datetime, remaining_s: float) -> datetime:
+    """When that time is over; the end of the calendar if it is later."""
+    try:
+        return now + timedelta(seconds=remaining_s)
+    except OverflowError:
+        return datetime.max
+
+
+def format_end(end: datetime, now: datetime) -> str:
+    """A time of day, with the date if it isn't today's; the date alone if it is another year's."""
+    if end.year != now.year:
+        return end.strftime("%d %b %Y")
+    return end.strftime("%H:%M" if end.date() == now.date() else "%d %b %H:%M")

@@ -1,0 +1,86 @@
+"""The script of an array of Slurm jobs, a task for each run.
+
+It is ours, not submitit's or Lightning's: those requeue only at a signal, and a run that was
+killed, or that failed, would stay where it is.
+"""
+
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+
+from ..records.experiment import Experiment
+from .settings import SlurmSettings
+
+# After what depends on the experiment and the site.
+TASK = """\
+run=${runs[SLURM_ARRAY_TASK_ID]}
+task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+echo "$task: $run, start $((${SLURM_RESTART_COUNT:-0} + 1)), on $(hostname)"
+
+# As old as this start; a line for each failure since the run's last new checkpoint.
+failures=.slurm/$task.failures
+touch "$failures"
+
+# In a step of its own, the training gets the signals of Slurm, and this script doesn't.  Of several
+# processes, the others don't wait for one that has died.
+srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \\
+    "${train[@]}" "$run" && code=0 || code=$?
+
+give_up() {
+    echo "$task: $run, $1"
+    echo stopped >"$failures"
+    exit "$code"
+}
+
+case $code in
+    0)  # finished
+        rm "$failures"
+        exit ;;
+    143)  # ended by SIGTERM: somebody else needs the node
+        ;;
+    *)  # ended by SIGUSR1, as the time is nearly over (138); killed; failed
+        if [ "runs/$run/checkpoints/last.ckpt" -nt "$failures" ]; then
+            : >"$failures"
+        else
+            echo "exit code $code" >>"$failures"
+        fi
+        [ "$(wc -l <"$failures")" -lt 3 ] || give_up "3 failures without a new checkpoint" ;;
+esac
+
+# This task, not the array. It goes on from its last checkpoint.
+scontrol requeue "$task" || give_up "can't be requeued"
+"""
+
+
+def make_script(
+    expt: Experiment,
+    runs: Sequence[str],
+    settings: SlurmSettings,
+    options: Iterable[str],
+    num_devices: int = 1,
+) -> str:
+    """The script of an array with a task for each run.
+
+    options:     of train.py, for each task
+    num_devices: how many processes train a run together; srun starts them, all on one node
+    """
+    limit = f"%{settings.array_limit}" if settings.array_limit else ""
+    directives = {
+        "job-name": expt.name,
+        "chdir": str(expt.expt_dir.resolve()),
+        "output": f"{expt.slurm_dir.name}/%A_%a.log",
+        "open-mode": "append",
+        "array": f"0-{len(runs) - 1}{limit}",
+        "nodes": "1",
+        "ntasks-per-node": str(num_devices),
+        "requeue": "",
+        "signal": f"USR1@{settings.notice_s}",
+        **settings.sbatch,
+    }
+    lines = ["#!/bin/bash"]
+    for name, value in directives.items():
+        lines.append(f"#SBATCH --{name}" + (f"={shlex.quote(value)}" if value else ""))
+    setup = [settings.setup.rstrip("\n"), ""] if settings.setup else []
+    train = shlex.join([sys.executable, "train.py", *options])
+    names = [f"    {name}" for name in runs]
+    return "\n".join([*lines, "", *setup, "runs=(", *names, ")", f"train=({train})", TASK])

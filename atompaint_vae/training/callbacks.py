@@ -1,0 +1,151 @@
+"""What is written and shown around the training steps."""
+
+import math
+import sys
+import time
+from datetime import datetime
+
+import lightning as L
+from tqdm import tqdm
+
+from ..records.metrics import append_metrics, copy_metrics, restore_metrics
+from ..records.record import RunPaths
+from ..slurm.progress import calc_end, format_end
+from .checkpoints import Diverged
+from .module import VAEModule
+
+LOG_EVERY_STEPS = 10
+
+LOSS_KEYS = ("loss", "data_loss", "prior_loss")
+"""Of what a training step returns as `losses`."""
+
+
+class MetricsWriter(L.Callback):
+    """Writes train.csv and val.csv; a checkpoint holds them as well, and a run that goes on from it
+    begins with what they were then, whatever has happened to the files.
+    """
+
+    def __init__(self, paths: RunPaths):
+        self.paths = paths
+        self.elapsed_s = 0.0
+        self.tables = {path.name: "" for path in (paths.train_metrics, paths.val_metrics)}
+
+    def state_dict(self):
+        tables = {name: copy_metrics(self.paths.run_dir / name) for name in self.tables}
+        return {"elapsed_s": self._calc_elapsed_s(), "tables": tables}
+
+    def load_state_dict(self, state):
+        self.elapsed_s = state["elapsed_s"]
+        self.tables = state["tables"]
+
+    def on_fit_start(self, trainer: L.Trainer, module: VAEModule):
+        self.start_s = time.monotonic() - self.elapsed_s
+        for name, text in self.tables.items():
+            restore_metrics(self.paths.run_dir / name, text)
+
+    def _calc_elapsed_s(self) -> float:
+        return time.monotonic() - self.start_s
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
+        if trainer.global_step % LOG_EVERY_STEPS == 0:
+            losses = dict(zip(LOSS_KEYS, outputs["losses"].tolist(), strict=True))
+            learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+            row = {**self._make_key(trainer), **losses, "learning_rate": learning_rate}
+            append_metrics(self.paths.train_metrics, row)
+            self._log_to_tensorboard(trainer, "train", losses)
+
+    def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
+        if trainer.state.fn == "fit":
+            row = {**self._make_key(trainer), **module.held_out_metrics}
+            append_metrics(self.paths.val_metrics, row)
+            self._log_to_tensorboard(trainer, "val", module.held_out_metrics)
+
+    def _make_key(self, trainer: L.Trainer) -> dict:
+        return {
+            "step": trainer.global_step,
+            "epoch": trainer.global_step / trainer.num_training_batches,
+            "elapsed_s": round(self._calc_elapsed_s(), 1),
+        }
+
+    def _log_to_tensorboard(self, trainer: L.Trainer, stage: str, values: dict):
+        values = {f"{stage}/{key}": value for key, value in values.items()}
+        trainer.logger.log_metrics(values, step=trainer.global_step)
+
+
+class DivergenceStop(L.Callback):
+    """Ends training when a loss that is written is no finite number.
+
+    raises: Diverged, from inside the trainer
+    """
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
+        if trainer.global_step % LOG_EVERY_STEPS == 0:
+            self._check("loss", outputs["losses"][0].item(), trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
+        if trainer.state.fn == "fit":
+            self._check("validation loss", module.held_out_metrics["loss"], trainer)
+
+    def _check(self, name: str, loss: float, trainer: L.Trainer):
+        if not math.isfinite(loss):
+            raise Diverged(f"the {name} is {loss} at step {trainer.global_step}")
+
+
+class ProgressBar(L.Callback):
+    """One bar from the run's first step to its last; where nobody watches, a line a validation.
+
+    batch_size: crops of a step
+    """
+
+    def __init__(self, name: str, *, batch_size: int):
+        self.name = name
+        self.batch_size = batch_size
+        self.bar: tqdm | None = None
+
+    def on_train_start(self, trainer: L.Trainer, module: VAEModule):
+        self.start = time.monotonic(), trainer.global_step
+        self.bar = tqdm(
+            desc=self.name,
+            total=trainer.max_epochs * trainer.num_training_batches,
+            initial=trainer.global_step,
+            unit="step",
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
+        self.bar.update()
+        if trainer.global_step % LOG_EVERY_STEPS == 0:
+            r2 = module.held_out_metrics.get("r2")
+            self._show(trainer, loss=outputs["losses"][0].item(), val_r2=r2)
+
+    def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
+        if trainer.state.fn != "fit":
+            return
+        r2 = module.held_out_metrics["r2"]
+        self._show(trainer, val_r2=r2)
+        if self.bar.disable:
+            step = f"{self.name}: step {trainer.global_step} of {self.bar.total}"
+            pace = ", ".join(f"{key} {text}" for key, text in self._calc_pace(trainer).items())
+            print(f"{step}, validation R² {r2:.3f}, {pace}", file=sys.stderr, flush=True)
+
+    def _show(self, trainer: L.Trainer, **values: float | None):
+        numbers = {k: f"{v:.4g}" for k, v in values.items() if v is not None}
+        self.bar.set_postfix(numbers | self._calc_pace(trainer))
+
+    def _calc_pace(self, trainer: L.Trainer) -> dict[str, str]:
+        """Crops a second in this session, validations included, and when it would end."""
+        start_s, first_step = self.start
+        steps_per_s = (trainer.global_step - first_step) / (time.monotonic() - start_s)
+        remaining_s = (self.bar.total - trainer.global_step) / steps_per_s
+        return {
+            "crops/s": f"{steps_per_s * self.batch_size:.3g}",
+            "end": format_end(calc_end(datetime.now(), remaining_s), datetime.now()),
+        }
+
+    def on_train_end(self, trainer: L.Trainer, module: VAEModule):
+        self.bar.close()
+
+    def on_exception(self, trainer: L.Trainer, module: VAEModule, exception: BaseException):
+        if self.bar is not None:
+            self.bar.close()

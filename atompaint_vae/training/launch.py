@@ -1,0 +1,247 @@
+"""The command line of an experiment's train.py.
+
+Everything that a train.py says to the user is here, so that the scripts themselves stay short.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from ..config.hparams import Hparams, find_differences, load_resolved
+from ..records.experiment import Experiment
+from ..records.lock import archive_run
+from ..records.metrics import MetricsError
+from ..records.record import OVER, RunPaths, find_run_state, load_record
+from ..slurm.progress import list_progress
+from ..slurm.submit import submit_runs
+from ..text.errors import EXIT_FAILED, UserError, find_exit_code, say
+from ..text.located import LocatedError
+from ..threads import set_thread_waiting
+from .options import (
+    check_options,
+    list_options,
+    parse_arguments,
+    parse_number,
+    parse_when,
+)
+
+
+def train_experiment(usage: str, script: str):
+    """Run an experiment's train.py; `usage` is its docopt text, `script` its path."""
+    set_thread_waiting()
+    program = partial(_run, usage, script)
+    sys.exit(find_exit_code(program, (LocatedError, MetricsError, UserError)))
+
+
+def _run(usage: str, script: str) -> int:
+    arguments = parse_arguments(usage)
+    expt = Experiment(_shorten(Path(script).resolve().parent))
+    check_options(arguments)
+    if arguments["--slurm"]:
+        parse_when(arguments)
+        submit_runs(
+            expt,
+            _begin(expt, arguments),
+            list_options(usage, arguments),
+            array_limit=parse_number(arguments, "--array-limit"),
+            dry_run=arguments["--dry-run"],
+        )
+    elif arguments["--list"]:
+        list_runs(expt, _select_runs(expt.load_hparams(), arguments["<run>"]))
+    elif arguments["--dry-run"]:
+        num_devices = parse_number(arguments, "--devices")
+        plan_runs(expt, arguments["<run>"], arguments["--device"], num_devices)
+    else:
+        return train_runs(expt, arguments)
+    return 0
+
+
+def _shorten(folder: Path) -> Path:
+    """The folder as seen from here, if that is shorter to read."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _select_runs(runs: dict[str, Hparams], names: list[str]) -> dict[str, Hparams]:
+    if not runs:
+        raise UserError("no runs yet: atompaint-vae search samples them")
+    for name in names:
+        if name not in runs:
+            raise UserError(f"run {name!r} is unknown; known: {', '.join(runs)}")
+    return {name: runs[name] for name in names or runs}
+
+
+def list_runs(expt: Experiment, runs: dict[str, Hparams]):
+    """Print each run's state and how far it got."""
+    width = max(map(len, runs))
+    for name, progress in list_progress(expt, runs).items():
+        line = f"{name:{width}}  {progress.state:11}  {progress.describe()}"
+        is_missing = progress.state not in ("planned", "queued")
+        is_missing = is_missing and not expt.get_run_paths(name).last.exists()
+        print(line + ", weights not on this machine" * is_missing)
+
+
+def plan_runs(expt: Experiment, names: list[str], device: str, num_devices: int):
+    """Print what runs would train, and what it would cost; of those that are named, each layer."""
+    from .train import choose_device
+
+    device = choose_device(device, num_devices)
+    all_runs = _check(expt, num_devices, names)
+    runs = _select_runs(all_runs, names)
+    layers = show_plans(expt, runs, all_runs, device, num_devices)
+    if names:
+        print("\n".join(layers))
+
+
+def show_plans(
+    expt: Experiment,
+    runs: dict[str, Hparams],
+    all_runs: dict[str, Hparams],
+    device: str,
+    num_devices: int = 1,
+) -> list[str]:
+    """Print a table of what runs would train, and what to mind; the tables of their layers.
+
+    all_runs: those of the experiment, in which hyperparameters may vary together
+    device:   "cpu" or "cuda"
+    """
+    from .cost import calc_cost
+    from .first_steps import try_run
+    from .plan import build_model, make_plan
+    from .plan_text import (
+        RunTable,
+        describe_confounded,
+        describe_losses,
+        describe_table,
+        find_confounded,
+        make_layer_table,
+    )
+
+    table, notes, layers = RunTable(list(runs)), [], []
+    print(table.make_header())
+    for name, hparams in runs.items():
+        plan = make_plan(hparams, num_devices)
+        cost = calc_cost(
+            build_model(hparams),
+            batch_size=plan.batch_size,
+            precision=hparams.train.precision,
+        )
+        trial = try_run(hparams, expt.expt_dir, device=device, num_devices=num_devices)
+        print(table.make_line(name, plan, cost, trial), flush=True)
+        notes.append(describe_losses(name, trial))
+        layers.append(f"\n{name}\n{make_layer_table(cost)}")
+    notes += [describe_confounded(keys) for keys in find_confounded(all_runs)]
+    print(describe_table(device, num_devices))
+    print("\n".join(["", *filter(None, notes)]) if any(notes) else "", end="\n" * any(notes))
+    return layers
+
+
+def _check(expt: Experiment, num_devices: int, names: list[str]) -> dict[str, Hparams]:
+    from ..config.checks import check_experiment
+
+    checked = check_experiment(expt.hparams_path, num_devices=num_devices, names=names)
+    for warning in checked.warnings:
+        say(warning, 0)
+    return checked.runs
+
+
+def _begin(expt: Experiment, arguments: dict) -> dict[str, Hparams]:
+    """The runs that are asked for: as they were when they started, or archived to start anew."""
+    names = arguments["<run>"]
+    runs = _select_runs(_check(expt, parse_number(arguments, "--devices"), names), names)
+    if arguments["--restart"]:
+        if not arguments["--dry-run"]:
+            _archive(expt, runs)
+        return runs
+    for name, hparams in runs.items():
+        check_unchanged(expt, name, hparams)
+    return runs
+
+
+def train_runs(expt: Experiment, arguments: dict) -> int:
+    """Train what is not finished, one run after the other; the exit code."""
+    from .checkpoints import Diverged, StepsReached
+    from .processes import Processes, ProcessLost
+    from .signals import Interrupted
+    from .train import choose_device, follow, train_run
+
+    when = parse_when(arguments)
+    num_devices = parse_number(arguments, "--devices")
+    processes = Processes(choose_device(arguments["--device"], num_devices), num_devices)
+    if not processes.is_first:
+        with suppress(ProcessLost):  # the first process says so, or is gone
+            follow(processes)
+        return 0
+    runs = _begin(expt, arguments)
+
+    exit_code = 0
+    for name, hparams in runs.items():
+        paths = expt.get_run_paths(name)
+        state = find_run_state(paths)
+        is_again = state == "finished" and arguments["--weights"] and not paths.last.exists()
+        if state in OVER and not is_again:
+            print(f"{name}: {state}")
+            continue
+        trained = expt.get_again_paths(name) if is_again else paths
+        try:
+            record = train_run(trained, hparams, processes, **when)
+        except StepsReached:
+            stop = f"--max-steps {when['max_steps']}"
+            print(f"{name}: stopped at {stop}; train.py goes on from there")
+        except Interrupted as reason:
+            return say(f"{name}: interrupted by {reason}", reason.exit_code)
+        except Diverged as error:
+            exit_code = say(f"{name}: failed: {error}", EXIT_FAILED)
+        except OSError as error:
+            return _say_cut_off(name, describe_os_error(error, trained))
+        except ProcessLost as error:
+            return _say_cut_off(name, str(error))
+        else:
+            result = f"{name}: finished, best validation R² {record.best_val_r2:.3f}"
+            print(f"{result}; {_keep_weights(paths, trained)}" if is_again else result)
+    processes.dismiss()
+    return exit_code
+
+
+def _say_cut_off(name: str, reason: str) -> int:
+    rest = "train.py goes on from the last checkpoint"
+    return say(f"{name}: failed: {reason}; {rest}", EXIT_FAILED)
+
+
+def describe_os_error(error: OSError, paths: RunPaths) -> str:
+    """Which file of a run can't be read or written, and why."""
+    return f"{error.filename or paths.run_dir}: {(error.strerror or str(error)).lower()}"
+
+
+def _keep_weights(paths: RunPaths, trained: RunPaths) -> str:
+    """What the record says; moves the weights of a run that was trained again to its folder."""
+    shutil.rmtree(paths.checkpoints, ignore_errors=True)
+    trained.checkpoints.rename(paths.checkpoints)
+    return f"{load_record(paths.record).best_val_r2:.3f} is recorded"
+
+
+def check_unchanged(expt: Experiment, name: str, hparams: Hparams):
+    """A run that has begun is what hparams.nt says that it is.
+
+    raises: UserError if it isn't
+    """
+    paths = expt.get_run_paths(name)
+    if not paths.record.exists():
+        return
+    values = find_differences({"then": load_resolved(paths.hparams), "now": hparams})
+    changes = [f"{key} was {values['then'][key]}, is {new}" for key, new in values["now"].items()]
+    if changes:
+        raise UserError(
+            f"{expt.hparams_path}: run {name!r} has changed since it started: "
+            f"{'; '.join(changes)}; train.py --restart {name} archives it and begins anew, or give "
+            "the run another name"
+        )
+
+
+def _archive(expt: Experiment, names: Iterable[str]):
+    for name in names:
+        paths = expt.get_run_paths(name)
+        if paths.run_dir.exists():
+            print(f"{name}: archived as {archive_run(paths)}")

@@ -1,0 +1,153 @@
+import re
+
+import pytest
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
+
+from atompaint_vae.notebook.core.references import BibliographyError, load_references
+from atompaint_vae.notebook.core.updates import parse_date
+from atompaint_vae.notebook.reference.api import parse_legend, split_blocks
+from atompaint_vae.notebook.reference.markup import find_directives, find_roles
+
+BIB = r"""
+@article{a, author = {P{\"o}schel, Thorsten and van der Berg, Jan M. and Li, Wei},
+  title = {Exact {CNN}s, or not?}, journal = {J. Comp. Phys.}, volume = 311,
+  pages = {158--172}, year = 2016, doi = {https://doi.org/10.1016/J.jcp.2016.02.003}}
+@misc{b, author = {One, A. and Two, B. and Three, C. and Four, D. and Five, E. and Six, F.},
+  title = {Many}, year = 2020, doi = {10.1/b}}
+@misc{c, title = {Nobody}, doi = {10.1000/c}}
+@misc{d, title = {No DOI}}
+"""
+
+
+def build(notebook, text, builder="html"):
+    notebook.write("index.rst", f"Title\n=====\n\n{text}\n")
+    warnings, out = notebook.build(builder)
+    suffix = {"html": "html", "text": "txt"}[builder]
+    return warnings, (out / f"index.{suffix}").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024-12-20", "2024/12/20", "20241220", "Dec 20, 2024", "December 20, 2024", "20 Dec 2024"],
+)
+def test_dates(text):
+    assert f"{parse_date(text):%Y%m%d}" == "20241220"
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2024-13-01", "2024", "20/12/2024"])
+def test_no_dates(text):
+    assert parse_date(text) is None
+
+
+def test_update(notebook):
+    warnings, html = build(notebook, ".. update:: 2024-12-20\n\n   It was *wrong*.\n")
+    assert warnings == ""
+    title = r'<div class="update admonition">\s*<p class="admonition-title">Update, 2024/12/20<'
+    assert re.search(title, html)
+    assert "<em>wrong</em>" in html
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (".. update:: soon\n\n   X", "WARNING: update: bad date 'soon'; expected one such as 2024"),
+        (".. update:: 2024-12-20", 'Content block expected for the "update" directive'),
+        (":pdb:`4W4`", "WARNING: pdb: bad PDB id '4W4'; expected one such as 4W4G"),
+        (":doi:`nature`", "WARNING: doi: bad DOI 'nature'; expected one such as 10.1038/nature"),
+    ],
+)
+def test_failure_is_a_warning_at_the_line(notebook, text, message):
+    warnings, _ = build(notebook, text)
+    assert "index.rst:4: " in warnings
+    assert message in warnings
+
+
+def test_pdb(notebook):
+    warnings, html = build(notebook, ":pdb:`4w4g` :pdb:`the ribosome <pdb_00004w4g>`")
+    assert warnings == ""
+    assert 'href="https://www.rcsb.org/structure/4W4G">4W4G</a>' in html
+    assert 'href="https://www.rcsb.org/structure/PDB_00004W4G">the ribosome</a>' in html
+
+
+def test_doi_that_nobody_has_noted(notebook):
+    warnings, html = build(notebook, ":doi:`10.1038/nature14539` :doi:`text <doi:10.1000/x>`")
+    assert warnings == ""
+    assert 'href="https://doi.org/10.1038/nature14539">doi:10.1038/nature14539</a>' in html
+    assert 'href="https://doi.org/10.1000/x">text</a>' in html
+
+
+def test_citations(notebook):
+    notebook.write("references.bib", BIB.replace("10.1/b", "10.1000/b"))
+    text = ".. [P] :doi:`10.1016/j.jcp.2016.02.003`\n\n[P]_ :doi:`10.1000/b` :doi:`10.1000/c`"
+    warnings, html = build(notebook, text)
+    assert warnings == ""
+    plain = re.sub(r"\s+", " ", re.sub("<.*?>", "", html))
+    authors = "Pöschel T, van der Berg JM &amp; Li W. "
+    assert authors + "Exact CNNs, or not? J. Comp. Phys. 311:158–172 (2016)." in plain
+    assert "One A et al. Many. (2020)." in plain
+    assert "Nobody." in plain
+    assert 'href="https://doi.org/10.1016/j.jcp.2016.02.003"><em>Exact' in html
+
+
+def test_a_changed_bibliography_rebuilds_the_page(notebook):
+    path = notebook.write("references.bib", "@misc{c, title = {Before}, doi = {10.1000/c}}")
+    assert "Before" in build(notebook, ":doi:`10.1000/c`")[1]
+    path.write_text("@misc{c, title = {Afterwards}, doi = {10.1000/c}}")
+    notebook.build()
+    assert "Afterwards" in (notebook.source / "_build/html/index.html").read_text("utf-8")
+
+
+def test_broken_bibliography(notebook):
+    path = notebook.write("references.bib", "@article{a, title = {x}")
+    with pytest.raises(BibliographyError, match=r"references.bib:\d: not a readable BibTeX file: "):
+        load_references(path, 0)
+    warnings, html = build(notebook, ":doi:`10.1000/c` and :doi:`10.1000/d`")
+    assert "references.bib:1: WARNING: not a readable BibTeX file" in warnings
+    assert warnings.count("WARNING") == 1
+    assert "doi:10.1000/c" in html
+
+
+def test_video(notebook):
+    notebook.write("clips/film.mp4", "")
+    text = ".. video:: clips/film.mp4\n   :name: film\n\n   A *film*.\n\n   More.\n\n:ref:`film`"
+    warnings, html = build(notebook, text)
+    assert warnings == ""
+    source = re.search('<video controls="" playsinline="" preload="metadata" src="(.*?)">', html)[1]
+    assert (notebook.source / "_build/html" / source).is_file()
+    assert re.search(r"<figcaption>.*A <em>film</em>", html, re.DOTALL)
+    assert ">film.mp4</span>" in html  # for whoever can't play it
+    warnings, plain = build(notebook, text, "text")
+    assert warnings == ""
+    assert "film.mp4" in plain
+    warnings, out = notebook.build("latex")
+    (tex,) = out.glob("*.tex")
+    assert warnings == ""
+    assert "film.mp4" in tex.read_text("utf-8")
+
+
+def test_missing_video(notebook):
+    warnings, html = build(notebook, ".. video:: film.mp4")
+    assert "index.rst:4: WARNING: video: no such file: film.mp4" in warnings
+    assert "<video" not in html
+
+
+def test_the_reference_is_complete(notebook):
+    warnings, html = build(notebook, ".. markup::")
+    assert warnings == ""
+    with docutils_namespace():
+        folders = [notebook.source, notebook.source, notebook.source / "a", notebook.source / "b"]
+        Sphinx(*folders, "html", status=None)
+        directives, roles = find_directives(), find_roles()
+    assert {"datatable", "update", "video", "experiments"} <= set(directives)
+    assert {"expt", "pdb", "doi"} <= set(roles)
+    for name, directive in directives.items():
+        assert f'id="directive-{name}"' in html
+        blocks = split_blocks([x.strip() for x in directive.__doc__.splitlines()])
+        described = {key for block in blocks for key, _ in parse_legend(block)}
+        assert set(directive.option_spec or {}) <= described, f"{name}: an option without a word"
+        for option in directive.option_spec or {}:
+            assert f":{option}:" in html
+    for name in roles:
+        assert f'id="role-{name}"' in html
+    assert re.search(r'datatable::</span></span><span class="sig-prename descclass.*?file', html)

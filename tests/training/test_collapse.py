@@ -1,0 +1,69 @@
+from types import SimpleNamespace
+
+import pytest
+
+from atompaint_vae.records.record import RunPaths, load_record
+from atompaint_vae.slurm.progress import format_end
+from atompaint_vae.training.collapse import (
+    CollapseAlarm,
+    describe_collapse,
+    find_collapse,
+)
+
+METRICS = {"r2": 0.01234, "active_units": 0, "prior_loss": 0.02, "prior_0e": 0.02, "prior_1e": 0.0}
+TEXT = (
+    "the latent has collapsed: no unit is active, R² 0.012, prior loss 0e 0.02, 1e 0; the decoder "
+    "ignores it (a smaller beta or reduction: sum may help)"
+)
+
+
+def test_describe_collapse():
+    assert describe_collapse(METRICS) == TEXT
+    assert describe_collapse({**METRICS, "active_units": 1}) is None
+
+
+@pytest.mark.parametrize(
+    ("units", "step"),
+    [([4, 2], None), ([4, 0], 10), ([0, 0, 3], None), ([3, 0, 2, 0, 0], 20), ([0], 5), ([], None)],
+)
+def test_find_collapse(tmp_path, units, step):
+    paths = RunPaths(tmp_path)
+    assert find_collapse(paths) is None
+    rows = [f"{5 * i},{n}" for i, n in enumerate(units, start=1)]
+    paths.val_metrics.write_text("\n".join(["step,active_units", *rows, ""]))
+    assert find_collapse(paths) == step
+
+
+def test_alarm_sounds_once(capsys):
+    trainer = SimpleNamespace(state=SimpleNamespace(fn="fit"), global_step=5)
+    module = SimpleNamespace(held_out_metrics={**METRICS, "active_units": 3})
+    alarm = CollapseAlarm("a")
+    alarm.on_validation_end(trainer, module)
+    assert capsys.readouterr().err == ""
+    module.held_out_metrics = METRICS
+    alarm.on_validation_end(trainer, module)
+    assert capsys.readouterr().err == f"a: step 5: {TEXT}\n"
+    resumed = CollapseAlarm("a")
+    resumed.load_state_dict(alarm.state_dict())
+    resumed.on_validation_end(trainer, module)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_that_collapses(make_expt):
+    # The prior is all that is learned.
+    expt = make_expt({"optim:": "loss:\n    beta: 1e6\n  optim:\n    learning_rate: 0.1",
+                      "steps_per_epoch: 5": "steps_per_epoch: 15"})
+    code, _, stderr = expt.train()
+    assert code == 0, stderr
+    assert stderr.count("the latent has collapsed") == 1
+    record = load_record(RunPaths(expt.path / "runs/a").record)
+    assert record.collapsed_step in (15, 30, 45)
+
+
+def test_format_end():
+    from datetime import datetime
+
+    now = datetime(2024, 12, 17, 23, 0)
+    assert format_end(datetime(2024, 12, 17, 23, 59), now) == "23:59"
+    assert format_end(datetime(2024, 12, 18, 0, 1), now) == "18 Dec 00:01"
+    assert format_end(datetime(2025, 1, 1, 0, 1), now) == "01 Jan 2025"

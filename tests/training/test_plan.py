@@ -1,0 +1,179 @@
+import re
+
+import pytest
+import torch
+
+from atompaint_vae.cli import run_command
+from atompaint_vae.config.hparams import load_hparams
+from atompaint_vae.models.vae.loss import calc_loss
+from atompaint_vae.models.vae.vae import VAE
+from atompaint_vae.nn import conv, voxelwise
+from atompaint_vae.training.cost import calc_cost
+from atompaint_vae.training.first_steps import Trial
+from atompaint_vae.training.plan_text import (
+    describe_confounded,
+    describe_losses,
+    find_confounded,
+    format_bytes,
+    format_count,
+    format_time,
+)
+
+BATCH_SIZE = 3
+
+
+@pytest.fixture(scope="module")
+def model():
+    return VAE(["1xfourier1", "4x0e+2x1e"], "2x0e+1x1e", num_channels=6, size_voxels=11)
+
+
+@pytest.fixture(scope="module")
+def cost(model):
+    return calc_cost(model, batch_size=BATCH_SIZE)
+
+
+def test_multiply_adds_counted_by_hand(cost):
+    layers = {layer.name: layer for layer in cost.layers}
+    # 11³ -> 5³: a kernel of 10·6·27 numbers at each place; its gradient as much again, that of the
+    # image none.  It is made of 4 shells for l = 0, and the 3 outer ones for each of 3 copies of
+    # l = 1, and so is its gradient.
+    convolution = 2 * BATCH_SIZE * 5**3 * 10 * 6 * 27
+    kernel = 2 * (6 * 1 * 4 * 1 * 27 + 6 * 3 * 3 * 3 * 27)
+    # To the 48 points and back, 10 numbers each; once more there and, for the gradient, twice.
+    nonlinearity = 5 * BATCH_SIZE * 5**3 * 10 * 48
+    assert layers["encoder.blocks.0"].multiply_adds == convolution + kernel + nonlinearity
+    # 3³ -> 3³, 12 gated to 10 channels: forward, and gradients of both.
+    head = layers["encoder.head"]
+    assert (head.shape_in, head.shape_out) == ((10, 3, 3, 3), (8, 3, 3, 3))
+    convolution = 3 * BATCH_SIZE * 3**3 * 10 * 8 * 27
+    assert 0 < head.multiply_adds - convolution < convolution / BATCH_SIZE / 27 * 4
+    # Transposed: counted over the smaller image.
+    last = layers["decoder.head"]
+    assert (last.shape_in, last.shape_out) == ((10, 5, 5, 5), (6, 11, 11, 11))
+    convolution = 3 * BATCH_SIZE * 5**3 * 10 * 6 * 27
+    assert last.multiply_adds == convolution + kernel
+    assert cost.multiply_adds == sum(layer.multiply_adds for layer in cost.layers)
+
+
+def test_saved_memory_is_that_of_a_real_step(model, cost):
+    known = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    images = torch.rand(BATCH_SIZE, *model.image_shape)
+    known.add(images.untyped_storage().data_ptr())
+    saved = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        posterior = model.encode(images)
+        reconstruction = model.decode(posterior.sample(torch.randn_like(posterior.mean)))
+        calc_loss(images, reconstruction, posterior, reduction="sum", beta=1.0)
+    assert cost.saved_bytes == sum(storage.nbytes() for storage in saved.values())
+
+
+def test_layers_in_the_order_of_the_data(model, cost):
+    names = [layer.name for layer in cost.layers]
+    assert names == [
+        "encoder.blocks.0", "encoder.blocks.1", "encoder.head",
+        "decoder.blocks.0", "decoder.blocks.1", "decoder.head",
+    ]  # fmt: skip
+    fields = [(layer.fields_in, layer.fields_out) for layer in cost.layers]
+    assert fields == [
+        ("6x0e", "1xfourier1"), ("1xfourier1", "4x0e+2x1e"), ("4x0e+2x1e", "2x0e+1x1e+3x0e"),
+        ("2x0e+1x1e", "4x0e+2x1e"), ("4x0e+2x1e", "1xfourier1"), ("1xfourier1", "6x0e"),
+    ]  # fmt: skip
+    total = sum(parameter.numel() for parameter in model.parameters())
+    assert sum(layer.num_parameters for layer in cost.layers) == total
+
+
+@pytest.mark.parametrize(("is_slow", "least", "most"), [(False, 1 / 2, 1), (True, 1, 1.25)])
+def test_half_precision_saves_less_where_the_processor_has_it(
+    model, cost, monkeypatch, is_slow, least, most
+):
+    for user in (conv, voxelwise):
+        monkeypatch.setattr(user, "has_slow_bfloat16", lambda device: is_slow)
+    mixed = calc_cost(model, batch_size=BATCH_SIZE, precision="bf16-mixed")
+    assert mixed.multiply_adds == cost.multiply_adds
+    assert least <= mixed.saved_bytes / cost.saved_bytes < most
+
+
+def test_planning_leaves_the_model_as_it_was(model, cost):
+    assert not any(module._forward_hooks for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert model(torch.rand(1, *model.image_shape)).isfinite().all()
+
+
+def test_plan_says_what_would_train(make_expt, capsys):
+    expt = make_expt({"runs:\n  a:\n": "runs:\n  a:\n  big:\n    model:\n      latent: 80x0e\n"
+                      "    loss:\n      reduction: mean\n"})
+    assert run_command(["plan", str(expt.path), "big"]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(
+        r"^1  big +[\d,]+  80×5×5×5 +0\.8! +15 +2 +[\d.]+ M +[\d.]+ kB +[\d.e+]+ +[\d.e+]+ +\d+ s$",
+        out, re.MULTILINE)  # fmt: skip
+    assert "encoder.blocks.0  6x0e -> 1xfourier1+2x0e" in out
+    assert "model.latent and loss.reduction vary together in all runs" in out
+    assert "big: at the first step, the beta × prior loss is" in out
+    assert "warning: model.latent: 10,000 numbers, no fewer than the image's 7,986" in err
+    assert not (expt.path / "runs").exists()
+
+    assert run_command(["plan", str(expt.path), "small"]) == 2
+    assert capsys.readouterr().err.endswith("run 'small' is unknown; known: a, big\n")
+    assert run_command(["plan", str(expt.path), "--device", "tpu"]) == 2
+    assert capsys.readouterr().err == "--device: expected auto, cpu or cuda, got 'tpu'\n"
+
+
+def test_dry_run_is_the_same_as_plan(make_expt, capsys):
+    expt = make_expt()
+    code, stdout, _ = expt.train("--dry-run", "--device", "cpu")
+    assert code == 0
+    assert run_command(["plan", str(expt.path), "--device", "cpu"]) == 0
+
+    def drop_time(text):
+        return re.sub(r"\d+ s$", "", text, flags=re.MULTILINE)
+
+    assert drop_time(stdout) == drop_time(capsys.readouterr().out)
+
+
+def test_find_confounded(tmp_path):
+    path = tmp_path / "hparams.nt"
+    path.write_text(
+        "shared:\n  model:\n    {layers: [4x0e], latent: 1x0e}\n  train:\n"
+        "    {epochs: 1, steps_per_epoch: 1}\nruns:\n  b{loss.beta}-{optim.batch_size}:\n"
+        "    grid:\n      loss.beta:\n        - 1\n        - 2\n    zip:\n"
+        "      optim.batch_size:\n        - 1\n        - 2\n      optim.learning_rate:\n"
+        "        - 0.1\n        - 0.2\n      seed:\n        - 3\n        - 4\n"
+    )
+    groups = find_confounded(load_hparams(path))
+    assert groups == [("seed", "optim.learning_rate", "optim.batch_size")]
+    assert describe_confounded(groups[0]) == (
+        "seed, optim.learning_rate and optim.batch_size vary together in all runs: what each does "
+        "can't be told apart"
+    )
+    assert find_confounded({}) == []
+
+
+@pytest.mark.parametrize(
+    ("data_loss", "prior_loss", "text"),
+    [
+        (1, 5, None),
+        (2, 400, "a: at the first step, the beta × prior loss is 200 times the data loss: the "
+         "latent may collapse"),
+        (400, 2, "a: at the first step, the data loss is 200 times the beta × prior loss"),
+        (4, 0, "a: at the first step, the data loss is all that there is beside the beta × prior "
+         "loss"),
+    ],
+)  # fmt: skip
+def test_describe_losses(data_loss, prior_loss, text):
+    assert describe_losses("a", Trial(data_loss, prior_loss, 1, 1)) == text
+
+
+def test_numbers_as_text():
+    assert [format_count(x) for x in (0, 999, 1234, 5.6e6, 7e9, 1.25e12)] == [
+        "0", "999", "1.23 k", "5.6 M", "7 G", "1.25 T"]  # fmt: skip
+    assert [format_bytes(x) for x in (12, 2e6)] == ["12 B", "2 MB"]
+    assert [format_time(x) for x in (3, 119, 3600, 12000, 200_000)] == [
+        "3 s", "2 min", "60 min", "3 h 20 min", "2 d 7 h"]  # fmt: skip

@@ -1,0 +1,134 @@
+"""What training computes, against what is computed here by hand."""
+
+import csv
+import io
+
+import pytest
+import torch
+
+from atompaint_vae.config.hparams import load_hparams
+from atompaint_vae.data.crops.dataset import EpochSampler, collate_crops
+from atompaint_vae.data.sets.sources import find_atoms_path
+from atompaint_vae.records.record import RunPaths, load_record
+from atompaint_vae.training.feed import CropFeed
+from atompaint_vae.training.module import VAEModule
+from atompaint_vae.training.plan import build_model
+
+
+def make_module(expt, image_std: float = 0.5) -> tuple[VAEModule, CropFeed]:
+    hparams = load_hparams(expt.path / "hparams.nt")["a"]
+    feed = CropFeed(hparams, expt.path, num_workers=0)
+    torch.manual_seed(hparams.seed)
+    model = build_model(hparams, image_std=image_std)
+    return VAEModule(model, hparams, feed.datasets["train"]), feed
+
+
+def calc_loss_by_hand(module, batch, reduction: str, beta: float):
+    images = module.dataset.make_images(batch)
+    posterior = module.model.encode(images)
+    noise = module._sample_noise(posterior.mean, batch.sample_index)
+    reconstruction = module.model.decode(posterior.mean + (posterior.logvar / 2).exp() * noise)
+    errors = ((images - reconstruction) / module.model.image_std) ** 2
+    num_images = len(images)
+    data = errors.sum() / num_images
+    if reduction == "mean":
+        data = data / (6 * 11**3)
+    variance = posterior.logvar.exp()
+    kl = -0.5 * (1 + posterior.logvar - posterior.mean**2 - variance)
+    prior = kl.sum() / num_images
+    return data + beta * prior, data, prior
+
+
+def make_expt_with(make_expt, reduction, precision="32-true"):
+    return make_expt({
+        "optim:": f"loss:\n    reduction: {reduction}\n    beta: 0.25\n  optim:",
+        "epochs: 3": f"epochs: 3\n    precision: {precision}",
+    })
+
+
+def test_splits_of_the_feed_are_those_of_the_table(make_expt):
+    feed = make_module(make_expt())[1]
+    with find_atoms_path("starter").with_name("structures.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    used = {split: feed.datasets[split].crop_sampler.structures for split in feed.datasets}
+    assert len(used) == 3
+    for split, structures in used.items():
+        assert sorted(structures) == sorted(r["pdb_id"] for r in rows if r["split"] == split)
+    assert sum(map(len, used.values())) == len(set().union(*used.values())) == len(rows)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_loss_of_a_step(make_expt, reduction):
+    module, feed = make_module(make_expt_with(make_expt, reduction))
+    batch = collate_crops([feed.datasets["train"][i] for i in (3, 8)])
+    module.eval()  # the same statistics twice
+    found = module.training_step(batch, 0)
+    total, data, prior = calc_loss_by_hand(module, batch, reduction, 0.25)
+    # Sums of 16,000 float32, in another order.
+    torch.testing.assert_close(found["loss"], total, rtol=1e-5, atol=0)
+    expected = torch.stack([total, data, prior]).detach()
+    torch.testing.assert_close(found["losses"], expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_one_step_of_training(make_expt, reduction):
+    expt = make_expt_with(make_expt, reduction)
+    code, _, stderr = expt.train("--max-steps", "1", "--device", "cpu")
+    assert code == 0, stderr
+    paths = RunPaths(expt.path / "runs/a")
+    trained = torch.load(paths.last, weights_only=True)["state_dict"]
+
+    module, feed = make_module(expt, image_std=load_record(paths.record).image_std)
+    sampler = EpochSampler(len(feed.datasets["train"]), batch_size=2)
+    sampler.set_epoch(0)
+    indices = list(sampler)[:2]
+    batch = collate_crops([feed.datasets["train"][i] for i in indices])
+    names, parameters = zip(*module.named_parameters(), strict=True)
+    loss = calc_loss_by_hand(module, batch, reduction, 0.25)[0]
+    gradients = torch.autograd.grad(loss, parameters)
+    scale = min(1, 100 / torch.cat([g.flatten() for g in gradients]).norm().item())
+    # The first of 2 steps of warm-up, and Adam's first step: lr · g / (|g| + ε).
+    learning_rate = 2e-2 / 3
+    num_compared = 0
+    for name, parameter, gradient in zip(names, parameters, gradients, strict=True):
+        g = scale * gradient
+        expected = parameter - learning_rate * g / (g.abs() + 1e-8)
+        # Where the gradient is lost in rounding, so is its sign.
+        is_clear = g.abs() > 1e-4 * g.abs().max().clamp(min=1e-6)
+        num_compared += int(is_clear.sum())
+        torch.testing.assert_close(
+            trained[name][is_clear], expected[is_clear].detach(), rtol=1e-4, atol=1e-5)
+    assert num_compared > 0.9 * sum(parameter.numel() for parameter in parameters)
+
+
+def test_precision_is_honoured(make_expt):
+    losses = []
+    for precision in ("32-true", "bf16-mixed"):
+        expt = make_expt_with(make_expt, "sum", precision)
+        code, _, stderr = expt.train("--max-steps", "5", "--device", "cpu")
+        assert code == 0, stderr
+        with (expt.path / "runs/a/val.csv").open(newline="") as file:
+            losses.append(float(next(csv.DictReader(file))["data_loss"]))
+        state = torch.load(expt.path / "runs/a/checkpoints/last.ckpt", weights_only=True)
+        weights = [w for w in state["state_dict"].values() if w.is_floating_point()]
+        assert {w.dtype for w in weights} == {torch.float32}
+    # bfloat16 has 8 bits: relative errors of 2⁻⁸ in each number, other steps after five.
+    assert 1e-7 < abs(losses[0] / losses[1] - 1) < 0.2
+
+
+def test_the_best_step_that_is_not_the_last(make_expt):
+    # The learning rate rises until steps are far too large: R² is -0.05, then -5 and less.
+    expt = make_expt({"warmup_steps: 2": "warmup_steps: 24\n    learning_rate: 3",
+                      "epochs: 3": "epochs: 4", "steps_per_epoch: 5": "steps_per_epoch: 3"})
+    code, _, stderr = expt.train("--device", "cpu")
+    assert code == 0, stderr
+    paths = RunPaths(expt.path / "runs/a")
+    rows = list(csv.DictReader(io.StringIO(paths.val_metrics.read_text())))
+    r2 = {int(row["step"]): float(row["r2"]) for row in rows}
+    best = max(r2, key=r2.get)
+    assert best < max(r2) == 12
+    assert torch.load(paths.best, weights_only=True)["global_step"] == best
+    assert torch.load(paths.last, weights_only=True)["global_step"] == 12
+    record = load_record(paths.record)
+    assert (record.best_step, record.best_val_r2) == (best, r2[best])
+    assert paths.test_metrics.read_text().splitlines()[1].startswith(f"{best},")
