@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .publishing.pretrained import load_pretrained
+    from .training.weights import load_pretrained
 
 __version__ = "0.1.0"
 __all__ = ["load_pretrained"]
@@ -12,7 +12,7 @@ __all__ = ["load_pretrained"]
 def __getattr__(name: str):
     # Pages and most commands need no torch, whose import takes seconds.
     if name in __all__:
-        from .publishing import pretrained
+        from .training import weights as pretrained
 
         return getattr(pretrained, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

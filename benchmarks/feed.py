@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.data.crops.dataset import CropDataset, collate_crops
 from atompaint_vae.records.experiment import Experiment
-from atompaint_vae.training.feed import make_dataset
-from atompaint_vae.training.module import VAEModule
+from atompaint_vae.training.module import TrainingModule as VAEModule
 from atompaint_vae.training.plan import build_model
 
 EXPERIMENT = Path(__file__).parents[1] / "expts" / "20241217_train_vae"

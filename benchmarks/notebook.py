@@ -208,7 +208,8 @@ def change_table(path: Path) -> None:
 
 def change_record(path: Path) -> None:
     record = load_record(path)
-    save_record(path, update_record(record, best_val_r2=record.best_val_r2 * 0.99))
+    best = record.best.model_copy(update={"value": 0.99 * record.best.value})
+    save_record(path, update_record(record, best=best))
 
 
 def change_page(path: Path) -> None:

@@ -33,7 +33,8 @@ def _use_one_thread():
 @pytest.fixture(scope="session")
 def write_run():
     """A function that writes a run that nobody trained, with curves in closed form."""
-    from atompaint_vae.config.hparams import Hparams, dump_hparams
+    from atompaint_vae.config.hparams import dump_hparams
+    from atompaint_vae.config.schema import Hparams
     from atompaint_vae.records.metrics import append_metrics
     from atompaint_vae.records.record import RunPaths, RunRecord, save_record
 
@@ -60,7 +61,8 @@ def write_run():
             "git_commit": record.pop("commit", "a" * 40), "exit": "finished",
             "steps_end": 10 * epochs, "error": record.pop("error", None),
         }  # fmt: skip
-        record = {"state": "finished", "compression_ratio": 10.5, "data_hash": "d" * 64, **record}
+        sizes = {"compression_ratio": 10.5, **record.pop("sizes", {})}
+        record = {"state": "finished", "sizes": sizes, "data_hash": "d" * 64, **record}
         names = {"run": name, "experiment": expt_dir.name}
         model = RunRecord.model_validate({**names, **record, "sessions": [session]})
         save_record(paths.record, model)

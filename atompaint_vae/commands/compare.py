@@ -15,7 +15,8 @@ Of the hyperparameters, the table has those that differ. The lines below it say 
 comparable, which hyperparameters vary only together, and by which code and data they were trained.
 
 Options:
-    --metric METRIC    A column of the runs' val.csv, train.csv or test.csv. [default: val.r2]
+    --metric METRIC    A column of the runs' val.csv, train.csv or test.csv; by default what chooses
+                       the best weights, val.r2 of a VAE.
     --where EXPR       Only the runs for which this holds. Properties are columns of the table, any
                        hyperparameter, and any metric, such as last(val.loss), best(val.r2) or
                        test.r2; they are compared by == != < <= > >= ~ (contains); comparisons are
@@ -49,17 +50,18 @@ from ..records.compare import (
 )
 from ..records.filters import WhereError, filter_runs
 from ..records.find import find_expts_dir, find_runs
-from ..records.properties import Run, load_runs
+from ..records.properties import Run, list_best_metrics, load_runs
 from ..text.files import write_atomic
+from ..text.tables import format_table
 
 
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["compare", *argv])
-    metric = arguments["--metric"]
     out = Path(arguments["-o"]) if arguments["-o"] else None
     if out and out.suffix not in (".csv", ".svg"):
         raise ValueError(f"-o: expected a name that ends in .csv or .svg, got {str(out)!r}")
     runs = choose_runs(arguments["NAME"], arguments["--where"] or "")
+    metric = arguments["--metric"] or f"val.{list_best_metrics(x.properties for x in runs)[0]}"
     columns = choose_columns(runs, [metric])
     if out and out.suffix == ".csv":
         write_atomic(out, format_csv(runs, [*columns, "commit", "data_hash"]))
@@ -71,7 +73,7 @@ def main(argv: list[str]) -> int:
         write_atomic(out, render_figure(plot_run_curves(runs, metric)))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     rows = [[name_column(x) for x in columns], *(write_cells(x.properties, columns) for x in runs)]
-    print("\n".join(format_table(rows, width, num_fixed=columns.index("run") + 1)))
+    print("\n".join(format_table(rows, max_width=width, num_fixed=columns.index("run") + 1)))
     properties = [run.properties for run in runs]
     notes = [*find_incomparable(properties, [metric]), *find_confounded(properties)]
     print("\n".join(["", *notes, *describe_code(properties), *describe_data(properties)]))
@@ -113,26 +115,3 @@ def format_csv(runs: Sequence[Run], columns: Sequence[str]) -> str:
     for run in runs:
         writer.writerow([run.properties.get(x) for x in columns])
     return file.getvalue()
-
-
-def format_table(
-    rows: Sequence[Sequence[str]], width: int | None, *, num_fixed: int = 1
-) -> list[str]:
-    """
-    The lines of a table, in parts of at most `width` characters, if there is such a limit.
-
-    num_fixed: columns that each part begins with
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    fixed, parts = list(range(num_fixed)), [[]]
-    for i in range(num_fixed, len(widths)):
-        so_far = sum(widths[j] + 2 for j in [*fixed, *parts[-1]])
-        if parts[-1] and width and so_far + widths[i] > width:
-            parts.append([])
-        parts[-1].append(i)
-    lines = []
-    for part in parts:
-        lines += [""] * bool(lines)
-        for row in rows:
-            lines.append("  ".join(row[i].ljust(widths[i]) for i in [*fixed, *part]).rstrip())
-    return lines

@@ -1,4 +1,4 @@
-"""R² of a published model on structures of your own.
+"""How good a published model is on structures of your own.
 
 Usage:
     atompaint-vae evaluate NAME INPUT... [--crops N]
@@ -20,9 +20,9 @@ import sys
 
 import docopt
 
+from ..models.kind import get_kind
 from ..records.metrics import load_metrics
-
-SHOWN = ("r2", "prior_loss", "active_units", "equivariance_error")
+from ..text.tables import format_table
 
 
 def main(argv: list[str]) -> int:
@@ -31,14 +31,14 @@ def main(argv: list[str]) -> int:
     if not (num_crops.isdecimal() and int(num_crops)):
         raise ValueError(f"--crops: expected a number of at least 1, got {num_crops!r}")
 
+    from ..config.datasets import SEED_OF_SPLIT
     from ..data.crops.dataset import make_crops
-    from ..publishing.pretrained import (
+    from ..training.evaluate import calc_test_metrics
+    from ..training.weights import (
         find_pretrained,
         load_pretrained,
         load_pretrained_hparams,
     )
-    from ..training.evaluate import calc_test_metrics
-    from ..training.feed import SEED_OF_SPLIT
 
     name = arguments["NAME"]
     model, hparams = load_pretrained(name), load_pretrained_hparams(name)
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     warn_of_training_structures(structures, hparams.data.source)
     recorded = load_metrics(find_pretrained(name).test_metrics).iloc[0]
     metrics = calc_test_metrics(model, hparams, crops)
-    for line in describe_metrics(metrics, recorded):
+    for line in describe_metrics(metrics, recorded, get_kind(hparams.kind).card_metrics):
         print(line)
     return 0
 
@@ -78,12 +78,12 @@ def warn_of_training_structures(structures, source: str) -> None:
         print(f"the model was trained on {', '.join(trained)}", file=sys.stderr)
 
 
-def describe_metrics(metrics: dict[str, float], recorded) -> list[str]:
+def describe_metrics(metrics: dict[str, float], recorded, shown: tuple[str, ...]) -> list[str]:
     """A line for each metric, below the names of the columns."""
     rows = [("", "measured", "recorded")]
     rows += [
         (key, f"{value:.3g}", f"{recorded[key]:.3g}" if key in recorded else "")
         for key, value in metrics.items()
-        if key.startswith(SHOWN)
+        if key.startswith(shown)
     ]
-    return [f"{key:23}  {measured:>9}  {of_run:>9}" for key, measured, of_run in rows]
+    return format_table(rows, "<>>")

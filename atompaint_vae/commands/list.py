@@ -1,4 +1,4 @@
-"""The experiments, newest first: runs by state, and the best R² on the test structures.
+"""The experiments, newest first: runs by state, and the best result on the test structures.
 
 Usage:
     atompaint-vae list
@@ -8,12 +8,15 @@ Exit codes: 0 done; 2 there is no notebook here or above.
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import docopt
 
+from ..models.kind import list_kinds
 from ..records.experiment import Experiment
 from ..records.find import find_experiments, find_expts_dir
+from ..records.properties import Value
 
 
 def main(argv: list[str]) -> int:
@@ -32,7 +35,21 @@ def describe_experiment(expt: Experiment) -> str:
         runs = expt.load_properties().values()
     except ValueError as error:
         return str(error).splitlines()[0]
-    r2 = [x for run in runs if (x := run.get("test.r2")) is not None]
+    best = find_best_test(list(runs))
     states = Counter(run["state"] for run in runs)
     counts = [f"{number} {state}" for state, number in states.items()]
-    return ", ".join(counts) + (f"; best test R² {max(r2):.3f}" if r2 else "")
+    return ", ".join(counts) + (f"; best {best}" if best else "")
+
+
+def find_best_test(runs: Sequence[Mapping[str, Value]]) -> str:
+    """Return the best test result of each kind of model among some runs; "" if there is none."""
+    texts = []
+    for kind in list_kinds():
+        values = [
+            x
+            for run in runs
+            if run.get("kind") == kind.name and (x := run.get(f"test.{kind.best.name}")) is not None
+        ]
+        if values:
+            texts.append(f"test {kind.best.symbol} {kind.best.find_best(values):.3f}")
+    return ", ".join(texts)

@@ -27,8 +27,8 @@ def main(argv: list[str]) -> int:
         known = ", ".join(found) or "none has a record"
         raise UnknownRunError(f"{arguments['RUN']!r} is not one run; known: {known}")
 
-    from ..publishing.pretrained import PRETRAINED_DIR
     from ..publishing.publish import publish_run
+    from ..training.weights import PRETRAINED_DIR
 
     ((run_id, paths),) = found.items()
     name, root = arguments["NAME"], expts_dir.parent

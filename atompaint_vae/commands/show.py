@@ -18,10 +18,12 @@ from pathlib import Path
 import docopt
 
 from ..config.hparams import find_differences
+from ..models.kind import get_kind
 from ..records.experiment import Experiment
 from ..records.find import find_experiment, find_expts_dir
 from ..records.properties import Value
 from ..records.record import UNREADABLE
+from ..text.tables import format_table
 
 
 def main(argv: list[str]) -> int:
@@ -38,16 +40,15 @@ def main(argv: list[str]) -> int:
 def describe_runs(expt: Experiment, runs: Mapping[str, Mapping[str, Value]]) -> list[str]:
     """A line for each run, below the names of the columns."""
     differences = find_differences(expt.load_hparams())
-    rows = [["run", "state", "test R²", *next(iter(differences.values()), ())]]
+    kinds = dict.fromkeys(hparams.kind for hparams in expt.load_hparams().values())
+    best = dict.fromkeys(get_kind(kind).best for kind in kinds)
+    tests = [f"test {metric.symbol}" for metric in best]
+    rows = [["run", "state", *tests, *next(iter(differences.values()), ())]]
     for name, values in differences.items():
-        r2 = runs[name].get("test.r2")
-        shown = "" if r2 is None else f"{r2:.3f}"
-        rows.append([name, runs[name]["state"], shown, *map(describe_value, values.values())])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{x:{width}}" for x, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+        found = [runs[name].get(f"test.{metric.name}") for metric in best]
+        shown = ["" if x is None else f"{x:.3f}" for x in found]
+        rows.append([name, runs[name]["state"], *shown, *map(describe_value, values.values())])
+    return format_table(rows)
 
 
 def describe_value(value: object) -> str:

@@ -1,42 +1,28 @@
 """What is wrong with the runs of an experiment though their `hparams.nt` is well formed.
 
-A layer that can't be, data that aren't there: whatever can be known before anything trains.
+Layers that can't be built, data that aren't there, batches that devices can't share: whatever can
+be known before anything trains. What only one kind of model can know, its `Objective` checks.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from math import pi
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from ..data.crops.filters import FilterError
 from ..data.hparams import DataHparams
 from ..data.sets.sources import StructureCountError
-from ..models.vae.hparams import ModelHparams
-from ..records.compare import RULES
+from ..models.kind import KINDS, get_kind
 from ..text.files import is_file
-from ..text.located import Located, Problem, list_problems
+from ..text.located import Located, Problem, find_value, list_problems
 from ..text.typed import check_model, suggest_key
-from ..training.feed import SEED_OF_SPLIT, make_dataset
-from .checks_of_run import (
-    check_compression,
-    check_grids,
-    check_learning_rate,
-    check_memory,
-    check_scale,
-    check_shares,
-    check_sizes,
-    check_symmetry,
-    check_warmup,
-    find_value,
-)
-from .hparams import (
-    Hparams,
-    HparamsError,
-    HparamsFile,
-    check_trial,
-    read_hparams,
-    resolve_source,
-)
+from .datasets import SEED_OF_SPLIT, make_dataset, resolve_source
+from .hparams import HparamsError, HparamsFile, check_trial, read_hparams
+from .schema import Hparams, find_kind, get_schema, list_rules
 from .space import Search
 
 # What crops have to meet; where nothing does, the first that is written is the likeliest mistake.
@@ -50,6 +36,12 @@ FILTERS = (
     "size_voxels",
 )
 
+MIN_SHARE = 1e-6
+"""Of a voxel, that an atom fills: images of less are empty in float32."""
+
+MAX_DENSITY_ATOMS_NM3 = 176
+"""Of diamond; nothing that crops are made of is denser."""
+
 
 @dataclass(frozen=True)
 class CheckedExperiment:
@@ -62,7 +54,7 @@ class CheckedExperiment:
 def check_experiment(
     path: Path, *, num_devices: int = 1, names: Collection[str] = ()
 ) -> CheckedExperiment:
-    """The runs of an experiment's `hparams.nt`, all of which can be trained.
+    """Return the runs of an experiment's `hparams.nt`, all of which can be trained.
 
     num_devices: that share each batch of the runs of these names; without any, of all
     raises:      HparamsError, with every mistake at its file, line and column
@@ -71,7 +63,7 @@ def check_experiment(
     expt_dir = Path(path).parent
     found, warnings = check_runs(file.values, file.runs)
     for name, hparams in file.runs.items():
-        if not names or name in names:
+        if num_devices > 1 and (not names or name in names):
             found += check_shares(hparams, num_devices, file.values[name])
     problems = [*file.problems, *found, *check_data(file.values, file.runs, expt_dir)]
     if file.search:
@@ -85,44 +77,39 @@ def check_experiment(
 def check_runs(
     values: Mapping[str, Located], runs: Mapping[str, Hparams]
 ) -> tuple[list[Problem], list[Problem]]:
-    """What is wrong with runs but for their data, and what may be meant, but seldom is.
+    """Return what is wrong with runs but for their data, and warnings of what is seldom meant.
 
     values: what is written for each run
     runs:   those that are well formed
     """
     problems, warnings = [], []
-    for written in values.values():
-        data = _check_section(DataHparams, written, "data")
-        model = _check_section(ModelHparams, written, "model")
-        if model is not None:
-            problems += check_grids(model, written)
-            problems += check_symmetry(model, written)
-        if model is not None and data is not None:
-            found = check_sizes(model, data, written)
-            problems += found
-            warnings += [] if found else check_compression(model, data, written)
-        if data is not None:
-            problems += check_scale(data, written)
-    for name, hparams in runs.items():
-        problems += check_learning_rate(hparams, values[name])
-        if not check_sizes(hparams.model, hparams.data, values[name]):
-            problems += check_memory(hparams, values[name])
-        warnings += check_warmup(hparams, values[name])
+    for name, written in values.items():
+        sections = check_sections(written)
+        if sections.data is not None:
+            problems += check_scale(sections.data, written)
+        if find_kind(written) in KINDS:
+            objective = get_kind(find_kind(written)).load_objective()
+            problems += objective.check(sections, written)
+            warnings += objective.check_sizes(sections, written)
+        if name in runs:
+            problems += check_learning_rate(runs[name], written)
+            warnings += check_warmup(runs[name], written)
     return problems, warnings
 
 
 def find_infeasibility(
     file: HparamsFile, values: Mapping[str, Any], expt_dir: Path
 ) -> tuple[Hparams | None, str | None]:
-    """The hyperparameters of a trial of the file's search, and why it can't be trained.
+    """Return the hyperparameters of a trial of the file's search, and why it can't be trained.
 
     values: those that were sampled
     """
     written, hparams, problems = check_trial(file, values, expt_dir)
     if hparams is not None:
         values, runs = {"trial": written}, {"trial": hparams}
+        objective = get_kind(hparams.kind).load_objective()
         problems = check_runs(values, runs)[0]
-        problems = problems or check_compression(hparams.model, hparams.data, written)
+        problems = problems or list(objective.check_sizes(check_sections(written), written))
         if not problems and has_own_data(file.search):
             problems = list(check_data(values, runs, expt_dir))
     texts = [problem.text.removeprefix("warning: ") for problem in problems]
@@ -130,47 +117,52 @@ def find_infeasibility(
 
 
 def has_own_data(search: Search) -> bool:
-    """Whether the data of a search's trials differ."""
+    """Return whether the data of a search's trials differ."""
     return any(key.startswith("data.") for key in search.space)
 
 
 def check_shared_data(file: HparamsFile, expt_dir: Path) -> Iterator[Problem]:
-    """Problems of the data that all trials have: without any, all would be infeasible."""
+    """Yield problems of the data that all trials have: they would make all infeasible."""
     written, hparams, _ = check_trial(file, file.search.make_example(), expt_dir)
     if hparams is not None:
         yield from check_data({"trial": written}, {"trial": hparams}, expt_dir)
 
 
 def check_metric(search: Search) -> Iterator[Problem]:
-    """Problems of keys that change what the search's metric means."""
+    """Yield warnings of keys that change what the search's metric means."""
     metric = search.settings.metric
-    for keys, part, why in RULES:
+    for keys, parts, why in list_rules():
         for key in keys:
-            if key in search.space and part in metric:
+            if key in search.space and any(part in metric for part in parts):
                 text = f"warning: search.space.{key}: trials aren't comparable by {metric}: {why}"
                 yield Problem(search.places[key], text)
 
 
-def _check_section(section: type, values: Located, name: str):
-    """A section by itself, so that a mistake in another doesn't hide those in this one."""
-    nothing = Located({}, values.key_place, values.place)
-    return check_model(section, _get_content(values).get(name, nothing))[0]
+def check_sections(written: Located) -> SimpleNamespace:
+    """Return each section by itself, None where it is ill formed.
 
-
-def _get_content(values: Located) -> Mapping[str, Located]:
-    return values.content if isinstance(values.content, dict) else {}
+    A mistake in one section thus doesn't hide those in another.
+    """
+    kind = find_kind(written)
+    fields = get_schema(kind if kind in KINDS else next(iter(KINDS))).model_fields
+    content = written.content if isinstance(written.content, dict) else {}
+    nothing = Located({}, written.key_place, written.place)
+    return SimpleNamespace(**{
+        name: check_model(fields[name].annotation, content.get(name, nothing))[0]
+        for name in ("data", "model", "loss", "optim", "train")
+    })
 
 
 def check_data(
     values: Mapping[str, Located], runs: Mapping[str, Hparams], expt_dir: Path
 ) -> Iterator[Problem]:
-    """Problems of structures that can't be read, splits without any, filters that nothing passes.
+    """Yield problems of structures that can't be read, of splits and filters that leave nothing.
 
     Data are looked at even where other sections of the run are wrong.
     """
     seen = set()
     for name, written in values.items():
-        data = _check_section(DataHparams, written, "data")
+        data = check_sections(written).data
         place = find_value(written, "data", "source").place
         if data is None or (data, place) in seen:
             continue
@@ -196,7 +188,8 @@ def check_data(
                 place_of_count = find_value(written, "data", "num_train_structures").place
                 yield Problem(place_of_count, f"data.num_train_structures: {error}")
             except FilterError as error:
-                keys = [key for key in FILTERS if key in _get_content(find_value(written, "data"))]
+                found = find_value(written, "data").content
+                keys = [key for key in FILTERS if isinstance(found, dict) and key in found]
                 key = (*keys, "source")[0]
                 yield Problem(find_value(written, "data", key).place, f"data.{key}: {error}")
                 break  # the other splits would say the same
@@ -204,9 +197,64 @@ def check_data(
                 yield Problem(place, f"data.source: {error}")
 
 
-def _make_any_hparams(data: DataHparams) -> Hparams:
-    return Hparams(
-        data=data,
-        model=ModelHparams(layers=("1x0e",), latent="1x0e"),
-        train={"epochs": 1, "steps_per_epoch": 1},
+def _make_any_hparams(data: DataHparams) -> SimpleNamespace:
+    train = SimpleNamespace(steps_per_epoch=1, num_val_crops=1, num_test_crops=1)
+    return SimpleNamespace(seed=0, data=data, optim=SimpleNamespace(batch_size=1), train=train)
+
+
+def check_scale(data: DataHparams, values: Located) -> Iterator[Problem]:
+    """Yield problems of atoms that no image could show, or that no crop has so many of."""
+    place = find_value(values, "data", "radius_A").place
+    side_A = data.size_voxels * data.resolution_A
+    share = 4 / 3 * pi * (data.radius_A / data.resolution_A) ** 3
+    if data.radius_A > side_A:
+        text = f"data.radius_A: {data.radius_A:g} Å is more than the side of an image, {side_A:g} Å"
+        yield Problem(place, text)
+    elif share < MIN_SHARE:
+        text = f"data.radius_A: an atom of {data.radius_A:g} Å fills {share:.2g} of a voxel of"
+        yield Problem(place, f"{text} {data.resolution_A:g} Å; expected at least {MIN_SHARE:g}")
+    if data.min_density_atoms_nm3 > MAX_DENSITY_ATOMS_NM3:
+        text = (
+            f"data.min_density_atoms_nm3: no crop has {data.min_density_atoms_nm3:g} atoms/nm³; "
+            f"expected at most {MAX_DENSITY_ATOMS_NM3}, the density of diamond"
+        )
+        yield Problem(find_value(values, "data", "min_density_atoms_nm3").place, text)
+
+
+def check_learning_rate(hparams: Hparams, values: Located) -> Iterator[Problem]:
+    """Yield the problem of Adam's first step, ten times the learning rate, if it overflows."""
+    rate, most = hparams.optim.learning_rate, float(np.finfo(np.float32).max) / 10
+    if rate > most:
+        text = f"optim.learning_rate: expected a number <= {most:.3g}, got {rate:g}"
+        yield Problem(find_value(values, "optim", "learning_rate").place, text)
+
+
+def check_warmup(hparams: Hparams, values: Located) -> list[Problem]:
+    """Return the warning of a learning rate that never reaches its maximum."""
+    num_steps = hparams.train.epochs * hparams.train.steps_per_epoch
+    if hparams.optim.warmup_steps < num_steps:
+        return []
+    text = (
+        f"warning: optim.warmup_steps: {hparams.optim.warmup_steps} steps of warm-up, but "
+        f"the run has only {num_steps}; the learning rate never reaches its maximum"
     )
+    return [Problem(find_value(values, "optim", "warmup_steps").place, text)]
+
+
+def check_shares(hparams: Hparams, num_devices: int, values: Located) -> Iterator[Problem]:
+    """Yield problems of batches and crops that several devices can't share."""
+    batch_size = hparams.optim.batch_size
+    if batch_size % num_devices:
+        text = (
+            f"optim.batch_size: expected a multiple of {num_devices}, since --devices "
+            f"{num_devices} share each batch equally; got {batch_size}"
+        )
+        yield Problem(find_value(values, "optim", "batch_size").place, text)
+    for key in ("num_val_crops", "num_test_crops"):
+        if (num_crops := getattr(hparams.train, key)) < num_devices:
+            text = (
+                f"train.{key}: expected at least one for each of --devices {num_devices}, "
+                f"got {num_crops}"
+            )
+            yield Problem(find_value(values, "train", key).place, text)
+    yield from get_kind(hparams.kind).load_objective().check_devices(hparams, values)

@@ -37,15 +37,11 @@ from ..text.located import (
     place_all,
     show_value,
 )
-from ..text.typed import check_model, dump_model, iter_keys
+from ..text.typed import dump_model
 from .expand import EXPANSIONS, expand_file, is_run_file
-from .schema import Hparams, HparamsKey, flatten, list_keys
+from .schema import Hparams, check_hparams, find_kind, flatten, list_hparams
 from .space import Search, read_search
 
-__all__ = [
-    "Hparams", "HparamsError", "HparamsFile", "HparamsKey", "dump_hparams", "find_differences",
-    "flatten", "list_keys", "load_hparams", "load_resolved", "read_hparams", "resolve_source",
-]  # fmt: skip
 
 class HparamsError(LocatedError):
     """Mistakes in a file of hyperparameters, one per line."""
@@ -85,13 +81,13 @@ def read_hparams(path: Path) -> HparamsFile:
     expanded = expand_file(path, HparamsError)
     shared = expanded.shared
     problems = [*expanded.problems, *_check_names(expanded.runs)]
-    problems += [p for p in check_model(Hparams, shared, "shared")[1] if not p.missing]
+    problems += _check_shared(shared, expanded.runs)
     in_shared = {p.place for p in problems}
 
     merged, runs, missing = {}, {}, {}
     for name, values in expanded.runs:
         merged[name] = _place_source(merge_located(shared, values), path.parent)
-        hparams, found = check_model(Hparams, merged[name], f"run '{name}'", also=EXPANSIONS)
+        hparams, found = check_hparams(merged[name], f"run '{name}'", also=EXPANSIONS)
         problems += [p for p in found if not p.missing and p.place not in in_shared]
         missing[name] = [p.missing for p in found if p.missing]
         if hparams is not None:
@@ -100,7 +96,7 @@ def read_hparams(path: Path) -> HparamsFile:
         problems += _place_missing(missing, dict(expanded.runs), shared)
     search = None
     if expanded.search:
-        search, found = read_search(expanded.search)
+        search, found = read_search(expanded.search, find_kind(shared))
         problems += found
     file = HparamsFile(shared, merged, runs, search, problems)
     if search and not expanded.runs:
@@ -118,13 +114,14 @@ def check_trial(
     """Return all that is written for a trial of the file's search, what it means, what is wrong."""
     place = file.shared.key_place
     merged = _place_source(merge_located(file.shared, place_all(values, place)), expt_dir)
-    return merged, *check_model(Hparams, merged)
+    return merged, *check_hparams(merged)
 
 
-def resolve_source(hparams: Hparams, expt_dir: Path) -> str | Path:
-    """Return what `open_split` takes: a relative path begins at the experiment's folder."""
-    source = hparams.data.source
-    return source if source == STARTER else Path(expt_dir) / source
+def _check_shared(shared: Located, runs: list[tuple[str, Located]]) -> list[Problem]:
+    """Return what is wrong with the values of all runs, whichever kinds they are of."""
+    kinds = {find_kind(merge_located(shared, values)) for _, values in runs} or {find_kind(shared)}
+    found = [check_hparams(shared, "shared", kind=kind)[1] for kind in sorted(kinds)]
+    return [p for p in found[0] if not p.missing and all(p in others for others in found)]
 
 
 def _place_source(values: Located, expt_dir: Path) -> Located:
@@ -180,7 +177,7 @@ def _place_missing(
 
 def load_resolved(path: Path) -> Hparams:
     """Return the hyperparameters of one run, as `dump_hparams` wrote them into its folder."""
-    hparams, problems = check_model(Hparams, load_located(path, HparamsError))
+    hparams, problems = check_hparams(load_located(path, HparamsError))
     if problems:
         raise HparamsError(list_problems(problems))
     return hparams
@@ -194,6 +191,7 @@ def dump_hparams(hparams: Hparams) -> str:
 def find_differences(runs: Mapping[str, Hparams]) -> dict[str, dict[str, Any]]:
     """Return, for each run, its values of those dotted keys in which the runs are not all equal."""
     flat = {run: flatten(hparams) for run, hparams in runs.items()}
-    names = [name for name, _ in iter_keys(Hparams)]
-    differing = [n for n in names if len({values[n] for values in flat.values()}) > 1]
-    return {run: {n: values[n] for n in differing} for run, values in flat.items()}
+    differing = [
+        n for n in list_hparams() if len({values.get(n) for values in flat.values()}) > 1
+    ]
+    return {run: {n: values.get(n) for n in differing} for run, values in flat.items()}

@@ -1,18 +1,42 @@
 """
 The hyperparameters that a run has: keys, types, bounds, defaults and what each is for.
 
-To add a hyperparameter, add a field here, and hand it on where it is used.
+The sections `model` and `loss` are the kind's own, `data` is in `data/hparams.py`, the others are
+here. To add a hyperparameter, add a field, and hand it on where it is used.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, create_model, model_validator
 
 from ..data.hparams import DataHparams
-from ..models.vae.hparams import LossHparams, ModelHparams
-from ..text.typed import Float, Int, TextModel, describe_type, iter_keys
+from ..models.kind import DEFAULT_KIND, KINDS, Kind, get_kind, list_kinds
+from ..text.located import Located, Problem, find_value
+from ..text.suggest import suggest
+from ..text.typed import (
+    Float,
+    Hint,
+    Incomparable,
+    Int,
+    Noun,
+    TextModel,
+    check_model,
+    describe_type,
+    iter_keys,
+)
 from ..text.values import Count, Weight
+
+
+def _check_kind(name: str) -> str:
+    if name not in KINDS:
+        raise Hint(suggest(name, KINDS))
+    return name
+
+
+KindName = Annotated[str, AfterValidator(_check_kind), Noun("a kind of model")]
 
 
 class OptimHparams(TextModel):
@@ -22,54 +46,162 @@ class OptimHparams(TextModel):
     gradient_clip: Weight = Field(100.0, ge=0, description=(
         "Largest norm of a step's gradient; 0 doesn't clip."))
     batch_size: Count = Field(4, ge=1, description="Crops of one step, over all devices.")
+    ema_decay: Float = Field(0.0, ge=0, lt=1, description=(
+        "Decay of an exponential moving average of the weights, such as 0.999. The average is then "
+        "what is validated, tested and published; 0 keeps none."))
 
 
 class TrainHparams(TextModel):
     epochs: Count = Field(ge=1, description="Epochs; each ends with a validation.")
     steps_per_epoch: Count = Field(ge=1, description="Optimizer steps of one epoch.")
-    num_val_crops: Count = Field(32, ge=1, description="Crops of each validation, always the same.")
-    num_test_crops: Count = Field(64, ge=1, description="Crops of the test after training.")
+    num_val_crops: Annotated[
+        Count, Incomparable(("val.",), "their validation crops are different"),
+    ] = Field(32, ge=1, description="Crops of each validation, always the same.")
+    num_test_crops: Annotated[
+        Count, Incomparable(("test.",), "their test crops are different"),
+    ] = Field(64, ge=1, description="Crops of the test after training.")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description=(
         "Lightning's name of the number format."))
 
 
 class Hparams(TextModel):
-    """Everything that decides what one run computes."""
+    """
+    Everything that decides what one run computes.
+
+    `Hparams.model_validate` returns an object of the class that `get_schema` makes for the kind.
+    """
+    kind: Annotated[
+        KindName, Incomparable(("",), "they are different kinds of model"),
+    ] = Field(DEFAULT_KIND, description="Kind of model; it decides what `model` and `loss` hold.")
     seed: Int = Field(0, ge=0, lt=2**32, description=(
-        "Seed of the initial weights, the crops and the noise of the posterior."))
+        "Seed of the initial weights, the crops and the noise."))
     data: DataHparams
-    model: ModelHparams
-    loss: LossHparams
+    model: TextModel
+    loss: TextModel
     optim: OptimHparams
     train: TrainHparams
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _choose_schema(cls, values: Any, handler: Any) -> "Hparams":
+        if cls is Hparams and isinstance(values, dict):
+            return get_schema(values.get("kind", DEFAULT_KIND)).model_validate(values)
+        return handler(values)
+
+
+def get_schema(kind: str) -> type[Hparams]:
+    """Return the hyperparameters of the runs of a kind; raises: UnknownKindError."""
+    return _make_schema(get_kind(kind))
+
+
+@cache
+def _make_schema(kind: Kind) -> type[Hparams]:
+    return create_model(
+        "Hparams", __base__=Hparams, model=(kind.model, ...), loss=(kind.loss, ...))
+
+
+def find_kind(written: Located) -> str:
+    """Return the kind of model that is written for a run, known or not."""
+    content = written.content if isinstance(written.content, dict) else {}
+    found = content.get("kind")
+    return found.content if found and isinstance(found.content, str) else DEFAULT_KIND
+
+
+def check_hparams(
+        written: Located, whole: str = "the file", also: Iterable[str] = (),
+        kind: str | None = None) -> tuple[Hparams | None, list[Problem]]:
+    """
+    Return the hyperparameters that are written for a run, or None, and all that is wrong with them.
+
+    whole, also: as for `check_model`
+    kind:        in whose keys to look, in place of the one that is written
+    """
+    kind = find_kind(written) if kind is None else kind
+    if kind in KINDS:
+        return check_model(get_schema(kind), written, whole, also)
+    text = f"kind: expected a kind of model, got {kind!r}; {suggest(kind, KINDS)}"
+    return None, [Problem(find_value(written, "kind").place, text)]
 
 
 @dataclass(frozen=True)
 class HparamsKey:
-    """A row of the reference: `default` is None for a key that has to be given."""
+    """
+    A row of the reference.
+
+    default: None for a key that has to be given
+    kind:    whose key it is, None if all kinds have it
+    """
     name: str
     expected: str
     default: str | None
     description: str
+    kind: str | None = None
 
 
-def list_keys(model_class: type[TextModel] = Hparams) -> list[HparamsKey]:
-    """Return every key of a schema, for the reference pages."""
+def list_keys(model_class: type[TextModel] | None = None) -> list[HparamsKey]:
+    """Return every key of a schema, by default of the runs of all kinds, for the reference pages.
+    """
+    fields = iter_fields() if model_class is None else (
+        (name, field, None) for name, field in iter_keys(model_class))
     return [
         HparamsKey(
             name=name,
             expected=describe_type(field.annotation, field.metadata),
             default=None if field.is_required() else str(field.default),
             description=field.description,
+            kind=kind,
         )
-        for name, field in iter_keys(model_class)
+        for name, field, kind in fields
     ]
+
+
+def iter_fields() -> Iterator[tuple[str, Any, str | None]]:
+    """Yield the dotted name and the pydantic field of each key, and whose it is if it is a kind's.
+    """
+    for section, field in Hparams.model_fields.items():
+        if section in ("model", "loss"):
+            for kind in list_kinds():
+                keys = iter_keys(getattr(kind, section), f"{section}.")
+                yield from ((name, field, kind.name) for name, field in keys)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, TextModel):
+            keys = iter_keys(field.annotation, f"{section}.")
+            yield from ((name, field, None) for name, field in keys)
+        else:
+            yield section, field, None
+
+
+def list_hparams() -> tuple[str, ...]:
+    """Return the dotted names of the hyperparameters of all kinds, each once."""
+    return _list_hparams(tuple(KINDS))
+
+
+@cache
+def _list_hparams(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name, _, _ in iter_fields()))
+
+
+Rule = tuple[list[str], list[str], str]
+
+
+def list_rules() -> list[Rule]:
+    """
+    Return the properties in which comparable runs agree, as their keys declare it.
+
+    returns: for each reason the properties, parts of the names of the metrics concerned, and why
+    """
+    rules: dict[tuple, list[str]] = {}
+    for name, field, _ in iter_fields():
+        for mark in field.metadata:
+            if isinstance(mark, Incomparable):
+                keys = rules.setdefault((mark.metrics, mark.why), [])
+                keys += [x for x in (name, *mark.also) if x not in keys]
+    return [(keys, list(metrics), why) for (metrics, why), keys in rules.items()]
 
 
 def flatten(hparams: Hparams) -> dict[str, Any]:
     """Return the values under dotted keys such as `loss.beta`, in the order of the schema."""
     values = {}
-    for name, _ in iter_keys(Hparams):
+    for name, _ in iter_keys(type(hparams)):
         *sections, key = name.split(".")
         section = hparams
         for part in sections:

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from ..models.kind import KINDS, Kind, Metric, get_kind
 from ..text.located import Located, Place, Problem, place_all
 from ..text.typed import (
     Bool,
@@ -34,9 +35,7 @@ from ..text.typed import (
     say_unknown,
     suggest_key,
 )
-from .schema import Hparams, flatten
-
-FIELDS = dict(iter_keys(Hparams))
+from .schema import Hparams, flatten, get_schema
 
 SIGNIFICANT_DIGITS = 4
 """Of numbers that are sampled without steps: more would tell nothing, and crowd the tables."""
@@ -45,8 +44,10 @@ SIGNIFICANT_DIGITS = 4
 class SearchHparams(TextModel):
     trials: Int = Field(ge=1, description=(
         "Runs to train, all workers together; a larger number continues a search."))
-    metric: Literal["val.r2", "val.data_loss", "val.loss"] = Field("val.r2", description=(
-        "What decides, by its best validation: the highest R² or the lowest loss."))
+    metric: str = Field("", description=(
+        "What decides, by its best validation: a loss, or what chooses the kind's best weights, "
+        "which is the default; of a VAE `val.r2`, `val.data_loss`, `val.prior_loss` or `val.loss`."
+    ))
     sampler: Literal["tpe", "random"] = Field("tpe", description=(
         "Optuna's tree-structured Parzen estimator, or values independent of all before."))
     pruner: Literal["median", "none"] = Field("median", description=(
@@ -117,10 +118,12 @@ class Search:
     """
     What to search for, and where.
 
+    metric: the column of val.csv that decides
     space:  range or choices of each dotted key
     places: of those keys
     """
     settings: SearchHparams
+    metric: Metric
     space: Mapping[str, Range | Choices]
     places: Mapping[str, Place]
 
@@ -147,8 +150,15 @@ class Search:
         return self.write_values(first)
 
 
-def read_search(values: Located) -> tuple[Search | None, list[Problem]]:
-    """Return what a file's `search:` says, or None, and everything that is wrong with it."""
+def read_search(values: Located, kind: str) -> tuple[Search | None, list[Problem]]:
+    """
+    Return what a file's `search:` says, or None, and everything that is wrong with it.
+
+    kind: of the trials' models
+    """
+    if kind not in KINDS:  # which is told where it is written
+        return None, []
+    schema = get_schema(kind)
     whole = Located({"search": values}, values.key_place, values.place)
     file, problems = check_model(SearchFile, whole)
     space, places = {}, {}
@@ -157,12 +167,30 @@ def read_search(values: Located) -> tuple[Search | None, list[Problem]]:
         for key, dimension in given.content.items():
             places[key] = dimension.key_place
             try:
-                space[key] = _read_dimension(key, dimension)
+                space[key] = _read_dimension(key, dimension, schema)
             except _ProblemsError as error:
                 problems += error.problems
-    if file is None or len(problems) > 0:
+    metric = get_kind(kind).best
+    if isinstance(values.content, dict) and "metric" in values.content:
+        metric, found = _find_metric(values.content["metric"], get_kind(kind))
+        problems += found
+    if file is None or problems:
         return None, problems
-    return Search(file.search, space, places), problems
+    settings = file.search.model_copy(update={"metric": f"val.{metric.name}"})
+    return Search(settings, metric, space, places), problems
+
+
+def _find_metric(written: Located, kind: Kind) -> tuple[Metric, list[Problem]]:
+    """Return the metric that a search names; blank stands for what chooses the best weights."""
+    name = written.content
+    if not isinstance(name, str) or not name:  # none, or no text, which is told already
+        return kind.best, []
+    known = [f"val.{x}" for x in dict.fromkeys([kind.best.name, *kind.losses])]
+    if name in known:
+        return kind.find_metric(name.removeprefix("val.")), []
+    expected = ", ".join(map(repr, known))
+    text = f"search.metric: expected one of {expected}, got {name!r}"
+    return kind.best, [Problem(written.place, text)]
 
 
 class _ProblemsError(Exception):
@@ -171,24 +199,26 @@ class _ProblemsError(Exception):
         self.problems = problems
 
 
-def _read_dimension(key: str, dimension: Located) -> Range | Choices:
-    if key not in FIELDS:
-        near = suggest_key(key, FIELDS, FIELDS)
+def _read_dimension(
+        key: str, dimension: Located, schema: type[Hparams]) -> Range | Choices:
+    fields = dict(iter_keys(schema))
+    if key not in fields:
+        near = suggest_key(key, fields, fields)
         text = say_unknown(f"search.space.{key}", near, ["those of hyperparameters"])
         raise _ProblemsError([Problem(dimension.key_place, text)])
     if isinstance(dimension.content, list) and dimension.content:
-        return _read_choices(key, dimension)
+        return _read_choices(key, dimension, schema)
     if isinstance(dimension.content, dict) and dimension.content:
-        return _read_range(key, dimension)
+        return _read_range(key, dimension, schema)
     text = f"search.space.{key}: expected a list of choices, or the keys low and high"
     raise _ProblemsError([Problem(dimension.place, text)])
 
 
-def _read_choices(key: str, dimension: Located) -> Choices:
-    problems = [problem for x in dimension.content for problem in _find_problems(key, x)]
+def _read_choices(key: str, dimension: Located, schema: type[Hparams]) -> Choices:
+    problems = [problem for x in dimension.content for problem in _find_problems(key, x, schema)]
     if problems:
         raise _ProblemsError(problems)
-    values = [_parse(key, choice) for choice in dimension.content]
+    values = [_parse(key, choice, schema) for choice in dimension.content]
     for i, value in enumerate(values):
         if value in values[:i]:
             text = f"search.space.{key}: the same choice is there twice"
@@ -196,17 +226,18 @@ def _read_choices(key: str, dimension: Located) -> Choices:
     return Choices(tuple(values), tuple(choice.plain for choice in dimension.content))
 
 
-def _read_range(key: str, dimension: Located) -> Range:
+def _read_range(key: str, dimension: Located, schema: type[Hparams]) -> Range:
     name = f"search.space.{key}"
     checked, problems = check_model(RangeText, dimension)
     if checked is None:
         raise _ProblemsError([
             Problem(x.place, f"{name}: {x.text}") for x in problems])
-    is_integer = FIELDS[key].annotation is int
-    if not is_integer and FIELDS[key].annotation is not float:
+    annotation = dict(iter_keys(schema))[key].annotation
+    is_integer = annotation is int
+    if not is_integer and annotation is not float:
         text = f"{name}: has no range: its values are no numbers; give a list of choices"
         raise _ProblemsError([Problem(dimension.place, text)])
-    low, high = (_parse(key, dimension.content[end]) for end in ("low", "high"))
+    low, high = (_parse(key, dimension.content[end], schema) for end in ("low", "high"))
     step = checked.step
     problem = _find_range_problem(low, high, step, checked.log, is_integer)
     if problem:
@@ -216,7 +247,7 @@ def _read_range(key: str, dimension: Located) -> Range:
     if is_integer:
         # An even side of an image is wrong, and the neighbour of an odd one is even.
         second = place_all(str(low + int(step or 1)), dimension.place)
-        if problems := _find_problems(key, second):
+        if problems := _find_problems(key, second, schema):
             text = problems[0].text.partition(": ")[2]
             raise _ProblemsError([
                 Problem(dimension.place, f"{name}: {second.content} is in the range: {text}")])
@@ -242,18 +273,18 @@ def _find_range_problem(
     return None
 
 
-def _find_problems(key: str, value: Located) -> list[Problem]:
+def _find_problems(key: str, value: Located, schema: type[Hparams]) -> list[Problem]:
     """Return what is wrong with a value, as in a run."""
     nested = value
     for part in reversed(key.split(".")):
         nested = Located({part: nested}, value.key_place, value.place)
-    problems = [p for p in check_model(Hparams, nested)[1] if not p.missing]
+    problems = [p for p in check_model(schema, nested)[1] if not p.missing]
     return [Problem(p.place, f"search.space.{p.text}") for p in problems]
 
 
-def _parse(key: str, value: Located) -> Any:
+def _parse(key: str, value: Located, schema: type[Hparams]) -> Any:
     """Return a hyperparameter's value; raises: _ProblemsError if it is wrong."""
-    if problems := _find_problems(key, value):
+    if problems := _find_problems(key, value, schema):
         raise _ProblemsError(problems)
-    field = FIELDS[key]
+    field = dict(iter_keys(schema))[key]
     return TypeAdapter(Annotated[(field.annotation, *field.metadata)]).validate_python(value.plain)

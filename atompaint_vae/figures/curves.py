@@ -1,54 +1,84 @@
 """Loss curves of an experiment's runs."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..config.schema import flatten
+from ..models.kind import Curve, get_kind
 from ..records.experiment import RecordedRun
 from ..records.metrics import load_metrics
 from .style import RUN_COLOURS, make_figure, set_log_ticks
 
 
 def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
-    """Data loss, prior loss, R² and active units against epochs.
+    """Plot what the runs' kind says of training against epochs: of a VAE, data loss, prior loss,
+    R² and active units.
 
     Thin lines are single training batches; thick lines are the same held-out crops each time.
     """
-    figure, axes = make_figure(2, 2, figsize=(8, 5.4), sharex=True)
-    (data_axis, prior_axis), (r2_axis, units_axis) = axes
-
-    reductions = "/".join(sorted({run.hparams.loss.reduction for run in runs}))
-    data_axis.set(title="Data loss", yscale="log", ylabel=f"squared error, {reductions}")
-    prior_axis.set(title="Prior loss", yscale="log", ylabel="KL divergence [nats]")
-    r2_axis.set(title="R² of held-out crops", xlabel="epoch", ylim=(-0.25, 1.02))
-    units_axis.set(
-        title="Active units", xlabel="epoch", ylabel="% of latent channels", ylim=(-3, 103)
-    )
-
-    for run, colour in zip(runs, _cycle_colours(len(runs)), strict=True):
-        train, val = load_metrics(run.paths.train_metrics), load_metrics(run.paths.val_metrics)
-        style = {"color": colour, "lw": 1.6}
-        for axis, key in ((data_axis, "data_loss"), (prior_axis, "prior_loss")):
-            axis.plot(train["epoch"], train[key], color=colour, alpha=0.35, lw=0.6)
-            axis.plot(val["epoch"], val[key], **style)
-        label = f"{run.name} ({run.record.compression_ratio:.1f}×)"
-        r2_axis.plot(val["epoch"], val["r2"], **style, label=label)
-        num_units = run.record.latent_shape[0]
-        units_axis.plot(val["epoch"], 100 * val["active_units"] / num_units, **style)
+    kinds = list(dict.fromkeys(run.hparams.kind for run in runs))
+    panels = get_kind(kinds[0]).list_curves()
+    num_columns = 2
+    num_rows = -(-len(panels) // num_columns)
+    figure, axes = make_figure(
+        num_rows, num_columns, figsize=(8, 2.7 * num_rows), sharex=True, squeeze=False)
+    for axis in axes.flat[len(panels):]:
+        axis.set_visible(False)
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        for run, colour in zip(runs, _cycle_colours(len(runs)), strict=True):
+            _plot_curve(axis, panel, run, colour)
+        label = panel.ylabel.format(**_join_values(runs)) if panel.ylabel else None
+        axis.set(title=panel.title, ylabel=label, ylim=panel.limits)
+        if panel.log:
+            axis.set_yscale("log")
+            set_log_ticks(axis)
+        if panel.limits and panel.limits[0] < 0 < panel.limits[1] and not panel.percent_of:
+            axis.axhline(0, color="#888888", lw=0.8)
+    for axis in axes[-1]:
+        axis.set_xlabel("epoch")
     epochs = MaxNLocator(integer=True, steps=(1, 2, 5, 10))
-    units_axis.xaxis.set_major_locator(epochs)  # of all four, which share it
-    set_log_ticks(data_axis)
-    set_log_ticks(prior_axis)
-    r2_axis.axhline(0, color="#888888", lw=0.8)
+    axes.flat[0].xaxis.set_major_locator(epochs)  # of all, which share it
 
+    handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(
+        handles,
+        labels,
         loc="outside lower center",
         ncols=min(2, len(runs)),
         frameon=False,
-        title="run (compression ratio)",
+        title="run" + " (compression ratio)" * any(_has_ratio(run) for run in runs),
     )
     return figure
+
+
+def _plot_curve(axis: Axes, panel: Curve, run: RecordedRun, colour: str):
+    scale = 100 / run.record.sizes[panel.percent_of][0] if panel.percent_of else 1
+    train, val = load_metrics(run.paths.train_metrics), load_metrics(run.paths.val_metrics)
+    if panel.column in train:
+        axis.plot(train["epoch"], scale * train[panel.column], color=colour, alpha=0.35, lw=0.6)
+    if panel.column in val:
+        label = run.name
+        if _has_ratio(run):
+            label += f" ({run.record.sizes['compression_ratio']:.1f}×)"
+        axis.plot(val["epoch"], scale * val[panel.column], color=colour, lw=1.6, label=label)
+
+
+def _has_ratio(run: RecordedRun) -> bool:
+    return "compression_ratio" in run.record.sizes
+
+
+def _join_values(runs: Sequence[RecordedRun]) -> dict[str, SimpleNamespace]:
+    """Return the sections of the runs' hyperparameters; each value is that of all runs, joined."""
+    sections: dict[str, SimpleNamespace] = {}
+    for key in flatten(runs[0].hparams):
+        section, _, name = key.rpartition(".")
+        values = sorted({str(flatten(run.hparams).get(key)) for run in runs})
+        setattr(sections.setdefault(section, SimpleNamespace()), name, "/".join(values))
+    return sections
 
 
 def _cycle_colours(num_runs: int) -> list[str]:

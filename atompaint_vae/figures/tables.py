@@ -9,6 +9,7 @@ from ..analysis.matching import score_matches
 from ..records.experiment import RecordedRun
 from ..records.metrics import load_metrics
 from ..text.files import write_atomic
+from ..text.formats import format_shape
 
 
 def make_compression_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
@@ -18,10 +19,10 @@ def make_compression_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
         rows.append(
             {
                 "run": run.name,
-                "compression ratio": f"{run.record.compression_ratio:.1f}",
+                "compression ratio": f"{run.record.sizes['compression_ratio']:.1f}",
                 "test R²": _find_test_r2(run),
                 "parameters": run.record.num_parameters,
-                "latent shape": "×".join(map(str, run.record.latent_shape)),
+                "latent shape": format_shape(run.record.sizes["latent_shape"]),
                 "latent": run.hparams.model.latent,
                 "layers": " → ".join(run.hparams.model.layers),
             }
@@ -39,7 +40,7 @@ def make_channel_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
             for key in metrics.index
             if key.startswith("r2") and key != "r2_zero" and pd.notna(metrics[key])
         }
-        ratio = f"{run.record.compression_ratio:.1f}"
+        ratio = f"{run.record.sizes['compression_ratio']:.1f}"
         rows.append({"run": run.name, "compression ratio": ratio, **r2})
     return pd.DataFrame(rows)
 

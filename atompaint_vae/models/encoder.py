@@ -52,12 +52,23 @@ class ConvBlock(nn.Module):
         return f"{self.irreps_in.simplify()} -> {self.nonlinearity.field_type}"
 
 
-def calc_sizes(size_voxels: int, num_layers: int) -> list[int]:
-    """The side of the image before the first layer, and after each."""
+def list_sizes(size_voxels: int) -> list[int]:
+    """Return the side of an image, and its sides each time it is halved, as often as it can be."""
     sizes = [size_voxels]
-    for _ in range(num_layers):
+    while sizes[-1] >= 3:
         sizes.append(calc_halved_size(sizes[-1]))
     return sizes
+
+
+def calc_sizes(size_voxels: int, num_layers: int) -> list[int]:
+    """Return the side of an image before the first layer, and after each.
+
+    raises: ValueError if the image can't be halved so often
+    """
+    sizes = list_sizes(size_voxels)
+    if num_layers >= len(sizes):
+        calc_halved_size(sizes[-1])  # raises
+    return sizes[: num_layers + 1]
 
 
 class Encoder(nn.Module):

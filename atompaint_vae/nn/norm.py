@@ -3,6 +3,9 @@
 Letters: b batch, x y z voxels, c channels, n irrep copies.
 """
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import torch
 from e3nn.o3 import Irreps
 from jaxtyping import Float
@@ -88,3 +91,29 @@ class IrrepsNorm(nn.Module):
 
     def extra_repr(self):
         return f"{self.irreps_in.simplify()}"
+
+
+def recompute_statistics(
+    model: nn.Module, run_batch: Callable[[Any], object], batches: Iterable[Any]
+):
+    """Set the running statistics of a model's normalisations to their averages over some batches.
+
+    Averaged weights need it: the statistics that were gathered in training are of other weights.
+
+    run_batch: runs the model on a batch; the modules but for the normalisations keep their mode
+    source:    Izmailov et al. 2018, Averaging Weights Leads to Wider Optima, sec. 3.2
+    """
+    norms = [module for module in model.modules() if isinstance(module, IrrepsNorm)]
+    if not norms:
+        return
+    before = [(norm.training, norm.momentum) for norm in norms]
+    try:
+        for number, batch in enumerate(batches, start=1):
+            for norm in norms:
+                norm.train()
+                norm.momentum = 1 / number
+            run_batch(batch)
+    finally:
+        for norm, (is_training, momentum) in zip(norms, before, strict=True):
+            norm.train(is_training)
+            norm.momentum = momentum

@@ -5,23 +5,18 @@ Its numbers are roles that read the run's record when the page is built.
 source: Mitchell et al. 2019, Model Cards for Model Reporting, for what it says
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config.hparams import STARTER, Hparams
+from ..config.schema import Hparams
+from ..data import STARTER
 from ..data.crops.voxelize import CHANNELS
+from ..models.kind import KINDS, Kind, get_kind
 
 FORMATS = {
-    "latent_shape": "", "compression_ratio": ".1f", "num_parameters": ",", "steps": ",",
-    "duration_s": ",", "device": "", "best_step": ",",
+    "num_parameters": ",", "steps": ",", "duration_s": ",", "device": "", "best_step": ",",
 }  # fmt: skip
-
-REDUCTIONS = {
-    "sum": "Sum-reduced data loss",
-    "mean": "Mean-reduced data loss",
-    "optimal": "Data loss with the decoder variance that is best for each batch",
-}
-
 
 def make_card(name: str, run_id: str, hparams: Hparams, metrics: Sequence[str]) -> str:
     """The page's text.
@@ -29,40 +24,41 @@ def make_card(name: str, run_id: str, hparams: Hparams, metrics: Sequence[str]) 
     run_id:  `experiment/run`
     metrics: columns of test.csv to show
     """
-    data, model, train = hparams.data, hparams.model, hparams.train
+    data, train = hparams.data, hparams.train
+    kind = get_kind(hparams.kind)
     experiment, _, run = run_id.rpartition("/")
-    shown = [x for x in metrics if x.startswith(("r2", "prior_loss", "active", "equivariance"))]
+    shown = [x for x in metrics if x.startswith(kind.card_metrics)]
     rows = [f"   * - ``{x}``\n     - {_refer(run_id, f'test.{x}', '.3g')}" for x in shown]
-    is_equivariant = model.symmetry == "rotation"
     shape = "ball" if data.density == "sphere" else "Gaussian of the volume of a ball"
-    template = Path(__file__).with_suffix(".rst").read_text("utf-8")
-    return template.format(
+    formats = FORMATS | {key: "" if key.endswith("_shape") else ".1f" for key in kind.sizes}
+    return find_card_template(kind).read_text("utf-8").format(
         name=name,
         line="*" * len(name),
         run_id=run_id,
         run=run,
         experiment=experiment,
-        kind="rotation-equivariant" if is_equivariant else "without symmetry, for comparison",
         num_channels=len(CHANNELS),
         channels=", ".join(CHANNELS),
         size=data.size_voxels,
         resolution=f"{data.resolution_A:g}",
         density=f"An atom is a {shape} of radius {data.radius_A:g} Å.",
-        latent=model.latent,
-        layers=" → ".join(f"``{layer}``" for layer in model.layers),
         source=(
             ":doc:`/docs/notebook/starter_structures`"
             if data.source == STARTER
             else f"``{data.source}``"
         ),
-        reduction=REDUCTIONS[hparams.loss.reduction],
-        beta=f"{hparams.loss.beta:g}",
         batch_size=hparams.optim.batch_size,
         precision=train.precision,
         num_test_crops=train.num_test_crops,
         rows="\n".join(rows),
-        **{f"metric_{key}": _refer(run_id, key, form) for key, form in FORMATS.items()},
+        **kind.describe_for_card(hparams),
+        **{f"metric_{key}": _refer(run_id, key, form) for key, form in formats.items()},
     )
+
+
+def find_card_template(kind: Kind) -> Path:
+    """Return the template of the cards of a kind's models, which lies beside its declaration."""
+    return Path(sys.modules[KINDS[kind.name]].__file__).with_name("card.rst")
 
 
 def _refer(run_id: str, key: str, form: str) -> str:

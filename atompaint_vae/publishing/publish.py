@@ -4,16 +4,15 @@ import hashlib
 import re
 from pathlib import Path
 
-import safetensors.torch
-
-from ..config.hparams import Hparams, load_resolved
+from ..config.hparams import load_resolved
+from ..config.schema import Hparams
 from ..records.metrics import load_metrics
 from ..records.record import RunPaths, find_run_state, load_record
 from ..text.errors import UserError
 from ..text.files import write_atomic
 from ..training.checkpoints import load_checkpoint
+from ..training.weights import HASH, WEIGHTS, pack_weights, select_weights
 from .model_card import make_card
-from .pretrained import HASH, WEIGHTS
 
 MAX_BYTES = 5_000_000
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -54,18 +53,14 @@ def make_weights(paths: RunPaths) -> bytes:
     state = find_run_state(paths)
     if state != "finished":
         raise UserError(f"{paths.run_dir}: the run is {state}; only a finished one is published")
-    record = load_record(paths.record)
+    best = load_record(paths.record).best
     if not paths.best.exists():
         raise UserError(f"{paths.best}: no such file; publish the run where it was trained")
     checkpoint = load_checkpoint(paths.best)
-    if checkpoint["global_step"] != record.best_step:
-        steps = f"step {checkpoint['global_step']}, but the record's best is {record.best_step}"
+    if best is None or checkpoint["global_step"] != best.step:
+        steps = f"step {checkpoint['global_step']}, but the record's best is {best and best.step}"
         raise UserError(f"{paths.best}: weights of {steps}")
-    tensors = {
-        name.removeprefix("model."): tensor.contiguous()
-        for name, tensor in checkpoint["state_dict"].items()
-    }
-    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    content = pack_weights(select_weights(checkpoint["state_dict"], load_resolved(paths.hparams)))
     if len(content) > MAX_BYTES:
         raise UserError(
             f"{paths.best}: {len(content) / 1e6:.1f} MB of weights; "

@@ -1,7 +1,7 @@
 """
 What differs between runs, and what speaks against comparing them.
 
-Runs are given as properties. `static/runs.js` says the same in the pages, by the same RULES;
+Runs are given as properties. `static/runs.js` says the same in the pages, by the same rules;
 `tests/records/compare.nt` holds both to the same cases.
 """
 
@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
+from ..config.schema import list_hparams, list_rules
 from ..text.suggest import suggest
 from .filters import format_value
 from .properties import (
     CURVES,
-    HPARAMS,
     PropertyError,
     Run,
     Value,
@@ -25,18 +25,6 @@ from .properties import (
 from .record import UNREADABLE
 
 Properties = Mapping[str, Value]
-
-DATA = [key for key in HPARAMS if key.startswith("data.") and key != "data.source"]
-
-RULES: list[tuple[list[str], str, str]] = [
-    (["loss.reduction"], "", "their losses are on different scales"),
-    (["loss.beta"], ".loss", "their total losses are weighted differently"),
-    (["data.source", "data_hash"], "", "they saw different structures, or another split of them"),
-    (DATA, "", "their crops are different"),
-    (["train.num_val_crops"], "val.", "their validation crops are different"),
-    (["train.num_test_crops"], "test.", "their test crops are different"),
-]
-"""Properties in which comparable runs agree; what is in the names of the metrics concerned; why."""
 
 SEED = "seed"
 
@@ -119,7 +107,7 @@ def keep_readable(runs: Sequence[Properties]) -> list[Properties]:
 
 def find_varied(runs: Sequence[Properties]) -> list[str]:
     """The hyperparameters that are not the same in all runs, in the order of the schema."""
-    return [key for key in HPARAMS if len({run.get(key) for run in keep_readable(runs)}) > 1]
+    return [key for key in list_hparams() if len({run.get(key) for run in keep_readable(runs)}) > 1]
 
 
 def find_incomparable(runs: Sequence[Properties], metrics: Iterable[str]) -> list[str]:
@@ -130,9 +118,9 @@ def find_incomparable(runs: Sequence[Properties], metrics: Iterable[str]) -> lis
         if run.get("state") == UNREADABLE
     ]
     metrics, runs = list(metrics), keep_readable(runs)
-    for keys, part, why in RULES:
+    for keys, parts, why in list_rules():
         differing = [key for key in keys if len({run.get(key) for run in runs}) > 1]
-        if differing and any(part in metric for metric in metrics):
+        if differing and any(part in metric for part in parts for metric in metrics):
             values = "; ".join(f"{key} is {count_values(runs, key)}" for key in differing)
             sentences.append(f"not comparable: {why}: {values}")
     return sentences
@@ -204,7 +192,7 @@ def group_seeds(runs: Sequence[Properties]) -> list[list[int]]:
     """The indices of runs that differ in nothing but their seed, together."""
     groups = {}
     for i, run in enumerate(runs):
-        key = (run.get("data_hash"), *(run.get(key) for key in HPARAMS if key != SEED))
+        key = (run.get("data_hash"), *(run.get(key) for key in list_hparams() if key != SEED))
         key = (i,) if run.get("state") == UNREADABLE else key
         groups.setdefault(key, []).append(i)
     return list(groups.values())

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config.hparams import Hparams, load_hparams, load_resolved, read_hparams
+from ..config.hparams import load_hparams, load_resolved, read_hparams
+from ..config.schema import Hparams
 from ..config.space import Search
 from ..text.errors import UserError
 from .properties import Value, load_run

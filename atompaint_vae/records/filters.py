@@ -78,7 +78,8 @@ def _split_tokens(text: str) -> list[Token]:
         match = TOKEN.match(text, end)
         if not match:
             rest = text[end:].lstrip()
-            raise WhereError(len(text) - len(rest) + 1, f"unexpected {rest[0]!r}")
+            hint = "'=' is not a comparison; write ==" if rest[0] == "=" else None
+            raise WhereError(len(text) - len(rest) + 1, hint or f"unexpected {rest[0]!r}")
         kind = match.lastgroup
         tokens.append(Token(kind, match[kind], match.start(kind) + 1))
         end = match.end()
@@ -143,7 +144,7 @@ class _Parser:
         present = [x for run in self.runs if (x := run.get(name)) is not None]
         is_number = bool(present) and not any(isinstance(x, str) for x in present)
         if is_number and sign.text == "~":
-            raise WhereError(sign.column, f"{name} is a number, which ~ can't search")
+            raise WhereError(sign.column, f"~ searches text; {name} is a number")
         if is_number and not NUMBER.fullmatch(text):
             raise WhereError(token.column, f"{name} is a number, got {text!r}")
         if present and not is_number and sign.text in ("<", "<=", ">", ">="):

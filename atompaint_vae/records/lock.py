@@ -22,6 +22,10 @@ def archive_run(paths: RunPaths) -> Path:
         return paths.run_dir.rename(archived)
 
 
+_own: set[Path] = set()
+"""The locks that this process holds: the system forgets them when any of their files is closed."""
+
+
 class RunBusyError(UserError):
     """Another process is training the run."""
 
@@ -32,6 +36,8 @@ def lock_run(paths: RunPaths) -> Iterator[None]:
 
     raises: RunBusyError if another process holds it; UserError if the folder can't be written to
     """
+    if paths.lock.absolute() in _own:
+        raise RunBusyError(f"{paths.run_dir}: this process is training this run already")
     with _open_lock(paths.lock) as file:
         try:
             # Unlike flock's, this lock isn't inherited by the processes that load data, which
@@ -39,7 +45,11 @@ def lock_run(paths: RunPaths) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RunBusyError(f"{paths.run_dir}: another process is training this run") from None
-        yield
+        _own.add(paths.lock.absolute())
+        try:
+            yield
+        finally:
+            _own.discard(paths.lock.absolute())
 
 
 @contextmanager
@@ -63,7 +73,10 @@ def _open_lock(path: Path) -> IO[str]:
 
 
 def is_locked(paths: RunPaths) -> bool:
-    """Whether another process is training the run."""
+    """Return whether a process is training the run, this one or another."""
+    # To open and close the file would let go of a lock of this process's own.
+    if paths.lock.absolute() in _own:
+        return True
     try:
         with paths.lock.open() as file:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

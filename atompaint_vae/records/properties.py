@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ..config.hparams import Hparams, flatten, load_resolved
+from ..config.hparams import load_resolved
+from ..config.schema import Hparams, flatten
+from ..models.kind import DEFAULT_KIND, get_kind
+from ..text.formats import format_shape
 from ..text.suggest import suggest
-from ..text.typed import iter_keys
 from .find import get_date
 from .metrics import MetricsError, load_columns
 from .record import UNREADABLE, RunPaths, RunRecord, describe_damage, load_record
 
 Value = int | float | str | None
-
-HPARAMS = tuple(name for name, _ in iter_keys(Hparams))
 
 CURVES = ("train", "val")
 """Tables with a row for each step that was noted; `test` has one row."""
@@ -34,14 +34,10 @@ CURVES = ("train", "val")
 AXES = ("step", "epoch", "elapsed_s")
 """What each of those rows has, whichever metrics it holds."""
 
-BETTER = {"loss": min, "error": min, "r2": max}
-"""What is best, by a word of a metric's name; other metrics have no best value."""
-
-
 FILES = ("hparams.nt", "record.nt", "train.csv", "val.csv", "test.csv")
 """What properties and curves come from; pages of a thousand runs look at these often."""
 
-VERSION = 2
+VERSION = 3
 """Of the properties: counted up when their names or values change, so that none are kept."""
 
 
@@ -116,7 +112,7 @@ def _load_run(id: str, paths: RunPaths, signature: str) -> Run:
             if table == "test":
                 properties[f"test.{column}"] = _clean(values[-1]) if values else None
             elif column not in AXES:
-                properties |= _reduce(f"{table}.{column}", values)
+                properties |= _reduce(table, column, values, hparams)
     return Run(id, properties, tables)
 
 
@@ -150,9 +146,9 @@ def _make_record_properties(record: RunRecord) -> dict[str, Value]:
     return {
         "state": record.state,
         "num_parameters": record.num_parameters,
-        "latent_shape": "×".join(map(str, record.latent_shape)) if record.latent_shape else None,
-        "compression_ratio": _clean(record.compression_ratio),
-        "best_step": record.best_step,
+        **{name: format_shape(x) if isinstance(x, tuple) else _clean(x)
+           for name, x in record.sizes.items()},
+        "best_step": record.best.step if record.best else None,
         "duration_s": int(sum(times)) if times else None,
         "steps": last.steps_end if last else None,
         "device": last.device if last else None,
@@ -162,13 +158,21 @@ def _make_record_properties(record: RunRecord) -> dict[str, Value]:
     }
 
 
-def _reduce(name: str, values: Sequence[Value]) -> dict[str, Value]:
+def _reduce(
+    table: str, column: str, values: Sequence[Value], hparams: Hparams | None
+) -> dict[str, Value]:
     numbers = [x for x in map(_clean, values) if isinstance(x, int | float)]
-    reduced = {f"last({name})": _clean(values[-1]) if values else None}
-    better = next((f for word, f in BETTER.items() if word in name.rpartition(".")[2]), None)
-    if better and numbers:
-        reduced[f"best({name})"] = better(numbers)
+    reduced = {f"last({table}.{column})": _clean(values[-1]) if values else None}
+    metric = get_kind(hparams.kind if hparams else DEFAULT_KIND).find_metric(column)
+    if metric and numbers:
+        reduced[f"best({table}.{column})"] = metric.find_best(numbers)
     return reduced
+
+
+def list_best_metrics(runs: Iterable[Mapping[str, Value]]) -> list[str]:
+    """Return the metrics by which the kinds of some runs choose their best weights."""
+    kinds = dict.fromkeys(run.get("kind") or DEFAULT_KIND for run in runs) or [DEFAULT_KIND]
+    return list(dict.fromkeys(get_kind(kind).best.name for kind in kinds))
 
 
 def list_properties(runs: Iterable[Run]) -> list[str]:

@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from ..text.files import write_atomic
-from ..text.located import LocatedError, list_problems, load_located
+from ..text.located import Located, LocatedError, list_problems, load_located
 from ..text.typed import Bool, Int, Noun, TextModel, check_model, dump_model
 
 RunState = Literal["planned", "running", "interrupted", "failed", "pruned", "finished"]
@@ -95,6 +95,19 @@ MaybeFloat = Annotated[float | None, _BLANK_IS_NONE]
 MaybeLine = Annotated[Line | None, _BLANK_IS_NONE]
 
 
+def _parse_size(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return tuple(int(x) for x in value)
+    return float(value)
+
+
+SizeText = Annotated[
+    float | tuple[int, ...], BeforeValidator(_parse_size), Noun("a number or a list of integers")]
+
+OLD_SIZES = ("latent_shape", "compression_ratio")
+OLD_KEYS = (*OLD_SIZES, "best_step", "best_val_r2", "collapsed_step")
+
+
 class Session(TextModel):
     """One process that worked on a run; a run that was cut off has several."""
     command: Line
@@ -113,6 +126,13 @@ class Session(TextModel):
         "What ended a failed or pruned session, on one line."))
 
 
+class Best(TextModel):
+    """The validation of the best weights."""
+    metric: Line = Field(description="Column of val.csv that chose them.")
+    step: Int = Field(ge=0)
+    value: MaybeFloat = None
+
+
 class RunRecord(TextModel):
     """
     Where a run comes from, how far it got, and the numbers that sum it up.
@@ -123,16 +143,19 @@ class RunRecord(TextModel):
     experiment: Line
     state: Literal["running", "interrupted", "failed", "pruned", "finished"] = "running"
     num_parameters: MaybeInt = None
-    latent_shape: Annotated[tuple[Int, ...] | None, _BLANK_IS_NONE] = Field(
-        None, description="Channels, then the sides [voxels].")
-    compression_ratio: MaybeFloat = Field(None, description="Input numbers / latent numbers.")
+    sizes: dict[str, SizeText] = Field({}, description=(
+        "What else sums up the model's size, such as the shape of a latent (channels, then the "
+        "sides [voxels]) and the compression ratio (input numbers / latent numbers)."))
     image_std: MaybeFloat = Field(None, description=(
         "Standard deviation of the training images, which the model divides by."))
-    best_step: MaybeInt = Field(None, description="Step of the best validation.")
-    best_val_r2: MaybeFloat = Field(None, description="R² of the best validation.")
-    collapsed_step: MaybeInt = Field(None, description=(
-        "Step of the validation since which no unit of the latent was active."))
+    best: Annotated[Best | None, _BLANK_IS_NONE] = Field(None, description=(
+        "The validation whose weights are tested and published."))
+    alarms: dict[str, Int] = Field({}, description=(
+        "Alarms that were on at the last validation, such as `collapsed` of a VAE's latent, and "
+        "the step of the first validation from which they have been on ever since."))
     data_hash: MaybeLine = Field(None, description="SHA-256 of the structures.")
+    inputs: dict[str, Line] = Field({}, description=(
+        "SHA-256 of the weights of the frozen models that hyperparameters name, by their keys."))
     sessions: tuple[Session, ...] = ()
 
 
@@ -210,9 +233,31 @@ def end_session(
     return update_record(record, state=exit, sessions=(*earlier, last))
 
 
+def _convert_old_keys(written: Located) -> Located:
+    """Return a record as it is written now, from one of before there were several kinds of model.
+    """
+    values = dict(written.content)
+    old = {key: values.pop(key) for key in OLD_KEYS if key in values}
+    given = {key: value for key, value in old.items() if value.content != ""}
+
+    def nest(section: str, **nested: Located | None):
+        content = {key: value for key, value in nested.items() if value is not None}
+        first = next(iter(content.values()))
+        values.setdefault(section, Located(content, first.key_place, first.place))
+
+    if sizes := {key: given[key] for key in OLD_SIZES if key in given}:
+        nest("sizes", **sizes)
+    if step := given.get("best_step"):
+        metric = replace(step, content="r2")
+        nest("best", metric=metric, step=step, value=given.get("best_val_r2"))
+    if step := given.get("collapsed_step"):
+        nest("alarms", collapsed=step)
+    return replace(written, content=values)
+
+
 def load_record(path: Path) -> RunRecord:
     """Return the record at `path`; raises: RecordError with file, line and column."""
-    record, problems = check_model(RunRecord, load_located(path, RecordError))
+    record, problems = check_model(RunRecord, _convert_old_keys(load_located(path, RecordError)))
     if problems:
         raise RecordError(list_problems(problems))
     return record

@@ -13,14 +13,8 @@ import lightning as L
 import torch
 
 from ..config.checks import check_experiment, find_infeasibility
-from ..config.hparams import (
-    Hparams,
-    HparamsError,
-    HparamsFile,
-    check_trial,
-    flatten,
-    read_hparams,
-)
+from ..config.hparams import HparamsError, HparamsFile, check_trial, read_hparams
+from ..config.schema import Hparams, flatten
 from ..config.space import Search
 from ..config.trials import append_trial, load_trials
 from ..records.experiment import Experiment

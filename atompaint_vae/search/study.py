@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 
 from ..config.space import Choices, Range, Search
-from ..records.properties import BETTER
 from ..text.errors import UserError
 
 try:
@@ -107,19 +106,14 @@ def _make_study(
 
 
 def find_direction(search: Search) -> Literal["maximize", "minimize"]:
-    """Whether the search's metric is to be high or low."""
-    return "maximize" if _find_better(search) is max else "minimize"
+    """Return whether the search's metric is to be high or low."""
+    return "maximize" if search.metric.better == "higher" else "minimize"
 
 
 def find_best(search: Search, curve: Sequence[float]) -> float:
-    """The best number of a curve, NaN if it has none."""
+    """Return the best number of a curve, NaN if it has none."""
     numbers = [value for value in curve if math.isfinite(value)]
-    return _find_better(search)(numbers, default=math.nan)
-
-
-def _find_better(search: Search):
-    metric = search.settings.metric
-    return next(better for word, better in BETTER.items() if word in metric)
+    return search.metric.find_best(numbers) if numbers else math.nan
 
 
 def _make_distributions(search: Search) -> dict[str, BaseDistribution]:

@@ -1,40 +1,27 @@
 """How far a run is, also while another process trains it."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from datetime import UTC, datetime
+from typing import Literal
 
-from ..config.hparams import Hparams
+from ..config.schema import Hparams
+from ..models.kind import get_kind, get_symbol
 from ..records.experiment import Experiment
 from ..records.lock import is_locked
 from ..records.properties import load_curves
 from ..records.record import (
     OVER,
     UNREADABLE,
+    Best,
     RunPaths,
     RunState,
     describe_damage,
     load_record,
 )
-from .queue import Task, find_tasks
-
-
-class BestValidation(NamedTuple):
-    step: int
-    r2: float
-
-
-def find_best_validation(paths: RunPaths) -> BestValidation | None:
-    """The first validation of the highest R², None before the first."""
-    columns = load_curves(paths.val_metrics) if paths.val_metrics.exists() else {}
-    pairs = zip(columns.get("step", ()), columns.get("r2", ()), strict=False)
-    numbers = [(r2, -step) for step, r2 in pairs if r2 is not None and not math.isnan(r2)]
-    if not numbers:
-        return None
-    r2, step = max(numbers)
-    return BestValidation(-step, r2)
+from ..records.validations import find_best_validation
+from ..text.formats import calc_end, format_end
+from .queue import ArrayTask, find_tasks
 
 
 @dataclass(frozen=True)
@@ -50,11 +37,11 @@ class Progress:
     state: RunState | Literal["queued", "unreadable"]
     step: int
     num_steps: int
-    best: BestValidation | None = None
+    best: Best | None = None
     began: datetime | None = None
     end: datetime | None = None
     error: str | None = None
-    task: Task | None = None
+    task: ArrayTask | None = None
 
     def describe(self) -> str:
         if self.state == UNREADABLE:
@@ -67,7 +54,7 @@ class Progress:
         if self.end and self.state == "running":
             details.append(f"end {format_end(self.end, datetime.now())}")
         if self.best:
-            details.append(f"best validation R² {self.best.r2:.3f}")
+            details.append(f"best validation {get_symbol(self.best.metric)} {self.best.value:.3f}")
         if self.task and self.task.reason:
             details.append(f"Slurm {self.task.name}: {self.task.reason}")
         if self.task and self.task.start and self.state == "queued":
@@ -101,7 +88,7 @@ def _find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
         state,
         session.steps_end if session and session.steps_end is not None else step,
         num_steps,
-        best=find_best_validation(paths),
+        best=find_best_validation(paths, get_kind(hparams.kind)),
         began=session.started if session else None,
         end=end,
         error=session.error if session and state in ("failed", "pruned") else None,
@@ -131,7 +118,7 @@ def list_progress(expt: Experiment, runs: Mapping[str, Hparams]) -> dict[str, Pr
     return found
 
 
-def _add_task(progress: Progress, task: Task) -> Progress:
+def _add_task(progress: Progress, task: ArrayTask) -> Progress:
     if task.state == "gone" and (progress.state == "running" or _is_outdated(task, progress)):
         return progress
     state = progress.state
@@ -144,23 +131,9 @@ def _add_task(progress: Progress, task: Task) -> Progress:
     return replace(progress, state=state, task=task)
 
 
-def _is_outdated(task: Task, progress: Progress) -> bool:
+def _is_outdated(task: ArrayTask, progress: Progress) -> bool:
     """Whether the run has been trained without Slurm since its task was over."""
     if not (progress.began and task.log.exists()):
         return False
     return datetime.fromtimestamp(task.log.stat().st_mtime, UTC) < progress.began
 
-
-def calc_end(now: datetime, remaining_s: float) -> datetime:
-    """When that time is over; the end of the calendar if it is later."""
-    try:
-        return now + timedelta(seconds=remaining_s)
-    except OverflowError:
-        return datetime.max
-
-
-def format_end(end: datetime, now: datetime) -> str:
-    """A time of day, with the date if it isn't today's; the date alone if it is another year's."""
-    if end.year != now.year:
-        return end.strftime("%d %b %Y")
-    return end.strftime("%H:%M" if end.date() == now.date() else "%d %b %H:%M")

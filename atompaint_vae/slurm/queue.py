@@ -32,7 +32,7 @@ class Submission(TextModel):
 
 
 @dataclass(frozen=True)
-class Task:
+class ArrayTask:
     """
     The last array task that was submitted for a run.
 
@@ -86,17 +86,17 @@ def load_submissions(expt: Experiment) -> dict[int, Submission]:
     return dict(sorted(submissions.items()))
 
 
-def find_tasks(expt: Experiment, runs: Iterable[str]) -> dict[str, Task]:
+def find_tasks(expt: Experiment, runs: Iterable[str]) -> dict[str, ArrayTask]:
     """Return the last task of each of these runs that was ever submitted."""
     tasks = {}
     for job, submission in load_submissions(expt).items():
         for index, run in enumerate(submission.runs):
-            tasks[run] = Task(expt.slurm_dir, job, index)
+            tasks[run] = ArrayTask(expt.slurm_dir, job, index)
     tasks = {run: tasks[run] for run in runs if run in tasks}
     return _ask_slurm(expt, tasks) if tasks else {}
 
 
-def _ask_slurm(expt: Experiment, tasks: dict[str, Task]) -> dict[str, Task]:
+def _ask_slurm(expt: Experiment, tasks: dict[str, ArrayTask]) -> dict[str, ArrayTask]:
     jobs = ",".join(sorted({str(task.job) for task in tasks.values()}))
     command = ["squeue", "--noheader", "--array", f"--jobs={jobs}", "--format=%F_%K|%T|%S|%R|%Z"]
     try:
@@ -106,7 +106,8 @@ def _ask_slurm(expt: Experiment, tasks: dict[str, Task]) -> dict[str, Task]:
                 for run, task in tasks.items()}  # fmt: skip
     # Of a single job that Slurm has forgotten, it says this.
     if done.returncode and "Invalid job id" not in done.stderr:
-        reason = done.stderr.strip().splitlines()[-1]
+        said = done.stderr.strip().splitlines()
+        reason = said[-1] if said else f"squeue failed with exit code {done.returncode}"
         return {run: replace(task, state="unknown", reason=reason) for run, task in tasks.items()}
     found = {}
     for line in done.stdout.splitlines():

@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Collection, Mapping
 
-from ..config.hparams import Hparams
+from ..config.schema import Hparams
 from ..records.experiment import Experiment
 from ..records.record import OVER, UNREADABLE
 from ..text.errors import UserError

@@ -138,3 +138,13 @@ def show_value(value: Any) -> str:
     if isinstance(value, str):
         return repr(value if len(value) <= 60 else value[:57] + "...")
     return "a list" if isinstance(value, list) else "keys"
+
+
+def find_value(values: Located, *keys: str | int) -> Located:
+    """The value of a key; where it has its default, what it would be in."""
+    for key in keys:
+        try:
+            values = values.content[key]
+        except (KeyError, IndexError, TypeError):
+            break
+    return values

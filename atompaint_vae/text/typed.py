@@ -31,6 +31,20 @@ class Hint(ValueError):
 
 
 @dataclass(frozen=True)
+class Incomparable:
+    """
+    Marks a key in which runs must agree to be compared by some metrics.
+
+    metrics: parts of their names, such as `val.`; all names contain ""
+    why:     what is said of runs that don't agree
+    also:    properties of a run's record that must agree as well
+    """
+    metrics: tuple[str, ...]
+    why: str
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Unit:
     """
     Lets a number have its unit behind it, e.g. `Annotated[float, Unit({"Å": 1, "nm": 10})]`.

@@ -10,15 +10,11 @@ from tqdm import tqdm
 
 from ..records.metrics import append_metrics, copy_metrics, restore_metrics
 from ..records.record import RunPaths
-from ..slurm.progress import calc_end, format_end
+from ..text.formats import calc_end, format_end
 from .checkpoints import Diverged
-from .module import VAEModule
+from .module import TrainingModule
 
 LOG_EVERY_STEPS = 10
-
-LOSS_KEYS = ("loss", "data_loss", "prior_loss")
-"""Of what a training step returns as `losses`."""
-
 
 class MetricsWriter(L.Callback):
     """Writes train.csv and val.csv; a checkpoint holds them as well, and a run that goes on from it
@@ -38,7 +34,7 @@ class MetricsWriter(L.Callback):
         self.elapsed_s = state["elapsed_s"]
         self.tables = state["tables"]
 
-    def on_fit_start(self, trainer: L.Trainer, module: VAEModule):
+    def on_fit_start(self, trainer: L.Trainer, module: TrainingModule):
         self.start_s = time.monotonic() - self.elapsed_s
         for name, text in self.tables.items():
             restore_metrics(self.paths.run_dir / name, text)
@@ -46,15 +42,15 @@ class MetricsWriter(L.Callback):
     def _calc_elapsed_s(self) -> float:
         return time.monotonic() - self.start_s
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
+    def on_train_batch_end(self, trainer: L.Trainer, module: TrainingModule, outputs, batch, index):
         if trainer.global_step % LOG_EVERY_STEPS == 0:
-            losses = dict(zip(LOSS_KEYS, outputs["losses"].tolist(), strict=True))
+            losses = dict(zip(module.kind.losses, outputs["losses"].tolist(), strict=True))
             learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
             row = {**self._make_key(trainer), **losses, "learning_rate": learning_rate}
             append_metrics(self.paths.train_metrics, row)
             self._log_to_tensorboard(trainer, "train", losses)
 
-    def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
+    def on_validation_end(self, trainer: L.Trainer, module: TrainingModule):
         if trainer.state.fn == "fit":
             row = {**self._make_key(trainer), **module.held_out_metrics}
             append_metrics(self.paths.val_metrics, row)
@@ -78,13 +74,14 @@ class DivergenceStop(L.Callback):
     raises: Diverged, from inside the trainer
     """
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
+    def on_train_batch_end(self, trainer: L.Trainer, module: TrainingModule, outputs, batch, index):
         if trainer.global_step % LOG_EVERY_STEPS == 0:
             self._check("loss", outputs["losses"][0].item(), trainer)
 
-    def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
+    def on_validation_end(self, trainer: L.Trainer, module: TrainingModule):
         if trainer.state.fn == "fit":
-            self._check("validation loss", module.held_out_metrics["loss"], trainer)
+            loss = module.held_out_metrics.get(module.kind.losses[0], 0.0)
+            self._check("validation loss", loss, trainer)
 
     def _check(self, name: str, loss: float, trainer: L.Trainer):
         if not math.isfinite(loss):
@@ -102,7 +99,7 @@ class ProgressBar(L.Callback):
         self.batch_size = batch_size
         self.bar: tqdm | None = None
 
-    def on_train_start(self, trainer: L.Trainer, module: VAEModule):
+    def on_train_start(self, trainer: L.Trainer, module: TrainingModule):
         self.start = time.monotonic(), trainer.global_step
         self.bar = tqdm(
             desc=self.name,
@@ -113,23 +110,25 @@ class ProgressBar(L.Callback):
             disable=not sys.stderr.isatty(),
         )
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
+    def on_train_batch_end(self, trainer: L.Trainer, module: TrainingModule, outputs, batch, index):
         self.bar.update()
         if trainer.global_step % LOG_EVERY_STEPS == 0:
-            r2 = module.held_out_metrics.get("r2")
-            self._show(trainer, loss=outputs["losses"][0].item(), val_r2=r2)
+            self._show(trainer, outputs["losses"][0].item(), module)
 
-    def on_validation_end(self, trainer: L.Trainer, module: VAEModule):
+    def on_validation_end(self, trainer: L.Trainer, module: TrainingModule):
         if trainer.state.fn != "fit":
             return
-        r2 = module.held_out_metrics["r2"]
-        self._show(trainer, val_r2=r2)
+        self._show(trainer, None, module)
         if self.bar.disable:
             step = f"{self.name}: step {trainer.global_step} of {self.bar.total}"
             pace = ", ".join(f"{key} {text}" for key, text in self._calc_pace(trainer).items())
-            print(f"{step}, validation R² {r2:.3f}, {pace}", file=sys.stderr, flush=True)
+            best = module.kind.best
+            value = f"{best.symbol} {module.held_out_metrics[best.name]:.3f}"
+            print(f"{step}, validation {value}, {pace}", file=sys.stderr, flush=True)
 
-    def _show(self, trainer: L.Trainer, **values: float | None):
+    def _show(self, trainer: L.Trainer, loss: float | None, module: TrainingModule):
+        name = module.kind.best.name
+        values = {"loss": loss, f"val_{name}": module.held_out_metrics.get(name)}
         numbers = {k: f"{v:.4g}" for k, v in values.items() if v is not None}
         self.bar.set_postfix(numbers | self._calc_pace(trainer))
 
@@ -143,9 +142,36 @@ class ProgressBar(L.Callback):
             "end": format_end(calc_end(datetime.now(), remaining_s), datetime.now()),
         }
 
-    def on_train_end(self, trainer: L.Trainer, module: VAEModule):
+    def on_train_end(self, trainer: L.Trainer, module: TrainingModule):
         self.bar.close()
 
-    def on_exception(self, trainer: L.Trainer, module: VAEModule, exception: BaseException):
+    def on_exception(self, trainer: L.Trainer, module: TrainingModule, exception: BaseException):
         if self.bar is not None:
             self.bar.close()
+
+
+class AlarmBell(L.Callback):
+    """Reports each of the kind's alarms once, after the first validation that raises it.
+
+    name: of the run
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.reported: list[str] = []
+
+    def state_dict(self):
+        return {"reported": self.reported}
+
+    def load_state_dict(self, state):
+        self.reported = state["reported"]
+
+    def on_validation_end(self, trainer: L.Trainer, module: TrainingModule):
+        if trainer.state.fn != "fit":
+            return
+        for alarm, find_alarm in module.kind.alarms.items():
+            text = find_alarm(module.held_out_metrics)
+            if text and alarm not in self.reported:
+                self.reported.append(alarm)
+                # Through the progress bar, which would be broken otherwise.
+                tqdm.write(f"{self.name}: step {trainer.global_step}: {text}", file=sys.stderr)

@@ -13,10 +13,10 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..records.record import RunPaths
-from ..slurm.progress import find_best_validation
+from ..records.validations import find_best_validation
 from ..text.errors import UserError
 from ..text.files import write_atomic
-from .module import VAEModule
+from .module import TrainingModule
 from .processes import Processes
 from .signals import Interrupted, InterruptedBySignal, SignalWatch
 
@@ -167,14 +167,14 @@ class CheckpointWriter(L.Callback):
         self.save_steps = save_steps
         self.save_minutes = save_minutes
 
-    def on_train_start(self, trainer: L.Trainer, module: VAEModule):
+    def on_train_start(self, trainer: L.Trainer, module: TrainingModule):
         self.watch.take_over()
         if trainer.global_step >= self.max_steps:
             raise StepsReached
         self.watch.is_patient = True
         self.saved_s = time.monotonic()
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: VAEModule, outputs, batch, index):
+    def on_train_batch_end(self, trainer: L.Trainer, module: TrainingModule, outputs, batch, index):
         if trainer.is_last_batch:
             return  # the checkpoint comes after the validation
         is_due, reason = self._agree(trainer, self._is_due(trainer))
@@ -183,21 +183,22 @@ class CheckpointWriter(L.Callback):
         if reason:
             raise reason
 
-    def on_train_epoch_end(self, trainer: L.Trainer, module: VAEModule):
+    def on_train_epoch_end(self, trainer: L.Trainer, module: TrainingModule):
         # The first process alone knows that the file of metrics is written.
-        is_best, reason = self._agree(trainer, self.processes.is_first and self._is_best(trainer))
+        wish = self.processes.is_first and self._is_best(trainer, module)
+        is_best, reason = self._agree(trainer, wish)
         self._save(trainer, module, is_best=is_best)
         num_steps = trainer.max_epochs * trainer.num_training_batches
         if trainer.global_step < num_steps and reason:
             raise reason
 
-    def on_train_end(self, trainer: L.Trainer, module: VAEModule):
+    def on_train_end(self, trainer: L.Trainer, module: TrainingModule):
         self.watch.is_patient = False
         _, reason = self._agree(trainer)
         if isinstance(reason, InterruptedBySignal):
             raise reason
 
-    def _save(self, trainer: L.Trainer, module: VAEModule, *, is_best: bool = False):
+    def _save(self, trainer: L.Trainer, module: TrainingModule, *, is_best: bool = False):
         """Weights that are no numbers would replace the last that a run can go on from."""
         if not all(bool(p.isfinite().all()) for p in module.parameters()):
             raise Diverged(f"weights are no finite numbers at step {trainer.global_step}")
@@ -212,8 +213,8 @@ class CheckpointWriter(L.Callback):
         is_multiple = self.save_steps and trainer.global_step % self.save_steps == 0
         return is_multiple or time.monotonic() - self.saved_s >= 60 * self.save_minutes
 
-    def _is_best(self, trainer: L.Trainer) -> bool:
-        best = find_best_validation(self.paths)
+    def _is_best(self, trainer: L.Trainer, module: TrainingModule) -> bool:
+        best = find_best_validation(self.paths, module.kind)
         return best is not None and best.step == trainer.global_step
 
     def _agree(self, trainer: L.Trainer, wish: bool = False) -> tuple[bool, Interrupted | None]:

@@ -4,18 +4,18 @@ The step runs on tensors that have shapes, but no numbers (torch's fake tensors)
 too large for this machine can be planned on it.
 """
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from e3nn.o3 import Irreps
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..models.encoder import ConvBlock
-from ..models.vae.loss import calc_loss
-from ..models.vae.vae import VAE
+from ..config.schema import Hparams
+from ..models.kind import get_kind
+from ..models.noise import NoNoise
 
 
 @dataclass(frozen=True)
@@ -83,27 +83,18 @@ class _Watch:
         return tensor
 
 
-def find_layers(model: VAE) -> dict[str, nn.Module]:
-    """The convolutions with what follows each, in the order in which data pass them."""
-    return {
-        f"{part}.{name}": module
-        for part in ("encoder", "decoder")
-        for name, module in [
-            *((f"blocks.{i}", block) for i, block in enumerate(getattr(model, part).blocks)),
-            ("head", getattr(model, part).head),
-        ]
-    }
-
-
-def calc_cost(model: VAE, *, batch_size: int, precision: str = "32-true") -> StepCost:
-    """The cost of a training step of a model on the CPU.
+def calc_cost(
+    hparams: Hparams, model: nn.Module, *, batch_size: int, precision: str = "32-true"
+) -> StepCost:
+    """Return the cost of a training step of a model on the CPU.
 
     precision: as in hparams, "32-true" or "bf16-mixed"
     """
-    layers = find_layers(model)
+    objective = get_kind(hparams.kind).load_objective()(model, hparams, None)
+    layers = objective.find_layers(model)
     watch = _Watch()
     with ExitStack() as stack:
-        for name, layer in layers.items():
+        for name, (layer, _, _) in layers.items():
             stack.callback(layer.register_forward_pre_hook(watch.enter(name)).remove)
             stack.callback(layer.register_forward_hook(watch.leave(name)).remove)
         mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
@@ -111,43 +102,40 @@ def calc_cost(model: VAE, *, batch_size: int, precision: str = "32-true") -> Ste
             watch.ignore(tensor)
             watch.ignore(mode.from_tensor(tensor))
         counter = stack.enter_context(FlopCounterMode(display=False))
-        images = torch.empty(batch_size, *model.image_shape)
-        watch.ignore(images)
+        inputs = objective.make_empty_inputs(model, batch_size)
+        for tensor in [inputs] if isinstance(inputs, Tensor) else inputs:
+            watch.ignore(tensor)
         # The backward pass saves things too, where it computes anew, but not for long.
         with (
             torch.autograd.graph.saved_tensors_hooks(watch.save, lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"),
         ):
-            posterior = model.encode(images)
-            latent = posterior.sample(torch.empty_like(posterior.mean))
-            reconstruction = model.decode(latent)
-            loss = calc_loss(images, reconstruction, posterior, reduction="sum", beta=1.0)
+            losses = objective.calc_losses(inputs, NoNoise())
         parameters = [p for p in model.parameters() if p.requires_grad]
-        torch.autograd.grad(loss.total, parameters, allow_unused=True)
+        loss = next(iter(losses.values()))
+        torch.autograd.grad(loss, parameters, allow_unused=True)
 
     counts = {name: sum(ops.values()) // 2 for name, ops in counter.get_flop_counts().items()}
-    rows, fields = [], str(model.irreps_in)
-    for name, layer in layers.items():
-        part, _, rest = name.partition(".")
-        if name == "decoder.blocks.0":
-            fields = str(model.latent)
-        fields_in, fields = fields, _name_fields(layer)
-        rows.append(
-            LayerCost(
-                name=name,
-                fields_in=fields_in,
-                fields_out=fields,
-                shape_in=watch.shapes[name][0],
-                shape_out=watch.shapes[name][1],
-                num_parameters=sum(p.numel() for p in layer.parameters()),
-                multiply_adds=counts[f"{part.title()}.{rest}"],
-                saved_bytes=watch.saved_bytes.get(name, 0),
-            )
+    rows = [
+        LayerCost(
+            name=name,
+            fields_in=fields_in,
+            fields_out=fields_out,
+            shape_in=watch.shapes[name][0],
+            shape_out=watch.shapes[name][1],
+            num_parameters=sum(p.numel() for p in layer.parameters()),
+            multiply_adds=_find_count(counts, name),
+            saved_bytes=watch.saved_bytes.get(name, 0),
         )
+        for name, (layer, fields_in, fields_out) in layers.items()
+    ]
     return StepCost(tuple(rows), counts["Global"], sum(watch.saved_bytes.values()))
 
 
-def _name_fields(layer: nn.Module) -> str:
-    if isinstance(layer, ConvBlock):
-        return str(layer.nonlinearity.field_type)
-    return str(Irreps(layer.irreps_out).simplify())
+def _find_count(counts: Mapping[str, int], name: str) -> int:
+    """Return the multiply-adds of a module, which torch names from the class of the outermost."""
+    for found, count in counts.items():
+        outermost, _, rest = found.partition(".")
+        if name in (rest, f"{outermost.lower()}.{rest}"):
+            return count
+    return 0

@@ -8,49 +8,27 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from ..config.hparams import Hparams, resolve_source
+from ..config.datasets import SEED_OF_SPLIT, make_dataset
+from ..config.schema import Hparams
 from ..data.crops.dataset import (
     CropBatch,
     CropDataset,
     EpochSampler,
     calc_image_std,
     collate_crops,
-    make_crops,
-    open_split,
 )
 from .signals import begin_worker
 
 NUM_STD_IMAGES = 64
 
-SEED_OF_SPLIT = {"train": 0, "validation": 1, "test": 2}
-"""Held-out crops don't change with the run's seed, so that runs of several seeds are comparable."""
 
+def move_batch(batch: CropBatch, device: torch.device) -> CropBatch:
+    """Return a batch on a device, but for the samples' numbers.
 
-def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
-    """The crops of one split.
-
-    expt_dir: where the path of `data.source` begins
-    raises:   ValueError if the source has no such split, or no crops that pass the filters
+    Those stay on the CPU, where noise is drawn: reading them from a GPU would wait for it.
     """
-    num_samples = {
-        "train": hparams.train.steps_per_epoch * hparams.optim.batch_size,
-        "validation": hparams.train.num_val_crops,
-        "test": hparams.train.num_test_crops,
-    }[split]
-    data = hparams.data
-    num_structures = data.num_train_structures if split == "train" else None
-    source = resolve_source(hparams, expt_dir)
-    try:
-        return make_crops(
-            open_split(source, split, num_structures=num_structures),
-            data,
-            num_samples=num_samples,
-            seed=hparams.seed if split == "train" else SEED_OF_SPLIT[split],
-        )
-    except ValueError as error:
-        message = str(error)
-        named = message if str(source) in message else f"{source}: {split}: {message}"
-        raise type(error)(named) from error
+    moved = CropBatch(*(x.to(device, non_blocking=True) for x in batch))
+    return moved._replace(sample_index=batch.sample_index)
 
 
 class CropFeed(L.LightningDataModule):
@@ -99,9 +77,7 @@ class CropFeed(L.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: CropBatch, device: torch.device, dataloader_index: int
     ) -> CropBatch:
-        # The noise is drawn on the CPU; asking a GPU for the samples' numbers would wait for it.
-        moved = super().transfer_batch_to_device(batch, device, dataloader_index)
-        return moved._replace(sample_index=batch.sample_index)
+        return move_batch(batch, device)
 
     def _calc_own_batch_size(self) -> int:
         return self.batch_size // self.trainer.world_size

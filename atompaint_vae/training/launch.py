@@ -10,11 +10,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from ..config.hparams import Hparams, find_differences, load_resolved
+from ..config.hparams import find_differences, load_resolved
+from ..config.schema import Hparams
+from ..models.kind import get_symbol
 from ..records.experiment import Experiment
 from ..records.lock import archive_run
 from ..records.metrics import MetricsError
-from ..records.record import OVER, RunPaths, find_run_state, load_record
+from ..records.record import OVER, RunPaths, RunRecord, find_run_state, load_record
 from ..slurm.progress import list_progress
 from ..slurm.submit import submit_runs
 from ..text.errors import EXIT_FAILED, UserError, find_exit_code, say
@@ -108,31 +110,32 @@ def show_plans(
     device:   "cpu" or "cuda"
     """
     from .cost import calc_cost
-    from .first_steps import try_run
-    from .plan import build_model, make_plan
+    from .plan import build_model, make_plan, try_first_steps
     from .plan_text import (
         RunTable,
         describe_confounded,
         describe_losses,
         describe_table,
-        find_confounded,
         make_layer_table,
     )
+    from .weights import load_inputs
 
-    table, notes, layers = RunTable(list(runs)), [], []
+    table, notes, layers = RunTable(runs), [], []
     print(table.make_header())
     for name, hparams in runs.items():
-        plan = make_plan(hparams, num_devices)
+        inputs = load_inputs(hparams, expt.expt_dir).modules
+        plan = make_plan(hparams, num_devices, inputs=inputs)
         cost = calc_cost(
-            build_model(hparams),
+            hparams,
+            build_model(hparams, inputs=inputs),
             batch_size=plan.batch_size,
             precision=hparams.train.precision,
         )
-        trial = try_run(hparams, expt.expt_dir, device=device, num_devices=num_devices)
-        print(table.make_line(name, plan, cost, trial), flush=True)
-        notes.append(describe_losses(name, trial))
+        steps = try_first_steps(hparams, expt.expt_dir, device=device, num_devices=num_devices)
+        print(table.make_line(name, plan, cost, steps), flush=True)
+        notes.append(describe_losses(name, hparams, steps))
         layers.append(f"\n{name}\n{make_layer_table(cost)}")
-    notes += [describe_confounded(keys) for keys in find_confounded(all_runs)]
+    notes += describe_confounded(all_runs)
     print(describe_table(device, num_devices))
     print("\n".join(["", *filter(None, notes)]) if any(notes) else "", end="\n" * any(notes))
     return layers
@@ -199,7 +202,7 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
         except ProcessLost as error:
             return _say_cut_off(name, str(error))
         else:
-            result = f"{name}: finished, best validation R² {record.best_val_r2:.3f}"
+            result = f"{name}: finished, {describe_best(record)}"
             print(f"{result}; {_keep_weights(paths, trained)}" if is_again else result)
     processes.dismiss()
     return exit_code
@@ -219,7 +222,15 @@ def _keep_weights(paths: RunPaths, trained: RunPaths) -> str:
     """What the record says; moves the weights of a run that was trained again to its folder."""
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
     trained.checkpoints.rename(paths.checkpoints)
-    return f"{load_record(paths.record).best_val_r2:.3f} is recorded"
+    recorded = load_record(paths.record).best
+    return f"{recorded.value:.3f} is recorded" if recorded else "none is recorded"
+
+
+def describe_best(record: RunRecord) -> str:
+    """Return what chose the best weights, and its value."""
+    if record.best is None:
+        return "no best validation"
+    return f"best validation {get_symbol(record.best.metric)} {record.best.value:.3f}"
 
 
 def check_unchanged(expt: Experiment, name: str, hparams: Hparams):

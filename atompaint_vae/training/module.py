@@ -1,43 +1,51 @@
-"""The training step: a VAE as Lightning sees it."""
+"""The training step of any kind of model, as Lightning sees it."""
 
 import lightning as L
-import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..config.hparams import Hparams
-from ..data.crops.dataset import CropBatch, CropDataset
-from ..data.crops.voxelize import CHANNELS
-from ..models.vae.loss import Loss, calc_loss
-from ..models.vae.metrics import HeldOutMetrics
-from ..models.vae.posterior import Posterior
-from ..models.vae.vae import VAE
+from ..config.schema import Hparams
+from ..data.crops.dataset import CropBatch, CropDataset, collate_crops
+from ..models.kind import get_kind
+from ..models.noise import Noise
 from ..nn.distributed import count_processes, sum_over_processes
-from ..nn.equivariance import calc_equivariance_error
+from ..nn.norm import recompute_statistics
+from .feed import move_batch
 
-QUARTER_TURN = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
-"""A rotation by 90°, which permutes the voxels."""
-
-FREE_TURN = torch.linalg.matrix_exp(
-    torch.tensor([[0, -0.5, 0.3], [0.5, 0, -0.4], [-0.3, 0.4, 0]], dtype=torch.float64)
-)
-"""A rotation by 0.71 rad about no axis of the cube."""
+NUM_STATISTICS_BATCHES = 16
+"""Batches from which the normalisation statistics of averaged weights are computed anew."""
 
 
-class VAEModule(L.LightningModule):
-    """Loss, optimiser and held-out metrics of one run.
+class TrainingModule(L.LightningModule):
+    """Losses, optimiser and held-out metrics of one run.
 
-    The noise of each sample follows from the run's seed and the sample's number alone, so that
-    neither an interruption nor the number of processes changes it.
+    The noise of each sample follows from the run's seed, the sample's number and a stream's name
+    alone, so that neither an interruption nor the number of processes changes it.
+
+    average: the exponential moving average of the weights, None if the run keeps none
     """
 
-    def __init__(self, model: VAE, hparams: Hparams, dataset: CropDataset):
+    def __init__(self, model: torch.nn.Module, hparams: Hparams, dataset: CropDataset):
         super().__init__()
         self.model = model
         self.run_hparams = hparams
         self.dataset = dataset
+        self.kind = get_kind(hparams.kind)
+        make_objective = self.kind.load_objective()
+        self.objective = make_objective(model, hparams, dataset)
+        self.held_out_objective = self.objective
+        self.average: AveragedModel | None = None
+        if hparams.optim.ema_decay:
+            decay = get_ema_multi_avg_fn(hparams.optim.ema_decay)
+            self.average = AveragedModel(model, multi_avg_fn=decay).requires_grad_(False)
+            self.held_out_objective = make_objective(self.average.module, hparams, dataset)
         self.held_out_metrics: dict[str, float] = {}
+
+    @property
+    def best_model(self) -> torch.nn.Module:
+        """The model that is validated, tested and published."""
+        return self.held_out_objective.model
 
     def configure_optimizers(self):
         optim, train = self.run_hparams.optim, self.run_hparams.train
@@ -54,63 +62,34 @@ class VAEModule(L.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def _make_noise(self, batch: CropBatch) -> Noise:
+        return Noise(self.run_hparams.seed, batch.sample_index)
+
     def training_step(self, batch: CropBatch, batch_index: int) -> dict[str, Tensor]:
-        images = self.dataset.make_images(batch)
-        posterior = self.model.encode(images)
-        loss = self._calc_loss(images, posterior, batch.sample_index)
+        inputs = self.objective.make_inputs(batch)
+        losses = self.objective.calc_losses(inputs, self._make_noise(batch))
+        in_order = [losses[name] for name in self.kind.losses]
         # The first is of this process's part of the batch: its gradients are averaged, too.
-        losses = sum_over_processes(torch.stack(loss).detach()) / count_processes()
-        return {"loss": loss.total, "losses": losses}
+        averaged = sum_over_processes(torch.stack(in_order).detach()) / count_processes()
+        return {"loss": in_order[0], "losses": averaged}
 
-    def _calc_loss(
-        self,
-        images: Float[Tensor, "b c x y z"],
-        posterior: Posterior,
-        sample_index: Int[Tensor, " b"],
-    ) -> Loss:
-        noise = self._sample_noise(posterior.mean, sample_index)
-        reconstruction = self.model.decode(posterior.sample(noise))
-        std = self.model.image_std
-        return calc_loss(
-            images / std,
-            reconstruction / std,
-            posterior,
-            reduction=self.run_hparams.loss.reduction,
-            beta=self.run_hparams.loss.beta,
-            free_nats=self.run_hparams.loss.free_nats,
-        )
-
-    def _sample_noise(
-        self, like: Float[Tensor, "b c x y z"], sample_index: Int[Tensor, " b"]
-    ) -> Float[Tensor, "b c x y z"]:
-        noise = []
-        for index in sample_index.tolist():
-            sequence = np.random.SeedSequence(self.run_hparams.seed, spawn_key=(index,))
-            seed = int(sequence.generate_state(1, np.uint64)[0])
-            generator = torch.Generator().manual_seed(seed)
-            noise.append(torch.randn(like.shape[1:], generator=generator))
-        return torch.stack(noise).to(like, non_blocking=True)
+    def optimizer_step(self, *args, **kwargs):
+        super().optimizer_step(*args, **kwargs)
+        # Here rather than in a later hook, so that every checkpoint of the step has it.
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
     def on_validation_epoch_start(self):
-        self._metrics = HeldOutMetrics(CHANNELS)
+        if self.average is not None and self.trainer.state.fn == "fit":
+            self._recompute_statistics()
+        self.held_out_objective.begin_held_out()
 
     def validation_step(self, batch: CropBatch, batch_index: int):
-        images = self.dataset.make_images(batch)
-        posterior = self.model.encode(images)
-        loss = self._calc_loss(images, posterior, batch.sample_index)
-        self._metrics.update(images, self.model.decode(posterior.mean), posterior, loss)
-        if batch_index == 0:
-            self._example = images[:1]
+        inputs = self.objective.make_inputs(batch)
+        self.held_out_objective.add_held_out(inputs, self._make_noise(batch))
 
     def on_validation_epoch_end(self):
-        self._metrics.add_other_processes()
-        self.held_out_metrics = {
-            **self._metrics.calc(),
-            "beta": self.run_hparams.loss.beta,
-            "compression_ratio": self.model.compression_ratio,
-            "equivariance_error_90": self._calc_equivariance_error(QUARTER_TURN),
-            "equivariance_error_free": self._calc_equivariance_error(FREE_TURN),
-        }
+        self.held_out_metrics = self.held_out_objective.calc_metrics()
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step
@@ -118,9 +97,20 @@ class VAEModule(L.LightningModule):
     def on_test_epoch_end(self):
         self.on_validation_epoch_end()
 
-    def _calc_equivariance_error(self, rotation: Float64[Tensor, "3 3"]) -> float:
-        """Of the reconstruction of one held-out crop: in the first process, the first of all."""
-        irreps = self.model.irreps_in
-        return calc_equivariance_error(
-            self.model, self._example, irreps_in=irreps, irreps_out=irreps, rotation=rotation
-        )
+    def _recompute_statistics(self):
+        """Fit the normalisation of the averaged weights to training crops: the first of an epoch.
+
+        Each process computes its part of the batches, as it does of a step's.
+        """
+        own = self.run_hparams.optim.batch_size // count_processes()
+        first = self.global_rank * own
+        batches = range(first, len(self.dataset), self.run_hparams.optim.batch_size)
+
+        def run_batch(start: int):
+            crops = collate_crops([self.dataset[i] for i in range(start, start + own)])
+            batch = move_batch(crops, self.device)
+            inputs = self.objective.make_inputs(batch)
+            self.held_out_objective.calc_losses(inputs, self._make_noise(batch))
+
+        with torch.no_grad():
+            recompute_statistics(self.best_model, run_batch, batches[:NUM_STATISTICS_BATCHES])

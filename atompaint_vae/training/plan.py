@@ -1,63 +1,138 @@
-"""What a run would train: the model that its hyperparameters describe, and its size."""
+"""What a run would train: the model of its hyperparameters, its size, what its first steps show."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from torch import nn
 
-from ..config.hparams import Hparams
-from ..data.crops.voxelize import CHANNELS
-from ..models.vae.vae import VAE
-from ..nn.conv import SteerableConv
-from ..nn.unconstrained import UnconstrainedConv
+from ..config.datasets import make_dataset
+from ..config.schema import Hparams
+from ..data.crops.dataset import calc_image_std, collate_crops
+from ..models.kind import Size, get_kind
+from .feed import NUM_STD_IMAGES, move_batch
+from .module import TrainingModule
+from .weights import load_inputs
+
+NUM_TIMED_STEPS = 2
+
+MAX_CROPS = 4
+"""Of a step: enough to keep the cores busy; larger batches take proportionally longer."""
 
 
-def build_model(hparams: Hparams, *, image_std: float = 1.0) -> VAE:
-    """The model with fresh weights, from torch's present random state.
+def build_model(
+    hparams: Hparams, *, image_std: float = 1.0, inputs: Mapping[str, nn.Module] | None = None
+) -> nn.Module:
+    """Return the model with fresh weights, from torch's present random state.
 
+    inputs: the frozen models that the hyperparameters name, by their keys
     raises: ValueError if the hyperparameters don't fit together
     """
-    return VAE(
-        hparams.model.layers,
-        hparams.model.latent,
-        num_channels=len(CHANNELS),
-        size_voxels=hparams.data.size_voxels,
-        convs_per_layer=hparams.model.convs_per_layer,
-        kernel_size=hparams.model.kernel_size,
-        conv=UnconstrainedConv if hparams.model.symmetry == "none" else SteerableConv,
-        posterior_std=hparams.model.posterior_std,
-        grid=None if hparams.model.grid == "auto" else hparams.model.grid,
-        function=hparams.model.nonlinearity,
-        irreps=hparams.model.irreps_nonlinearity,
-        image_std=image_std,
-    )
+    objective = get_kind(hparams.kind).load_objective()
+    return objective.build_model(hparams, image_std=image_std, inputs=inputs)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """batch_size:   crops of a step on each device
-    latent_shape: channels, then voxels along each axis
+    """batch_size: crops of a step on each device
+    sizes:      what else sums up the model's size
     """
 
     num_devices: int
     batch_size: int
     num_parameters: int
-    latent_shape: tuple[int, int, int, int]
-    compression_ratio: float
+    sizes: dict[str, Size]
     num_steps: int
 
 
-def make_plan(hparams: Hparams, num_devices: int = 1) -> Plan:
-    """What a run would train.  Leaves torch's random state as it was.
+def make_plan(
+    hparams: Hparams, num_devices: int = 1, *, inputs: Mapping[str, nn.Module] | None = None
+) -> Plan:
+    """Return what a run would train.  Leaves torch's random state as it was.
 
+    inputs: as for `build_model`
     raises: ValueError if the hyperparameters don't fit together
     """
     with torch.random.fork_rng(devices=[]):
-        model = build_model(hparams)
+        model = build_model(hparams, inputs=inputs)
     return Plan(
         num_devices=num_devices,
         batch_size=hparams.optim.batch_size // num_devices,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        latent_shape=model.latent_shape,
-        compression_ratio=model.compression_ratio,
+        num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        sizes=get_kind(hparams.kind).load_objective().describe_sizes(model),
         num_steps=hparams.train.epochs * hparams.train.steps_per_epoch,
     )
+
+
+@dataclass(frozen=True)
+class FirstSteps:
+    """losses:  of the first batch, with fresh weights, as the kind's plans call them
+    step_s:  a step of the whole batch
+    total_s: training, validations and test
+    """
+
+    losses: dict[str, float]
+    step_s: float
+    total_s: float
+
+
+def try_first_steps(
+    hparams: Hparams, expt_dir: Path, *, device: str, num_devices: int = 1
+) -> FirstSteps:
+    """Return what the first steps of a run show.  Leaves torch's random state as it was.
+
+    device:      "cpu" or "cuda"
+    num_devices: GPUs that share the work; processes on the CPU share its cores as well
+    """
+    dataset = make_dataset(hparams, expt_dir, "train")
+    with torch.random.fork_rng():
+        torch.manual_seed(hparams.seed)
+        std = calc_image_std(dataset, NUM_STD_IMAGES)
+        model = build_model(hparams, image_std=std, inputs=load_inputs(hparams, expt_dir).modules)
+    module = TrainingModule(model, hparams, dataset).to(device)
+    num_crops = min(hparams.optim.batch_size, MAX_CROPS)
+    crops = collate_crops([dataset[i] for i in range(num_crops)])
+    batch = move_batch(crops, torch.device(device))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=hparams.optim.learning_rate)
+    autocast = torch.autocast(
+        device, torch.bfloat16, enabled=hparams.train.precision == "bf16-mixed"
+    )
+
+    losses, times_s = [], []
+    for _ in range(1 + NUM_TIMED_STEPS):
+        start_s = _read_clock(device)
+        with autocast:
+            losses.append(module.training_step(batch, 0))
+        losses[-1]["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        times_s.append(_read_clock(device) - start_s)
+
+    module.eval()
+    start_s = _read_clock(device)
+    with torch.no_grad(), autocast:
+        module.held_out_objective.begin_held_out()
+        module.validation_step(batch, 0)
+    validation_s = _read_clock(device) - start_s
+
+    train = hparams.train
+    first = dict(zip(module.kind.losses, losses[0]["losses"].tolist(), strict=True))
+    num_at_once = num_crops * (num_devices if device == "cuda" else 1)
+    # The first step also warms up; of the others, the fastest is the least disturbed.
+    step_s = min(times_s[1:]) * hparams.optim.batch_size / num_at_once
+    num_held_out = train.epochs * train.num_val_crops + train.num_test_crops
+    return FirstSteps(
+        losses=module.kind.first_losses(first, hparams),
+        step_s=step_s,
+        total_s=train.epochs * train.steps_per_epoch * step_s
+        + num_held_out * validation_s / num_at_once,
+    )
+
+
+def _read_clock(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()

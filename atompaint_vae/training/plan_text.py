@@ -1,55 +1,65 @@
-"""Plans as a person reads them: a table of runs, a table of a run's layers, and what to mind."""
+"""Plans as a person reads them: a table of runs, a table of a run's layers, what to mind."""
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
-from ..config.hparams import Hparams, find_differences
+from ..config.schema import Hparams, flatten
+from ..models.kind import get_kind
+from ..records.compare import find_confounded
+from ..text.formats import (
+    format_bytes,
+    format_count,
+    format_size,
+    format_time,
+    name_size,
+)
+from ..text.tables import format_row, format_table
 from .cost import StepCost
-from .first_steps import MAX_CROPS, NUM_TIMED_STEPS, Trial
-from .plan import Plan
-
-DOMINANT = 10
-"""Times that a loss is larger than the other where that is worth a word."""
-
-COLUMNS = (
-    "", "run", "parameters", "latent", "compression", "steps", "batch", "multiply-adds", "memory",
-    "data loss", "beta × prior", "time",
-)  # fmt: skip
+from .plan import MAX_CROPS, NUM_TIMED_STEPS, FirstSteps, Plan
 
 
 class RunTable:
     """A table of runs whose lines are made one by one, since each takes seconds."""
 
-    def __init__(self, names: Sequence[str]):
-        self.widths = [len(str(len(names))), max(3, *map(len, names)), 10, 12, 11, 7, 5, 13, 8, 9]
-        self.widths += [12, 8]
+    def __init__(self, runs: Mapping[str, Hparams]):
+        sizes, losses = {}, {}
+        for hparams in runs.values():
+            kind = get_kind(hparams.kind)
+            sizes |= {name_size(name): None for name in kind.sizes}
+            losses |= kind.first_losses(dict.fromkeys(kind.losses, 0.0), hparams)
+        widths = {"": len(str(len(runs))), "run": max(3, *map(len, runs)), "parameters": 10}
+        widths |= {name: 12 if name == "latent" else max(11, len(name)) for name in sizes}
+        widths |= {"steps": 7, "batch": 5, "multiply-adds": 13, "memory": 8}
+        widths |= {name: max(9, len(name)) for name in losses}
+        self.widths = widths | {"time": 8}
         self.num_runs = 0
 
     def make_header(self) -> str:
-        return self._join(COLUMNS)
+        return self._join({name: name for name in self.widths})
 
-    def make_line(self, name: str, plan: Plan, cost: StepCost, trial: Trial) -> str:
+    def make_line(self, name: str, plan: Plan, cost: StepCost, steps: FirstSteps) -> str:
         self.num_runs += 1
-        batch = f"{plan.num_devices}×{plan.batch_size}".removeprefix("1×")
-        mark = "!" if plan.compression_ratio <= 1 else "×"
-        return self._join([
-            str(self.num_runs), name, f"{plan.num_parameters:,}", format_shape(plan.latent_shape),
-            f"{plan.compression_ratio:.1f}{mark}", f"{plan.num_steps:,}",
-            batch, format_count(cost.multiply_adds), format_bytes(cost.saved_bytes),
-            f"{trial.data_loss:.4g}", f"{trial.weighted_prior_loss:.4g}",
-            format_time(trial.total_s),
-        ])  # fmt: skip
+        return self._join({
+            "": str(self.num_runs),
+            "run": name,
+            "parameters": f"{plan.num_parameters:,}",
+            **{name_size(key): format_size(key, size) for key, size in plan.sizes.items()},
+            "steps": f"{plan.num_steps:,}",
+            "batch": f"{plan.num_devices}×{plan.batch_size}".removeprefix("1×"),
+            "multiply-adds": format_count(cost.multiply_adds),
+            "memory": format_bytes(cost.saved_bytes),
+            **{key: f"{loss:.4g}" for key, loss in steps.losses.items()},
+            "time": format_time(steps.total_s),
+        })
 
-    def _join(self, cells: Iterable[str]) -> str:
-        texts = [
-            f"{cell:{'<' if i in (1, 3) else '>'}{width}}"
-            for i, (cell, width) in enumerate(zip(cells, self.widths, strict=True))
-        ]
-        return "  ".join(texts).rstrip()
+    def _join(self, cells: Mapping[str, str]) -> str:
+        aligns = ["<" if name in ("run", "latent") else ">" for name in self.widths]
+        texts = [cells.get(name, "") for name in self.widths]
+        return format_row(texts, list(self.widths.values()), aligns)
 
 
 def describe_table(device: str, num_devices: int) -> str:
-    """What the columns of the table of runs are of."""
+    """Return what the columns of the table of runs mean."""
     step = "a step of the whole batch" if num_devices == 1 else "a step on one device"
     text = (
         f"Multiply-adds and memory: of {step}, forward and backward. Losses: of the first batch, "
@@ -64,81 +74,34 @@ def describe_table(device: str, num_devices: int) -> str:
 
 
 def make_layer_table(cost: StepCost) -> str:
-    """The layers of one model, and what each costs in a step."""
-    header = ["layer", "fields", "voxels", "parameters", "multiply-adds", "memory"]
-    rows = [
-        [
+    """Return the layers of one model, and what each costs in a step."""
+    rows = [["layer", "fields", "voxels", "parameters", "multiply-adds", "memory"]]
+    for layer in cost.layers:
+        fields = [x for x in (layer.fields_in, layer.fields_out) if x]
+        rows.append([
             layer.name,
-            f"{layer.fields_in} -> {layer.fields_out}",
-            f"{layer.shape_in[1]}³ -> {layer.shape_out[1]}³",
+            " -> ".join(fields),
+            f"{_format_side(layer.shape_in)} -> {_format_side(layer.shape_out)}",
             f"{layer.num_parameters:,}",
             format_count(layer.multiply_adds),
             format_bytes(layer.saved_bytes),
-        ]
-        for layer in cost.layers
-    ]
+        ])
     rest = cost.saved_bytes - sum(layer.saved_bytes for layer in cost.layers)
     others = cost.multiply_adds - sum(layer.multiply_adds for layer in cost.layers)
-    rows.append(["posterior, loss", "", "", "0", format_count(others), format_bytes(rest)])
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            f"{cell:{'<' if i < 3 else '>'}{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (header, *rows)
-    )
+    rows.append(["the rest", "", "", "0", format_count(others), format_bytes(rest)])
+    return "\n".join(format_table(rows, "<<<>>>"))
 
 
-def describe_losses(name: str, trial: Trial) -> str | None:
-    """Which loss of a run dominates at the first step; None if neither does."""
-    terms = {"data loss": trial.data_loss, "beta × prior loss": trial.weighted_prior_loss}
-    (small, low), (large, high) = sorted(terms.items(), key=lambda item: item[1])
-    if high < DOMINANT * low:
-        return None
-    times = f"{high / low:,.0f} times" if low > 0 else "all that there is beside"
-    text = f"{name}: at the first step, the {large} is {times} the {small}"
-    return f"{text}: the latent may collapse" if small == "data loss" else text
+def _format_side(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}³" if len(shape) == 4 else "×".join(map(str, shape))
 
 
-def find_confounded(runs: Mapping[str, Hparams]) -> list[tuple[str, ...]]:
-    """Groups of dotted keys that vary together: where one is the same, so are the others."""
-    differences = find_differences(runs)
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for key in next(iter(differences.values()), {}):
-        values = [differences[run][key] for run in runs]
-        groups.setdefault(tuple(values.index(value) for value in values), []).append(key)
-    return [tuple(keys) for keys in groups.values() if len(keys) > 1]
+def describe_losses(name: str, hparams: Hparams, steps: FirstSteps) -> str | None:
+    """Return what a run's kind says of its first losses; None if nothing."""
+    text = get_kind(hparams.kind).judge_first_losses(steps.losses)
+    return f"{name}: {text}" if text else None
 
 
-def describe_confounded(keys: Sequence[str]) -> str:
-    names = f"{', '.join(keys[:-1])} and {keys[-1]}"
-    return f"{names} vary together in all runs: what each does can't be told apart"
-
-
-def format_shape(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape))
-
-
-def format_count(number: float) -> str:
-    """12.3 M, 1.23 G."""
-    for factor, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= factor:
-            return f"{number / factor:.3g}{unit}"
-    return f"{number:g}"
-
-
-def format_bytes(number: float) -> str:
-    """12.3 MB, in powers of 1,000."""
-    return f"{format_count(number)}B" if number >= 1e3 else f"{number:g} B"
-
-
-def format_time(time_s: float) -> str:
-    """42 s, 12 min, 3 h 20 min, 5 d 3 h."""
-    minutes = round(time_s / 60)
-    if minutes < 2:
-        return f"{time_s:.0f} s"
-    if minutes < 120:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+def describe_confounded(runs: Mapping[str, Hparams]) -> list[str]:
+    """Return sentences about hyperparameters that vary only together."""
+    return find_confounded([flatten(hparams) for hparams in runs.values()])

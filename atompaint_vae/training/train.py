@@ -12,9 +12,13 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
-from ..config.hparams import Hparams, dump_hparams, resolve_source
+from ..config.datasets import resolve_source
+from ..config.hparams import dump_hparams
+from ..config.schema import Hparams
 from ..data.sets.sources import calc_source_hash
+from ..models.kind import get_kind
 from ..records.lock import lock_run
+from ..records.metrics import MetricsError
 from ..records.record import (
     RunPaths,
     RunRecord,
@@ -25,10 +29,10 @@ from ..records.record import (
     start_session,
     update_record,
 )
-from ..slurm.progress import find_best_validation
+from ..records.validations import find_alarms, find_best_validation
 from ..text.errors import UserError
 from ..text.files import write_atomic
-from .callbacks import DivergenceStop, MetricsWriter, ProgressBar
+from .callbacks import AlarmBell, DivergenceStop, MetricsWriter, ProgressBar
 from .checkpoints import (
     AtomicCheckpointIO,
     CheckpointWriter,
@@ -38,13 +42,13 @@ from .checkpoints import (
     load_newest_checkpoint,
     remove_leftovers,
 )
-from .collapse import CollapseAlarm, find_collapse
 from .evaluate import test_best, write_test_results
 from .feed import CropFeed
-from .module import VAEModule
+from .module import TrainingModule
 from .plan import build_model, make_plan
 from .processes import Processes
 from .signals import Interrupted, SignalWatch
+from .weights import FrozenInputs, load_inputs
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -68,10 +72,10 @@ def choose_device(name: str, num_devices: int = 1) -> str:
 
 
 @dataclass(frozen=True)
-class Task:
+class Assignment:
     """What every process has to know of a run that they train together.
 
-    when: `CheckpointWriter` says which steps to stop at, and which to write checkpoints at
+    when: the steps to stop at and to write checkpoints at, as for `CheckpointWriter`
     """
 
     paths: RunPaths
@@ -90,21 +94,22 @@ class Training:
 
     def __init__(
         self,
-        task: Task,
+        assignment: Assignment,
         feed: CropFeed,
+        inputs: FrozenInputs,
         processes: Processes,
         watch: SignalWatch,
         *,
         writers: Sequence[L.Callback] = (),
         callbacks: Sequence[L.Callback] = (),
     ):
-        self.task = task
+        self.assignment = assignment
         self.feed = feed
         self.processes = processes
-        hparams, paths = task.hparams, task.paths
+        hparams, paths = assignment.hparams, assignment.paths
         torch.manual_seed(hparams.seed)
-        model = build_model(hparams, image_std=task.image_std)
-        self.module = VAEModule(model, hparams, feed.datasets["train"])
+        model = build_model(hparams, image_std=assignment.image_std, inputs=inputs.modules)
+        self.module = TrainingModule(model, hparams, feed.datasets["train"])
         self.trainer = L.Trainer(
             accelerator=processes.device,
             devices=processes.num_devices,
@@ -115,7 +120,7 @@ class Training:
             callbacks=[
                 *writers,
                 DivergenceStop(),
-                CheckpointWriter(paths, watch, processes, **task.when),
+                CheckpointWriter(paths, watch, processes, **assignment.when),
                 *callbacks,
             ],
             plugins=[AtomicCheckpointIO(paths), *_find_slurm()],
@@ -133,9 +138,9 @@ class Training:
         raises: as `train_run`
         """
         with self.processes.watch_for_loss():
-            resume = self.task.paths.last if self.task.is_resumed else None
+            resume = self.assignment.paths.last if self.assignment.is_resumed else None
             self.trainer.fit(self.module, self.feed, ckpt_path=resume, weights_only=True)
-            return test_best(self.trainer, self.module, self.feed, self.task.paths)
+            return test_best(self.trainer, self.module, self.feed, self.assignment.paths)
 
 
 def train_run(
@@ -159,15 +164,18 @@ def train_run(
     with lock_run(paths), SignalWatch() as watch:
         remove_leftovers(paths)
         feed = _make_feed(hparams, paths)
-        checkpoint, record = _find_start(paths, hparams, feed)
-        task = Task(paths, hparams, record.image_std, checkpoint is not None, when)
-        processes.share(task)
+        inputs = load_inputs(hparams, paths.expt_dir)
+        checkpoint, record = _find_start(paths, hparams, feed, inputs)
+        assignment = Assignment(paths, hparams, record.image_std, checkpoint is not None, when)
+        processes.share(assignment)
         writers = [
             MetricsWriter(paths),
-            CollapseAlarm(paths.name),
+            AlarmBell(paths.name),
             ProgressBar(paths.name, batch_size=hparams.optim.batch_size),
         ]
-        training = Training(task, feed, processes, watch, writers=writers, callbacks=callbacks)
+        training = Training(
+            assignment, feed, inputs, processes, watch, writers=writers, callbacks=callbacks
+        )
         trainer = training.trainer
         session = make_session(
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -182,30 +190,31 @@ def train_run(
             test_row = training.run()
             write_test_results(test_row, training.module, feed, paths)
         except Pruned as reason:
-            record = _end(paths, record, "pruned", trainer, str(reason))
+            record = _end(paths, hparams, record, "pruned", trainer, str(reason))
         except Interrupted as error:
-            _end(paths, record, "interrupted", trainer, str(error) or None)
+            _end(paths, hparams, record, "interrupted", trainer, str(error) or None)
             raise
         except BaseException as error:
             with suppress(OSError):  # where nothing can be written, neither can this
-                _end(paths, record, "failed", trainer, f"{type(error).__name__}: {error}")
+                _end(paths, hparams, record, "failed", trainer, f"{type(error).__name__}: {error}")
             raise
         else:
-            record = _end(paths, record, "finished", trainer)
+            record = _end(paths, hparams, record, "finished", trainer)
         for path in (paths.previous, paths.best_copy):
             path.unlink(missing_ok=True)
         return record
 
 
 def follow(processes: Processes):
-    """Nothing, when the first process has no more to train; takes part in it until then.
+    """Train what the first process does, until that has no more to train.
 
     raises: ProcessLost if the first process, or another, is gone
     """
     with SignalWatch(may_raise=False) as watch:
-        while task := processes.share():
-            feed = CropFeed(task.hparams, task.paths.expt_dir)
-            training = Training(task, feed, processes, watch)
+        while assignment := processes.share():
+            hparams, expt_dir = assignment.hparams, assignment.paths.expt_dir
+            feed, inputs = CropFeed(hparams, expt_dir), load_inputs(hparams, expt_dir)
+            training = Training(assignment, feed, inputs, processes, watch)
             with suppress(Interrupted, Diverged):  # which the first process meets as well
                 training.run()
 
@@ -218,52 +227,71 @@ def _make_feed(hparams: Hparams, paths: RunPaths) -> CropFeed:
 
 
 def _find_start(
-    paths: RunPaths, hparams: Hparams, feed: CropFeed
+    paths: RunPaths, hparams: Hparams, feed: CropFeed, inputs: FrozenInputs
 ) -> tuple[dict | None, RunRecord]:
-    """The checkpoint to go on from, None if there is none, and the record so far."""
+    """Return the checkpoint to resume from, None if there is none, and the record so far."""
     data_hash = calc_source_hash(resolve_source(hparams, paths.expt_dir))
     earlier = load_record(paths.record) if paths.record.exists() else None
     if not (earlier and (paths.last.exists() or paths.previous.exists())):
-        return None, _start_anew(paths, hparams, feed, data_hash, earlier)
+        return None, _start_anew(paths, hparams, feed, inputs, data_hash, earlier)
     if earlier.data_hash != data_hash:
         raise UserError(
             f"{paths.record}: {hparams.data.source} holds other structures than when the run "
             f"started; train.py --restart {paths.name} trains it anew"
         )
+    if earlier.inputs != inputs.hashes:
+        changed = [key for key, x in inputs.hashes.items() if earlier.inputs.get(key) != x]
+        raise UserError(
+            f"{paths.record}: {', '.join(changed)} has other weights than when the run started; "
+            f"train.py --restart {paths.name} trains it anew"
+        )
     checkpoint = load_newest_checkpoint(paths)
-    if checkpoint["global_step"] >= hparams.train.steps_per_epoch:
+    if find_best_validation(paths, get_kind(hparams.kind)) is not None:
         load_best_checkpoint(paths)  # now rather than when the training has come to its end
     return checkpoint, earlier
 
 
 def _start_anew(
-    paths: RunPaths, hparams: Hparams, feed: CropFeed, data_hash: str, earlier: RunRecord | None
+    paths: RunPaths,
+    hparams: Hparams,
+    feed: CropFeed,
+    inputs: FrozenInputs,
+    data_hash: str,
+    earlier: RunRecord | None,
 ) -> RunRecord:
-    """The record of a new run; writes its hyperparameters, clears what is left of an old one."""
-    plan = make_plan(hparams)
+    """Return the record of a new run; writes its hyperparameters, clears what an old one left."""
+    plan = make_plan(hparams, inputs=inputs.modules)
     record = RunRecord(
         run=paths.name,
         experiment=paths.expt_dir.resolve().name,
         num_parameters=plan.num_parameters,
-        latent_shape=plan.latent_shape,
-        compression_ratio=plan.compression_ratio,
+        sizes=plan.sizes,
         image_std=feed.calc_image_std(),
         data_hash=data_hash,
+        inputs=inputs.hashes,
         sessions=earlier.sessions if earlier else (),
     )
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
-    for path in (paths.test_metrics, paths.reconstructions, paths.best, paths.best_copy):
+    artifacts = [paths.run_dir / name for name in get_kind(hparams.kind).artifacts]
+    for path in (paths.test_metrics, *artifacts, paths.best, paths.best_copy):
         path.unlink(missing_ok=True)
     write_atomic(paths.hparams, dump_hparams(hparams))
     return record
 
 
 def _end(
-    paths: RunPaths, record: RunRecord, exit: str, trainer: L.Trainer, error: str | None = None
+    paths: RunPaths,
+    hparams: Hparams,
+    record: RunRecord,
+    exit: str,
+    trainer: L.Trainer,
+    error: str | None = None,
 ) -> RunRecord:
-    if best := find_best_validation(paths):
-        record = update_record(record, best_step=best.step, best_val_r2=best.r2)
-    record = update_record(record, collapsed_step=find_collapse(paths))
+    kind = get_kind(hparams.kind)
+    # A damaged table must not hide how the session ended; whoever reads the run will be told.
+    with suppress(MetricsError):
+        best, alarms = find_best_validation(paths, kind), find_alarms(paths, kind)
+        record = update_record(record, best=best or record.best, alarms=alarms)
     record = end_session(record, exit=exit, steps_end=trainer.global_step, error=error)
     save_record(paths.record, record)
     return record

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 import atompaint_vae
+from atompaint_vae.config.datasets import SEED_OF_SPLIT
 from atompaint_vae.data.crops.dataset import (
     STARTER,
     collate_crops,
@@ -21,8 +22,7 @@ from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.reconstructions import colour_slab
 from atompaint_vae.figures.style import make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.publishing.pretrained import load_pretrained_hparams
-from atompaint_vae.training.feed import SEED_OF_SPLIT
+from atompaint_vae.training.weights import load_pretrained_hparams
 
 NUM_CROPS = 16
 MOSTLY_FILLED = 0.5

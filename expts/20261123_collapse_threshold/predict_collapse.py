@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.data.crops.dataset import collate_crops
 from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.records.experiment import Experiment
 from atompaint_vae.records.metrics import load_metrics
-from atompaint_vae.training.feed import make_dataset
 
 NUM_CROPS = 256
 BETAS = np.geomspace(1e-6, 1, 121)
@@ -32,7 +32,7 @@ BETAS = np.geomspace(1e-6, 1, 121)
 def main(expt: Experiment):
     runs = expt.load_runs()
     spectrum = calc_spectrum(expt)
-    num_latent = int(np.prod(runs[0].record.latent_shape))
+    num_latent = int(np.prod(runs[0].record.sizes["latent_shape"]))
     threshold = 2 * spectrum[0] / len(spectrum)
 
     rows = []

@@ -37,7 +37,7 @@ def main(expt: Experiment):
 
 def describe(run: RecordedRun) -> dict:
     test = load_metrics(run.paths.test_metrics).iloc[0]
-    num_voxels = np.prod(run.record.latent_shape[1:])
+    num_voxels = np.prod(run.record.sizes["latent_shape"][1:])
     irreps = parse_field_type(run.hparams.model.latent).irreps
     degrees = [l for l in DEGREES if l in irreps.ls]
     num_channels = {l: sum(x.dim for x in irreps if x.ir.l == l) for l in degrees}

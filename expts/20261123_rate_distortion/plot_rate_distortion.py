@@ -73,12 +73,12 @@ def load_runs(expt: Experiment) -> pd.DataFrame:
                 "run": run.name,
                 "model": match["model"],
                 "target": int(match["target"]),
-                "compression ratio": round(run.record.compression_ratio, 1),
+                "compression ratio": round(run.record.sizes["compression_ratio"], 1),
                 "parameters": run.record.num_parameters,
                 "latent": run.hparams.model.latent,
                 "learning rate": run.hparams.optim.learning_rate,
                 "seed": run.hparams.seed,
-                "validation R²": run.record.best_val_r2,
+                "validation R²": run.record.best.value,
                 **load_metrics(run.paths.test_metrics)[[*PANELS]].iloc[0],
             }
         )

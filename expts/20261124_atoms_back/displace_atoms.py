@@ -14,6 +14,7 @@ import torch
 from atompaint_vae import load_pretrained
 from atompaint_vae.analysis.atoms import ALL, ANY, count_atoms
 from atompaint_vae.analysis.matching import score_matches
+from atompaint_vae.config.datasets import SEED_OF_SPLIT
 from atompaint_vae.data.crops.dataset import (
     STARTER,
     collate_crops,
@@ -23,8 +24,7 @@ from atompaint_vae.data.crops.dataset import (
 from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.publishing.pretrained import load_pretrained_hparams
-from atompaint_vae.training.feed import SEED_OF_SPLIT
+from atompaint_vae.training.weights import load_pretrained_hparams
 
 MODELS = ("finer-wide-10", "finer-cnn-10")
 NUM_CROPS = 32

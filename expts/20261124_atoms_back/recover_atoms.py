@@ -12,6 +12,7 @@ import torch
 
 from atompaint_vae import load_pretrained
 from atompaint_vae.analysis.atoms import count_atoms
+from atompaint_vae.config.datasets import SEED_OF_SPLIT
 from atompaint_vae.data.crops.dataset import (
     STARTER,
     collate_crops,
@@ -20,8 +21,7 @@ from atompaint_vae.data.crops.dataset import (
 )
 from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.tables import make_score_table, save_table
-from atompaint_vae.publishing.pretrained import BEST, load_pretrained_hparams
-from atompaint_vae.training.feed import SEED_OF_SPLIT
+from atompaint_vae.training.weights import BEST, load_pretrained_hparams
 
 NUM_CROPS = 32
 MIN_WEIGHTS = (0.3, 0.5, 0.7)

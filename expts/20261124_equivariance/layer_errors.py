@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from atompaint_vae.analysis.orientations import sample_rotations
+from atompaint_vae.config.datasets import SEED_OF_SPLIT
 from atompaint_vae.data.crops.dataset import (
     STARTER,
     collate_crops,
@@ -23,9 +24,8 @@ from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.nn.equivariance import calc_layer_errors
 from atompaint_vae.nn.rotations import make_octahedral_group
-from atompaint_vae.publishing.pretrained import load_pretrained, load_pretrained_hparams
-from atompaint_vae.training.feed import SEED_OF_SPLIT
 from atompaint_vae.training.plan import build_model
+from atompaint_vae.training.weights import load_pretrained, load_pretrained_hparams
 
 MODELS = ("finer-10", "finer-cnn-10")
 NUM_FREE = 6

@@ -15,13 +15,13 @@ from atompaint_vae.analysis.orientations import (
     make_turned_images,
     sample_rotations,
 )
+from atompaint_vae.config.datasets import SEED_OF_SPLIT
 from atompaint_vae.data.crops.dataset import STARTER, load_split, make_crops
 from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.nn.rotations import make_octahedral_group
-from atompaint_vae.publishing.pretrained import load_pretrained, load_pretrained_hparams
-from atompaint_vae.training.feed import SEED_OF_SPLIT
+from atompaint_vae.training.weights import load_pretrained, load_pretrained_hparams
 
 MODELS = ("finer-10", "finer-cnn-10")
 NUM_CROPS = 24

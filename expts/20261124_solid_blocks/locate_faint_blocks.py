@@ -18,6 +18,7 @@ from atompaint_vae.analysis.blocks import (
     calc_filled_range,
     find_solid_blocks,
 )
+from atompaint_vae.config.datasets import SEED_OF_SPLIT
 from atompaint_vae.data.crops.dataset import (
     STARTER,
     collate_crops,
@@ -28,8 +29,7 @@ from atompaint_vae.data.crops.voxelize import CHANNELS
 from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.publishing.pretrained import load_pretrained_hparams
-from atompaint_vae.training.feed import SEED_OF_SPLIT
+from atompaint_vae.training.weights import load_pretrained_hparams
 
 MODELS = ("finer-wide-10", "finer-cnn-10")
 NUM_CROPS = 64

@@ -14,6 +14,7 @@ import torch
 
 from atompaint_vae import load_pretrained
 from atompaint_vae.analysis.blocks import calc_filled_range, find_solid_blocks
+from atompaint_vae.config.datasets import SEED_OF_SPLIT
 from atompaint_vae.data.crops.dataset import (
     STARTER,
     collate_crops,
@@ -22,8 +23,7 @@ from atompaint_vae.data.crops.dataset import (
 )
 from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.publishing.pretrained import BEST, load_pretrained_hparams
-from atompaint_vae.training.feed import SEED_OF_SPLIT
+from atompaint_vae.training.weights import BEST, load_pretrained_hparams
 
 NUM_CROPS = 6
 CROWDED_A = 5.0

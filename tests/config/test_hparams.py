@@ -8,17 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from atompaint_vae.config.datasets import resolve_source
 from atompaint_vae.config.hparams import (
-    Hparams,
     HparamsError,
     dump_hparams,
     find_differences,
-    flatten,
-    list_keys,
     load_hparams,
     load_resolved,
-    resolve_source,
 )
+from atompaint_vae.config.schema import Hparams, flatten, list_keys
 from atompaint_vae.models.vae.hparams import ModelHparams
 from atompaint_vae.nn.fields import parse_field_type
 
@@ -79,7 +77,7 @@ def test_load_hparams(hparams_nt):
 
     assert list(runs) == ["plain", "other-1.0", "empty_section"]
     assert plain.model_dump() == {
-        "seed": 7,
+        "kind": "vae", "seed": 7,
         "data": {"source": "a b", "size_voxels": 21, "num_train_structures": 0,
                  "resolution_A": 1.0, "radius_A": 0.75,
                  "min_density_atoms_nm3": 25.0, "density": "sphere", "elements": "all",
@@ -90,7 +88,7 @@ def test_load_hparams(hparams_nt):
                   "nonlinearity": "elu", "irreps_nonlinearity": "gate", "posterior_std": "logvar"},
         "loss": {"reduction": "sum", "beta": 1.0, "free_nats": 0.0},
         "optim": {"learning_rate": 0.001, "warmup_steps": 50, "gradient_clip": 100.0,
-                  "batch_size": 4},
+                  "batch_size": 4, "ema_decay": 0.0},
         "train": {"epochs": 3, "steps_per_epoch": 4, "num_val_crops": 32, "num_test_crops": 64,
                   "precision": "32-true"},
     }
@@ -251,7 +249,7 @@ def test_load_resolved_errors(hparams_nt):
         "hparams.nt:1:1: train.epochs is missing",
         "hparams.nt:1:1: train.steps_per_epoch is missing",
         "hparams.nt:3:1: key 'runs' is unknown; "
-        "known here: seed, data, model, loss, optim, train",
+        "known here: kind, seed, data, model, loss, optim, train",
     ]
 
 
@@ -335,7 +333,7 @@ def test_hparams_of_python_are_stripped_like_those_of_a_file(hparams_nt):
     hparams_nt.write_text(FILE)
     values = load_hparams(hparams_nt)["plain"].model_dump()
     values["data"]["source"] = " a b "
-    assert Hparams(**values).data.source == "a b"
+    assert Hparams.model_validate(values).data.source == "a b"
 
 
 def test_hparams_are_frozen(hparams_nt):

@@ -9,6 +9,7 @@ import pytest
 from atompaint_vae.config.checks import check_experiment
 from atompaint_vae.config.hparams import HparamsError, read_hparams
 from atompaint_vae.config.space import Choices, Range, Search, SearchHparams
+from atompaint_vae.models.kind import get_kind
 from atompaint_vae.search.study import Outcome, is_hopeless, sample_params
 
 ERRORS = nt.load(Path(__file__).parent / "search_errors.nt")
@@ -99,7 +100,9 @@ def make_search(**settings) -> Search:
         "model.convs_per_layer": Range(1, 3, None, False, True),
         "model.latent": Choices(("a", "b", "c"), ("a", "b", "c")),
     }
-    return Search(SearchHparams(trials=9, space={"x": "y"}, **settings), space, {})
+    settings = SearchHparams(trials=9, space={"x": "y"}, **settings)
+    metric = get_kind("vae").find_metric(settings.metric.removeprefix("val.") or "r2")
+    return Search(settings, metric, space, {})
 
 
 def run_search(search: Search, num_trials: int) -> list[Outcome]:

@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save
 
 import atompaint_vae
 from atompaint_vae.cli import run_command
+from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.data.crops.dataset import collate_crops, make_crops
 from atompaint_vae.data.structures.table import read_structure
 from atompaint_vae.models.vae.metrics import calc_r2
-from atompaint_vae.publishing import pretrained, publish
+from atompaint_vae.publishing import publish
 from atompaint_vae.records.metrics import load_metrics
 from atompaint_vae.records.record import (
     RunPaths,
@@ -26,9 +27,9 @@ from atompaint_vae.records.record import (
     update_record,
 )
 from atompaint_vae.text.errors import UserError
+from atompaint_vae.training import weights as pretrained
 from atompaint_vae.training.checkpoints import load_checkpoint
 from atompaint_vae.training.evaluate import calc_test_metrics
-from atompaint_vae.training.feed import make_dataset
 from atompaint_vae.training.plan import build_model
 
 ROOT = Path(__file__).parents[2]
@@ -153,8 +154,8 @@ def test_what_cannot_be_published_says_why(published, tmp_path, monkeypatch):
         assert fail() == f"{paths.best}: 0.0 MB of weights; at most 0 MB are published"
 
     record = load_record(paths.record)
-    save_record(paths.record, update_record(record, best_step=7))
-    step = record.best_step
+    save_record(paths.record, update_record(record, best={**dict(record.best), "step": 7}))
+    step = record.best.step
     assert fail() == f"{paths.best}: weights of step {step}, but the record's best is 7"
 
     save_record(paths.record, update_record(record, state="interrupted"))
@@ -199,7 +200,7 @@ def test_there_are_models_to_load():
     assert pretrained.BEST in NAMES
     model = atompaint_vae.load_pretrained()
     record = load_record(pretrained.find_pretrained(pretrained.BEST).record)
-    assert model.latent_shape == record.latent_shape
+    assert model.latent_shape == record.sizes["latent_shape"]
 
 
 def test_a_structure_of_no_split_comes_back(structure_file):

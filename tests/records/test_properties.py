@@ -20,7 +20,7 @@ from atompaint_vae.records.properties import (
 @pytest.fixture
 def run(write_run, tmp_path):
     hparams = {"loss.beta": 0.5, "model.layers": ["1x0e", "2x0e"]}
-    write_run(tmp_path / "20250101_x", "a", hparams, tau=4, latent_shape=[2, 9, 9, 9])
+    write_run(tmp_path / "20250101_x", "a", hparams, tau=4, sizes={"latent_shape": [2, 9, 9, 9]})
     return load_runs(find_runs(tmp_path))[0]
 
 
@@ -71,7 +71,7 @@ def test_values_at_a_step_and_an_epoch(run):
         ("val.r2", r"20250101_x/a: unknown property 'val.r2'; did you mean 'last(val.r2)' or 'b"),
         ("val.loss@step=7", "20250101_x/a: val.csv has no row of step 7; there: 10 to 200"),
         ("val.lost@step=10", "20250101_x/a: unknown property 'val.lost'; did you mean"),
-        ("qqqq", "20250101_x/a: unknown property 'qqqq'; known: experiment, run, date, seed, "),
+        ("qqqq", "20250101_x/a: unknown property 'qqqq'; known: experiment, run, date, kind, "),
         ("error", "20250101_x/a: the property 'error' is blank"),
     ],
 )

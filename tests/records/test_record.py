@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from atompaint_vae.records import record as record_module
 from atompaint_vae.records.record import (
+    Best,
     GitState,
     RecordError,
     RunPaths,
@@ -96,9 +97,13 @@ sessions = st.builds(
     error=st.none() | texts.filter(str.strip))
 records = st.builds(
     RunRecord, run=texts, experiment=texts, num_parameters=st.none() | st.integers(0),
-    latent_shape=st.none() | st.tuples(*4 * [st.integers(1)]),
-    compression_ratio=st.none() | st.floats(allow_nan=False),
-    best_val_r2=st.none() | st.floats(allow_nan=False),
+    sizes=st.fixed_dictionaries({}, optional={
+        "latent_shape": st.tuples(*4 * [st.integers(1)]),
+        "compression_ratio": st.floats(allow_nan=False)}),
+    best=st.none() | st.builds(
+        Best, metric=st.just("r2"), step=st.integers(0),
+        value=st.none() | st.floats(allow_nan=False)),
+    alarms=st.dictionaries(st.just("collapsed"), st.integers()),
     sessions=st.lists(sessions, max_size=2))
 
 
@@ -110,9 +115,41 @@ def test_save_and_load_record(tmp_path_factory, record):
 
 
 def test_nan_survives(tmp_path):
-    record = RunRecord(run="a", experiment="x", best_val_r2=float("nan"))
-    save_record(tmp_path / "record.nt", record)
-    assert repr(load_record(tmp_path / "record.nt").best_val_r2) == "nan"
+    best = Best(metric="r2", step=1, value=float("nan"))
+    save_record(tmp_path / "record.nt", RunRecord(run="a", experiment="x", best=best))
+    assert repr(load_record(tmp_path / "record.nt").best.value) == "nan"
+
+
+OLD_RECORD = """\
+run: a
+experiment: 20240101_x
+state: finished
+latent_shape:
+  - 9
+  - 5
+  - 5
+  - 5
+compression_ratio: 10.5
+best_step: 40
+best_val_r2: 0.75
+collapsed_step:
+"""
+
+
+def test_records_from_before_there_were_kinds(tmp_path):
+    path = tmp_path / "record.nt"
+    path.write_text(OLD_RECORD)
+    record = load_record(path)
+    assert record.sizes == {"latent_shape": (9, 5, 5, 5), "compression_ratio": 10.5}
+    assert record.best == Best(metric="r2", step=40, value=0.75)
+    assert record.alarms == {}
+    path.write_text(OLD_RECORD.replace("collapsed_step:", "collapsed_step: 20"))
+    assert load_record(path).alarms == {"collapsed": 20}
+    path.write_text(OLD_RECORD.replace("best_step: 40\nbest_val_r2: 0.75", "best_step:\nbest_val_r2:"))
+    assert load_record(path).best is None
+    save_record(path, record)
+    assert "best:\n  metric: r2\n  step: 40\n  value: 0.75\n" in path.read_text()
+    assert load_record(path) == record
 
 
 @pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS.keys())

@@ -133,7 +133,7 @@ def test_values_are_in_the_space(done):
 
 def test_the_best_is_shown(done):
     r2 = {
-        name: float(max(record.best_val_r2 for record in [load_record(path / "record.nt")]))
+        name: float(max(record.best.value for record in [load_record(path / "record.nt")]))
         for name, path in ((name, done.path / "runs" / name) for name in load_trials(done))
         if load_record(path / "record.nt").state == "finished"
     }

@@ -2,13 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from atompaint_vae.records.record import RunPaths, load_record
-from atompaint_vae.slurm.progress import format_end
-from atompaint_vae.training.collapse import (
-    CollapseAlarm,
-    describe_collapse,
-    find_collapse,
-)
+from atompaint_vae.training.callbacks import AlarmBell
 
 METRICS = {"r2": 0.01234, "active_units": 0, "prior_loss": 0.02, "prior_0e": 0.02, "prior_1e": 0.0}
 TEXT = (
@@ -26,24 +20,25 @@ def test_describe_collapse():
     ("units", "step"),
     [([4, 2], None), ([4, 0], 10), ([0, 0, 3], None), ([3, 0, 2, 0, 0], 20), ([0], 5), ([], None)],
 )
-def test_find_collapse(tmp_path, units, step):
+def test_the_step_since_which_an_alarm_is_on(tmp_path, units, step):
     paths = RunPaths(tmp_path)
-    assert find_collapse(paths) is None
-    rows = [f"{5 * i},{n}" for i, n in enumerate(units, start=1)]
-    paths.val_metrics.write_text("\n".join(["step,active_units", *rows, ""]))
-    assert find_collapse(paths) == step
+    vae = get_kind("vae")
+    assert find_alarms(paths, vae) == {}
+    rows = [f"{5 * i},{i},{i},{n}" for i, n in enumerate(units, start=1)]
+    paths.val_metrics.write_text("\n".join(["step,epoch,elapsed_s,active_units", *rows, ""]))
+    assert find_alarms(paths, vae) == ({} if step is None else {"collapsed": step})
 
 
 def test_alarm_sounds_once(capsys):
     trainer = SimpleNamespace(state=SimpleNamespace(fn="fit"), global_step=5)
-    module = SimpleNamespace(held_out_metrics={**METRICS, "active_units": 3})
-    alarm = CollapseAlarm("a")
+    module = SimpleNamespace(kind=get_kind("vae"), held_out_metrics={**METRICS, "active_units": 3})
+    alarm = AlarmBell("a")
     alarm.on_validation_end(trainer, module)
     assert capsys.readouterr().err == ""
     module.held_out_metrics = METRICS
     alarm.on_validation_end(trainer, module)
     assert capsys.readouterr().err == f"a: step 5: {TEXT}\n"
-    resumed = CollapseAlarm("a")
+    resumed = AlarmBell("a")
     resumed.load_state_dict(alarm.state_dict())
     resumed.on_validation_end(trainer, module)
     assert capsys.readouterr().err == ""
@@ -57,13 +52,4 @@ def test_a_run_that_collapses(make_expt):
     assert code == 0, stderr
     assert stderr.count("the latent has collapsed") == 1
     record = load_record(RunPaths(expt.path / "runs/a").record)
-    assert record.collapsed_step in (15, 30, 45)
-
-
-def test_format_end():
-    from datetime import datetime
-
-    now = datetime(2024, 12, 17, 23, 0)
-    assert format_end(datetime(2024, 12, 17, 23, 59), now) == "23:59"
-    assert format_end(datetime(2024, 12, 18, 0, 1), now) == "18 Dec 00:01"
-    assert format_end(datetime(2025, 1, 1, 0, 1), now) == "01 Jan 2025"
+    assert record.alarms["collapsed"] in (15, 30, 45)

@@ -13,7 +13,7 @@ import torch
 from atompaint_vae.data.sets.sources import find_atoms_path
 from atompaint_vae.records.metrics import MetricsError
 from atompaint_vae.records.record import RunPaths, load_record
-from atompaint_vae.slurm.progress import find_best_validation
+from atompaint_vae.records.validations import find_best_validation
 from atompaint_vae.training.checkpoints import (
     CheckpointWriter,
     Diverged,

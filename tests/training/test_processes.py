@@ -37,8 +37,8 @@ def assert_close_runs(expt: SmallExpt, expected: SmallExpt):
         np.testing.assert_array_equal(arrays["image"], other["image"])
         np.testing.assert_allclose(arrays["r2"], other["r2"], rtol=1e-3)
     record, other = load_record(paths.record), load_record(others.record)
-    assert record.best_val_r2 == pytest.approx(other.best_val_r2, rel=1e-4)
-    same = {"sessions": (), "best_val_r2": 0}
+    assert record.best.value == pytest.approx(other.best.value, rel=1e-4, abs=1e-6)
+    same = {"sessions": (), "best": None}
     assert record.model_copy(update=same) == other.model_copy(update=same)
 
 
@@ -115,7 +115,7 @@ def test_the_next_run_is_trained_after_one_that_diverges(make_expt, uncut):
     expt = make_expt({"runs:\n": "runs:\n  diverging:\n    optim:\n      learning_rate: 1e30\n"
                       "      warmup_steps: 0\n"})
     code, stdout, stderr = train_pair(expt)
-    best_r2 = load_record(uncut.paths.record).best_val_r2
+    best_r2 = load_record(uncut.paths.record).best.value
     assert (code, stdout) == (1, f"a: finished, best validation R² {best_r2:.3f}\n")
     assert "diverging: failed: the validation loss is nan at step 5\n" in stderr
     assert_close_runs(expt, uncut)
@@ -127,7 +127,7 @@ def test_lightning_starts_the_others(make_expt, uncut):
     expt = make_expt()
     command = [sys.executable, "train.py", "--device", "cpu", "--devices", "2"]
     done = subprocess.run(command, cwd=expt.path, capture_output=True, text=True, check=False)
-    best_r2 = load_record(uncut.paths.record).best_val_r2
+    best_r2 = load_record(uncut.paths.record).best.value
     expected = f"a: finished, best validation R² {best_r2:.3f}\n"
     assert (done.returncode, done.stdout) == (0, expected), done.stderr
     assert [line[:6] for line in done.stderr.splitlines()] == ["a: ste"] * 3

@@ -11,7 +11,7 @@ from atompaint_vae.data.crops.dataset import EpochSampler, collate_crops
 from atompaint_vae.data.sets.sources import find_atoms_path
 from atompaint_vae.records.record import RunPaths, load_record
 from atompaint_vae.training.feed import CropFeed
-from atompaint_vae.training.module import VAEModule
+from atompaint_vae.training.module import TrainingModule as VAEModule
 from atompaint_vae.training.plan import build_model
 
 
@@ -130,5 +130,5 @@ def test_the_best_step_that_is_not_the_last(make_expt):
     assert torch.load(paths.best, weights_only=True)["global_step"] == best
     assert torch.load(paths.last, weights_only=True)["global_step"] == 12
     record = load_record(paths.record)
-    assert (record.best_step, record.best_val_r2) == (best, r2[best])
+    assert (record.best.step, record.best.value) == (best, r2[best])
     assert paths.test_metrics.read_text().splitlines()[1].startswith(f"{best},")

@@ -30,7 +30,7 @@ def test_cut_and_resume(make_expt, uncut):
     code, stdout, _ = expt.train("--max-steps", "4")
     assert stdout == "a: stopped at --max-steps 4; train.py goes on from there\n"
     code, stdout, _ = expt.train("--max-steps", "15")
-    best_r2 = load_record(get_paths(uncut).record).best_val_r2
+    best_r2 = load_record(get_paths(uncut).record).best.value
     assert (code, stdout) == (0, f"a: finished, best validation R² {best_r2:.3f}\n")
     expt.assert_same_run(uncut)
     assert get_sessions(expt) == [
@@ -73,7 +73,7 @@ def test_training_again_for_the_weights_leaves_the_record(make_expt):
     assert (code, stdout) == (0, "a: stopped at --max-steps 7; train.py goes on from there\n")
     assert not paths.last.exists()
     code, stdout, _ = expt.train("--weights")
-    r2 = f"{load_record(paths.record).best_val_r2:.3f}"
+    r2 = f"{load_record(paths.record).best.value:.3f}"
     expected = f"a: finished, best validation R² {r2}; {r2} is recorded\n"
     assert (code, stdout) == (0, expected)
     assert paths.last.exists()

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from ...text.typed import Int, TextModel
+from ...text.typed import Incomparable, Int, TextModel
 from ...text.values import FieldsText, Voxels, Weight, limit
 
 
@@ -37,10 +37,15 @@ class ModelHparams(TextModel):
         "the softplus of the norms of irreps, as in atompaint 0.1.0, which is never below ln 2."))
 
 
+_WEIGHTED = Incomparable((".loss",), "their total losses are weighted differently")
+
+
 class LossHparams(TextModel):
-    reduction: Literal["mean", "sum", "optimal"] = Field("sum", description=(
+    reduction: Annotated[Literal["mean", "sum", "optimal"], Incomparable(
+        (".loss", "data_loss"), "their losses are on different scales",
+    )] = Field("sum", description=(
         "How the squared errors of one image become its data loss; batches are always averaged. "
         "`optimal` is the likelihood with the decoder variance that is best for each batch."))
-    beta: Weight = Field(1.0, ge=0, description="Weight of the prior loss.")
-    free_nats: Weight = Field(0.0, ge=0, description=(
+    beta: Annotated[Weight, _WEIGHTED] = Field(1.0, ge=0, description="Weight of the prior loss.")
+    free_nats: Annotated[Weight, _WEIGHTED] = Field(0.0, ge=0, description=(
         "Prior loss of each latent number that costs nothing [nats]."))

@@ -59,8 +59,9 @@ def calc_loss(
     if free_nats:
         of_channel = kl.mean(dim=(0, 2, 3, 4))
         copies = posterior.copy_of_channel
-        dims = copies.bincount()
-        of_copy = torch.zeros_like(dims, dtype=kl.dtype).index_add(0, copies, of_channel) / dims
+        nothing = kl.new_zeros(posterior.copy_logvar.shape[1])
+        dims = nothing.index_add(0, copies, torch.ones_like(of_channel))
+        of_copy = nothing.index_add(0, copies, of_channel) / dims
         num_voxels = kl[0, 0].numel()
         paid = num_voxels * (dims * of_copy.clamp(min=free_nats)).sum()
     return Loss(data + beta * paid, data, prior)

@@ -17,6 +17,18 @@ from ..encoder import Encoder, calc_sizes
 from .posterior import Posterior, PosteriorHead
 
 
+def calc_latent_shape(
+    size_voxels: int, num_layers: int, latent: FieldType
+) -> tuple[int, int, int, int]:
+    """Return the shape of the latent of images of a side: channels, then voxels."""
+    return (latent.size, *[calc_sizes(size_voxels, num_layers)[-1]] * 3)
+
+
+def calc_compression_ratio(image_shape: Sequence[int], latent_shape: Sequence[int]) -> float:
+    """Return how many times fewer numbers a latent has than its image."""
+    return torch.Size(image_shape).numel() / torch.Size(latent_shape).numel()
+
+
 class VAE(nn.Module):
     """A rotation-equivariant variational autoencoder of images.
 
@@ -69,7 +81,7 @@ class VAE(nn.Module):
         self.posterior = posterior
         self.decoder = Decoder(self.latent.irreps, layers, self.irreps_out, **options)
         self.register_buffer("image_std", torch.tensor(float(image_std)))
-        self.latent_shape = (self.latent.size, *[calc_sizes(size_voxels, len(layers))[-1]] * 3)
+        self.latent_shape = calc_latent_shape(size_voxels, len(layers), self.latent)
 
     @property
     def image_shape(self) -> tuple[int, int, int, int]:
@@ -78,7 +90,7 @@ class VAE(nn.Module):
     @property
     def compression_ratio(self) -> float:
         """Numbers in an image over numbers in its latent."""
-        return torch.Size(self.image_shape).numel() / torch.Size(self.latent_shape).numel()
+        return calc_compression_ratio(self.image_shape, self.latent_shape)
 
     def encode(self, image: Float[Tensor, "b c x y z"]) -> Posterior:
         """The posterior of images [b, *image_shape]; its mean is [b, *latent_shape]."""

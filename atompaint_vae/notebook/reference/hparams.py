@@ -1,5 +1,6 @@
 """The directive ``.. hyperparameters::``: every key of hparams.nt, from the schema itself."""
 
+import sys
 from typing import ClassVar
 
 from docutils import nodes
@@ -7,8 +8,10 @@ from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
 from ...config import schema, space
-from ...config.hparams import Hparams, HparamsKey, list_keys
+from ...config.schema import HparamsKey, list_keys
 from ...config.space import SearchFile
+from ...data.hparams import DataHparams
+from ...models.kind import KINDS, list_kinds
 from ..sheets.sheet_text import quote
 
 
@@ -23,23 +26,36 @@ class HyperparametersDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         is_search = "search" in self.options
-        self.env.note_dependency(space.__file__ if is_search else schema.__file__)
-        lines, section = [], None
-        for key in list_keys(SearchFile if is_search else Hparams):
+        for path in (space.__file__,) if is_search else list_declaring_files():
+            self.env.note_dependency(path)
+        lines, section, seen = [], "", set()
+        for key in list_keys(SearchFile if is_search else None):
             name = key.name.rpartition(".")[0]
+            if key.kind and len(KINDS) > 1:
+                name += f" of {key.kind}"
             if name and name != section:
                 lines += [name, "-" * len(name), ""]
             section = name
-            lines += describe_key(key)
+            lines += describe_key(key, has_target=key.name not in seen)
+            seen.add(key.name)
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
-def describe_key(key: HparamsKey) -> list[str]:
+def list_declaring_files() -> list[str]:
+    """Return the modules that declare hyperparameters."""
+    classes = [x for kind in list_kinds() for x in (kind.model, kind.loss)]
+    modules = [sys.modules[x.__module__] for x in (DataHparams, *classes)]
+    return [schema.__file__, *dict.fromkeys(module.__file__ for module in modules)]
+
+
+def describe_key(key: HparamsKey, *, has_target: bool) -> list[str]:
+    """Return a key's entry; `:confval:` leads to the first of several of one name."""
     default = "none: it must be given" if key.default is None else f"``{key.default}``"
     return [
         f".. confval:: {key.name}",
         f"   :type: {quote(key.expected)}",
         f"   :default: {default}",
+        *([] if has_target else ["   :no-index:"]),
         "",
         f"   {mark_code(key.description)}",
         "",

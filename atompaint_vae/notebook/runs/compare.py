@@ -20,7 +20,7 @@ from ..sheets.sheets import SHEET
 from ..tables.readers import Table
 from ..tables.table_nodes import Format, add_html_node, datatable, make_table_node
 from .run_data import RunsDirective, add_run_scripts, dump_json, note_runs, write_runs
-from .runs import DEFAULT_METRICS, make_run_table
+from .runs import list_default_metrics, make_run_table
 
 MAX_PLAIN = 200
 
@@ -89,7 +89,8 @@ def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> tuple[Table, dict[i
     """What there is without JavaScript: the names of the newest runs and what came of them."""
     runs = runs[-MAX_PLAIN:]
     known = dict.fromkeys(name for properties in runs for name in properties)
-    reduced = [name for metric in DEFAULT_METRICS for name in list_reduced(metric, known)]
+    metrics = list_default_metrics(runs)
+    reduced = [name for metric in metrics for name in list_reduced(metric, known)]
     columns = ["experiment", "run", *reduced, "state", "duration_s"]
     return make_run_table(runs, columns)
 
@@ -131,7 +132,8 @@ def add_scripts(app, pagename, templatename, context, doctree):
         name = name_data(node["runs"])
         noted = json.loads(Path(app.doctreedir, f"{name}.json").read_text("utf-8"))
         runs = [properties for _, properties in noted.values()]
-        data = dump_json(pack_properties(node["runs"], runs) | {"sheets": find_sheets(app, runs)})
+        more = {"sheets": find_sheets(app, runs), "metric": list_default_metrics(runs)[0]}
+        data = dump_json(pack_properties(node["runs"], runs) | more)
         text = f'(window.atompaintCompare??={{}})["{name}"]={data};\n'
         path = Path(app.outdir) / "_static" / "runs" / f"{name}.js"
         path.parent.mkdir(parents=True, exist_ok=True)

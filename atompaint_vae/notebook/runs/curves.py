@@ -18,7 +18,7 @@ from ...records.properties import load_runs
 from ...text.files import write_atomic
 from ..tables.table_nodes import add_html_node, make_table_node
 from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
-from .runs import make_run_table, make_warnings
+from .runs import list_default_metrics, make_run_table, make_warnings
 
 AXES = {"epoch": "epoch", "step": "step", "elapsed": "elapsed_s"}
 
@@ -51,7 +51,7 @@ class CurvesDirective(RunsDirective):
 
     runs:   as for ``.. runs::``
     where:  a filter expression; the runs that don't fulfil it are left out
-    metric: what to draw; ``val.r2`` by default
+    metric: what to draw; by default what chooses the best weights, ``val.r2`` of a VAE
     x:      ``epoch``, ``step`` or ``elapsed``, the time that the run has trained
     log:    the axes that are logarithmic: ``x``, ``y`` or both
     smooth: weight of an exponential moving average, from 0, as recorded, to below 1; what was
@@ -75,9 +75,9 @@ class CurvesDirective(RunsDirective):
     }
 
     def show(self) -> list[nodes.Node]:
-        metric = self.options.get("metric", "val.r2")
         names = " ".join(self.arguments).split()
         runs = self.load_runs(names, self.options.get("where", ""))
+        metric = self.options.get("metric") or list_default_metrics([x.properties for x in runs])[0]
         columns = choose_columns(runs, [metric])
         check_curve(runs, metric)
         caption, rest = self.parse_caption()

@@ -13,10 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ...records.compare import EFFECTLESS, RULES
+from ...config.schema import list_hparams, list_rules
+from ...records.compare import EFFECTLESS
 from ...records.filters import filter_runs
 from ...records.find import UnknownRunError, find_runs, list_runs
-from ...records.properties import HPARAMS, Run, load_run, load_runs, make_signature
+from ...records.properties import Run, load_run, load_runs, make_signature
 from ...records.record import RunPaths
 from ...text.files import write_atomic
 from ..core.problems import NotebookDirective, note_unreadable
@@ -147,7 +148,7 @@ def write_schema(app) -> None:
     """Write what the scripts must know of hyperparameters."""
     if app.builder.format != "html":
         return
-    schema = {"hparams": HPARAMS, "rules": RULES, "effectless": EFFECTLESS}
+    schema = {"hparams": list_hparams(), "rules": list_rules(), "effectless": EFFECTLESS}
     path = Path(app.outdir) / "_static" / "run_schema.js"
     text = f"window.atompaintSchema={dump_json(schema)};\n"
     if not path.is_file() or path.read_text("utf-8") != text:

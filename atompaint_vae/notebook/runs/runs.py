@@ -9,6 +9,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxRole
 
+from ...config.schema import list_hparams
 from ...records.compare import (
     MINUTES,
     choose_columns,
@@ -17,14 +18,18 @@ from ...records.compare import (
     write_cells,
 )
 from ...records.filters import format_value
-from ...records.properties import HPARAMS, PropertyError, Run, Value, get_value
+from ...records.properties import (
+    PropertyError,
+    Run,
+    Value,
+    get_value,
+    list_best_metrics,
+)
 from ..core.problems import report
 from ..sheets.sheets import link_run
 from ..tables.readers import Table
 from ..tables.table_nodes import Format, add_html_node, datatable, make_table_node
 from .run_data import RunsDirective, load_noted, note_runs
-
-DEFAULT_METRICS = ("val.r2", "test.r2")
 
 METRIC_USAGE = "expected 'experiment/run property format', such as '20241217/wide test.r2 .3f'"
 
@@ -38,8 +43,8 @@ class RunsTableDirective(RunsDirective):
     runs:    names of experiments, by date or name, or of runs, ``experiment/run``; ``all`` means
              all; by default the experiment that the page belongs to
     where:   a filter expression; the runs that don't fulfil it are left out
-    metrics: columns of ``val.csv``, ``train.csv`` and ``test.csv``, separated by blanks;
-             ``val.r2 test.r2`` by default
+    metrics: columns of ``val.csv``, ``train.csv`` and ``test.csv``, separated by blanks; by default
+             what chooses the best weights, ``val.r2 test.r2`` of a VAE
     hparams: which hyperparameters to show; by default those that differ
     name:    a target for ``:ref:`` and ``:numref:``
     """
@@ -55,10 +60,11 @@ class RunsTableDirective(RunsDirective):
     }
 
     def show(self) -> list[nodes.Node]:
-        metrics = self.options.get("metrics", "").split() or DEFAULT_METRICS
+        metrics = self.options.get("metrics", "").split()
         hparams = self.options["hparams"].split() if "hparams" in self.options else None
         names = " ".join(self.arguments).split()
         runs = self.load_runs(names, self.options.get("where", ""))
+        metrics = metrics or list_default_metrics([run.properties for run in runs])
         columns = choose_columns(runs, metrics, hparams)
         caption, rest = self.parse_caption()
         table_node = make_table_node(*make_run_table([run.properties for run in runs], columns))
@@ -73,6 +79,12 @@ class RunsTableDirective(RunsDirective):
         return [wrapper]
 
 
+def list_default_metrics(runs: Sequence[Mapping[str, Value]]) -> list[str]:
+    """Return what chooses the best weights of the runs' kinds, of validation and test."""
+    best = list_best_metrics(runs)
+    return [f"{table}.{name}" for table in ("val", "test") for name in best]
+
+
 def make_run_table(
     runs: Sequence[Mapping[str, Value]], columns: Sequence[str]
 ) -> tuple[Table, dict[int, Format]]:
@@ -80,7 +92,7 @@ def make_run_table(
     formats = {
         i: round_cell
         for i, column in enumerate(columns)
-        if column not in (*HPARAMS, *MINUTES)
+        if column not in (*list_hparams(), *MINUTES)
         and any(isinstance(run.get(column), float) for run in runs)
     }
     rows = [write_cells(run, columns) for run in runs]

@@ -5,7 +5,9 @@ import shlex
 from collections.abc import Iterable
 from datetime import timedelta
 
+from ...models.kind import get_symbol, list_kinds
 from ...records.record import UNREADABLE, RunRecord
+from ...text.formats import format_size, name_size
 
 
 def make_section(title: str, lines: list[str]) -> list[str]:
@@ -34,13 +36,19 @@ def write_name(name: str) -> str:
 def make_runs_table(records: dict[str, RunRecord | None], damages: dict[str, str]) -> list[str]:
     if not records and not damages:
         return []
-    header = ["run", "state", "best validation R²", "compression", "latent", "parameters", "began",
-              "duration", "commit", "machine"]  # fmt: skip
+    known = [record for record in records.values() if record]
+    metrics = dict.fromkeys(x.best.metric for x in known if x.best)
+    metrics = list(metrics) or [list_kinds()[0].best.name]
+    sizes = sorted({key for record in known for key in record.sizes})
+    header = ["run", "state", f"best validation {' or '.join(map(get_symbol, metrics))}",
+              *map(name_size, sizes), "parameters", "began", "duration", "commit",
+              "machine"]  # fmt: skip
+    blank = (len(header) - 2) * [""]
     rows = [
-        [name, *(describe_record(record) if record else ["planned", *8 * [""]])]
+        [name, *(describe_record(record, sizes) if record else ["planned", *blank])]
         for name, record in records.items()
     ]
-    rows += [[name, f"{UNREADABLE}: {x}", *8 * [""]] for name, x in damages.items()]
+    rows += [[name, f"{UNREADABLE}: {x}", *blank] for name, x in damages.items()]
     lines = make_table(header, rows)
     if any(record and record.sessions and record.sessions[-1].git_dirty
            for record in records.values()):  # fmt: skip
@@ -48,14 +56,15 @@ def make_runs_table(records: dict[str, RunRecord | None], damages: dict[str, str
     return lines
 
 
-def describe_record(record: RunRecord) -> list[str]:
+def describe_record(record: RunRecord, sizes: list[str]) -> list[str]:
+    """Return the cells of a run, of which `sizes` have columns."""
     first, last = (record.sessions[0], record.sessions[-1]) if record.sessions else (None, None)
     times = [s.ended - s.started for s in record.sessions if s.ended]
     return [
         record.state + (f": {last.error}" if last and last.error else ""),
-        "" if record.best_val_r2 is None else f"{record.best_val_r2:.3f}",
-        "" if record.compression_ratio is None else f"{record.compression_ratio:.1f}",
-        "×".join(map(str, record.latent_shape or ())),
+        "" if record.best is None else f"{record.best.value:.3f}",
+        *(format_size(key, record.sizes[key]).rstrip("×!") if key in record.sizes else ""
+          for key in sizes),
         "" if record.num_parameters is None else f"{record.num_parameters:,}",
         f"{first.started:%Y-%m-%d}" if first else "",
         describe_duration(sum(times, timedelta())) if times else "",

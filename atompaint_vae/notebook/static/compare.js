@@ -24,7 +24,7 @@
   function start(box, data) {
     const all = unpack(data);
     const allProperties = all.map((run) => run.properties);
-    const defaults = { where: "", metric: "val.r2", x: "epoch", logx: false, logy: false,
+    const defaults = { where: "", metric: data.metric, x: "epoch", logx: false, logy: false,
       smooth: 0, seeds: false };
     let state = { ...defaults };
     let timer = null;

@@ -64,7 +64,8 @@ window.AtomPaint = (() => {
       const match = TOKEN.exec(text);
       if (!match) {
         const rest = text.slice(end).trimStart();
-        throw fail(text.length - rest.length + 1, `unexpected '${rest[0]}'`);
+        const hint = rest[0] === "=" ? "'=' is not a comparison; write ==" : `unexpected '${rest[0]}'`;
+        throw fail(text.length - rest.length + 1, hint);
       }
       const [kind, found] = Object.entries(match.groups).find(([, x]) => x !== undefined);
       tokens.push({ kind, text: found, column: TOKEN.lastIndex - found.length + 1 });
@@ -135,7 +136,7 @@ window.AtomPaint = (() => {
       const present = allProperties.map((x) => x[property.text] ?? null).filter((x) => x !== null);
       const isNumber = present.length > 0 && present.every((x) => typeof x === "number");
       if (isNumber && sign.text === "~") {
-        throw fail(sign.column, `${property.text} is a number, which ~ can't search`);
+        throw fail(sign.column, `~ searches text; ${property.text} is a number`);
       }
       if (isNumber && !NUMBER.test(value)) {
         throw fail(token.column, `${property.text} is a number, got '${value}'`);
@@ -191,9 +192,9 @@ window.AtomPaint = (() => {
     const unreadable = allProperties.filter((x) => !isReadable(x)).map((x) =>
       `not comparable: ${x.experiment}/${x.run} can't be read: ${x.error}`);
     allProperties = allProperties.filter(isReadable);
-    return unreadable.concat(schema.rules.flatMap(([keys, part, why]) => {
+    return unreadable.concat(schema.rules.flatMap(([keys, parts, why]) => {
       const differing = keys.filter((key) => varies(key, allProperties));
-      if (!differing.length || !metrics.some((x) => x.includes(part))) return [];
+      if (!differing.length || !metrics.some((x) => parts.some((part) => x.includes(part)))) return [];
       const values = differing.map((key) => `${key} is ${countValues(allProperties, key)}`);
       return [`not comparable: ${why}: ${values.join("; ")}`];
     }));

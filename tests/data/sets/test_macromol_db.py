@@ -126,8 +126,8 @@ def test_filters_apply_to_databases(db_path):
 
 
 def test_a_database_is_a_source_of_data_for_a_run(db_path, tmp_path):
+    from atompaint_vae.config.datasets import make_dataset
     from atompaint_vae.config.hparams import load_hparams
-    from atompaint_vae.training.feed import make_dataset
 
     (tmp_path / "hparams.nt").write_text(
         f"shared:\n  data:\n    source: {db_path}\n    size_voxels: 9\n    density: gaussian\n"

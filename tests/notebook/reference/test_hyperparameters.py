@@ -1,6 +1,6 @@
 import re
 
-from atompaint_vae.config.hparams import list_keys
+from atompaint_vae.config.schema import list_keys
 from atompaint_vae.config.space import SearchHparams
 from atompaint_vae.notebook.reference.hparams import mark_code
 

@@ -1,0 +1,90 @@
+"""The kind `vae`: what can be known of variational autoencoders without torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..kind import Curve, Kind, Metric
+from .hparams import LossHparams, ModelHparams
+
+DOMINANT = 10
+"""How many times larger than the other a loss is where a plan mentions it."""
+
+
+def describe_collapse(metrics: Mapping[str, Any]) -> str | None:
+    """Return what says that the latent carries nothing; None if it carries something."""
+    if metrics.get("active_units") != 0:
+        return None
+    priors = [
+        f"{key.removeprefix('prior_')} {value:.3g}"
+        for key, value in metrics.items()
+        if key.startswith("prior_") and key != "prior_loss"
+    ]
+    return (
+        f"the latent has collapsed: no unit is active, R² {metrics.get('r2', float('nan')):.3f}, "
+        f"prior loss {', '.join(priors)}; the decoder ignores it (a smaller beta or reduction: sum "
+        "may help)"
+    )
+
+
+def list_first_losses(losses: Mapping[str, float], hparams: Any) -> dict[str, float]:
+    """Return the two parts of the total loss."""
+    weighted = hparams.loss.beta * losses["prior_loss"]
+    return {"data loss": losses["data_loss"], "beta × prior": weighted}
+
+
+def find_dominant(losses: Mapping[str, float]) -> str | None:
+    """Return which of the two losses dominates at the first step; None if neither does."""
+    terms = {"data loss": losses["data loss"], "beta × prior loss": losses["beta × prior"]}
+    (small, low), (large, high) = sorted(terms.items(), key=lambda item: item[1])
+    if high < DOMINANT * low:
+        return None
+    if low > 0:
+        text = f"at the first step, the {large} is {high / low:,.0f} times the {small}"
+    else:
+        text = f"at the first step, the {small} is zero beside the {large}"
+    return f"{text}: the latent may collapse" if small == "data loss" else text
+
+
+REDUCTIONS = {
+    "sum": "Sum-reduced data loss",
+    "mean": "Mean-reduced data loss",
+    "optimal": "Data loss with the decoder variance that is best for each batch",
+}
+
+
+def describe_for_card(hparams: Any) -> dict[str, str]:
+    """Return the parts of a model card that are of the VAE's own hyperparameters."""
+    model = hparams.model
+    is_equivariant = model.symmetry == "rotation"
+    return {
+        "kind": "rotation-equivariant" if is_equivariant else "without symmetry, for comparison",
+        "latent": model.latent,
+        "layers": " → ".join(f"``{layer}``" for layer in model.layers),
+        "reduction": REDUCTIONS[hparams.loss.reduction],
+        "beta": f"{hparams.loss.beta:g}",
+    }
+
+
+KIND = Kind(
+    name="vae",
+    model=ModelHparams,
+    loss=LossHparams,
+    objective="atompaint_vae.models.vae.objective:VAEObjective",
+    losses=("loss", "data_loss", "prior_loss"),
+    best=Metric("r2", "R²", "higher"),
+    sizes=("latent_shape", "compression_ratio"),
+    better={"r2": "higher"},
+    curves=(
+        Curve("data_loss", "Data loss", "squared error, {loss.reduction}", log=True),
+        Curve("prior_loss", "Prior loss", "KL divergence [nats]", log=True),
+        Curve("r2", "R² of held-out crops", limits=(-0.25, 1.02)),
+        Curve("active_units", "Active units", "% of latent channels", limits=(-3.0, 103.0),
+              percent_of="latent_shape"),
+    ),
+    artifacts=("reconstructions.npz",),
+    alarms={"collapsed": describe_collapse},
+    first_losses=list_first_losses,
+    judge_first_losses=find_dominant,
+    card_metrics=("r2", "prior_loss", "active", "equivariance"),
+    describe_for_card=describe_for_card,
+)  # fmt: skip

@@ -1,0 +1,180 @@
+"""Weights of models by name: published ones, which come with the package, and those of runs.
+
+A published model is a folder of `atompaint_vae/pretrained`: hparams.nt, record.nt and test.csv are
+the run's own; weights.sha256 is in the form that `sha256sum --check` reads.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from ..config.hparams import load_resolved
+from ..config.schema import Hparams
+from ..models.kind import get_kind
+from ..records.find import find_expts_dir, find_runs
+from ..records.record import RunPaths, find_run_state
+from ..text.errors import UserError
+from ..text.suggest import suggest
+
+PRETRAINED_DIR = Path(__file__).parents[1] / "pretrained"
+BEST = "finer-wide-10"
+WEIGHTS = "weights.safetensors"
+HASH = "weights.sha256"
+
+
+class PretrainedError(ValueError):
+    """There is no such model, or it isn't what was published; one line."""
+
+
+def list_pretrained() -> list[str]:
+    """Return the names of the published models, in alphabetical order."""
+    return sorted(path.parent.name for path in PRETRAINED_DIR.glob(f"*/{HASH}"))
+
+
+def find_pretrained(name: str) -> RunPaths:
+    """Return the folder of a published model, in which the run's records have their usual names.
+
+    raises: PretrainedError, with the known names, if there is no such model
+    """
+    known = list_pretrained()
+    if name not in known:
+        raise PretrainedError(f"unknown model {name!r}; known: {', '.join(known) or 'none'}")
+    return RunPaths(PRETRAINED_DIR / name)
+
+
+def load_pretrained(name: str = BEST) -> nn.Module:
+    """Return a published model in float32, on the CPU, in eval mode.
+
+    A VAE is ready for `encode`, `decode` and `sample`.  Nothing in the file of weights is executed,
+    and its SHA-256 is checked.  Torch's random state stays as it was.
+
+    raises: PretrainedError if there is no such model, or its weights aren't those published
+    """
+    paths = find_pretrained(name)
+    return make_trained(load_resolved(paths.hparams), load_weights(paths.run_dir))
+
+
+def load_pretrained_hparams(name: str = BEST) -> Hparams:
+    """Return what a published model was trained with; its `data` says what its images are.
+
+    raises: PretrainedError if there is no such model
+    """
+    return load_resolved(find_pretrained(name).hparams)
+
+
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of a published model's folder, by name.
+
+    raises: PretrainedError if the file's SHA-256 isn't the one beside it
+    """
+    path = folder / WEIGHTS
+    content = path.read_bytes()
+    expected = (folder / HASH).read_text("utf-8").split()[0]
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise PretrainedError(f"{path}: its SHA-256 is {found}, but {expected} was published")
+    return safetensors.torch.load(content)
+
+
+def make_trained(hparams: Hparams, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Return the model of some hyperparameters and weights, in float32 and in eval mode."""
+    objective = get_kind(hparams.kind).load_objective()
+    with torch.random.fork_rng(devices=[]), _use_float32():
+        model = objective.build_model(hparams)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+@contextmanager
+def _use_float32() -> Iterator[None]:
+    """Build modules in float32, whatever torch's default is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def select_weights(state: Mapping[str, Tensor], hparams: Hparams) -> dict[str, Tensor]:
+    """Return a model's tensors from those of a checkpoint: averaged ones if the run keeps any."""
+    prefix = "average.module." if hparams.optim.ema_decay else "model."
+    found = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def pack_weights(weights: Mapping[str, Tensor]) -> bytes:
+    """Return tensors as safetensors, of which the SHA-256 is taken."""
+    return safetensors.torch.save(dict(weights), metadata={"format": "pt"})
+
+
+def load_run_weights(paths: RunPaths) -> dict[str, Tensor]:
+    """Return the weights of a finished run's best validation.
+
+    raises: UserError if the run isn't finished, or its weights aren't on this machine
+    """
+    from .checkpoints import load_checkpoint  # with Lightning, which published models don't need
+
+    state = find_run_state(paths)
+    if state != "finished":
+        raise UserError(f"{paths.run_dir}: the run is {state}, not finished")
+    if not paths.best.exists():
+        hint = f"./train.py --weights {paths.name} trains them again"
+        raise UserError(f"{paths.best}: no such file: the weights aren't on this machine; {hint}")
+    return select_weights(load_checkpoint(paths.best)["state_dict"], load_resolved(paths.hparams))
+
+
+@dataclass(frozen=True)
+class FrozenInputs:
+    """The frozen models that a run's hyperparameters name, by their keys; SHA-256 of their weights.
+    """
+
+    modules: dict[str, nn.Module] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+
+
+def load_inputs(hparams: Hparams, expt_dir: Path) -> FrozenInputs:
+    """Return the frozen models that a run's hyperparameters name.
+
+    expt_dir: of the run; the notebook that it lies in has the runs that are named
+    raises:   UserError, with the key, if there is no such model, or its weights aren't here
+    """
+    found = FrozenInputs()
+    for key in get_kind(hparams.kind).inputs:
+        name = getattr(hparams.model, key)
+        if not name:
+            continue
+        try:
+            module, digest = _load_frozen(name, expt_dir)
+        except ValueError as error:
+            raise UserError(f"model.{key}: {error}") from None
+        found.modules[key] = module
+        found.hashes[f"model.{key}"] = digest
+    return found
+
+
+def _load_frozen(name: str, expt_dir: Path) -> tuple[nn.Module, str]:
+    """Return a model and the SHA-256 of its weights.
+
+    name: `experiment/run`, or that of a published model
+    """
+    if "/" not in name:
+        if name not in list_pretrained():
+            hint = suggest(name, list_pretrained())
+            raise PretrainedError(f"{name!r} is no published model, and no experiment/run; {hint}")
+        paths = find_pretrained(name)
+        weights = load_weights(paths.run_dir)
+    else:
+        found = find_runs(find_expts_dir(expt_dir), [name])
+        if len(found) != 1:
+            raise UserError(f"{name!r} is not one run that has a record")
+        (paths,) = found.values()
+        weights = load_run_weights(paths)
+    model = make_trained(load_resolved(paths.hparams), weights)
+    return model.requires_grad_(False), hashlib.sha256(pack_weights(weights)).hexdigest()
