@@ -18,13 +18,13 @@ class Objective(ABC):
 
     model:   the module that is trained, or an average of its weights
     hparams: of the run
-    dataset: makes the images of batches
+    dataset: makes the images of batches; None where only a step's cost is asked for
 
     A kind's batches are what `make_inputs` makes of crops; `calc_losses` and `add_held_out` take
     them. Methods that aren't abstract may be left as they are.
     """
 
-    def __init__(self, model: nn.Module, hparams: Any, dataset: CropDataset):
+    def __init__(self, model: nn.Module, hparams: Any, dataset: CropDataset | None):
         self.model = model
         self.hparams = hparams
         self.dataset = dataset

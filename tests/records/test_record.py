@@ -145,7 +145,7 @@ def test_records_from_before_there_were_kinds(tmp_path):
     assert record.alarms == {}
     path.write_text(OLD_RECORD.replace("collapsed_step:", "collapsed_step: 20"))
     assert load_record(path).alarms == {"collapsed": 20}
-    path.write_text(OLD_RECORD.replace("best_step: 40\nbest_val_r2: 0.75", "best_step:\nbest_val_r2:"))
+    path.write_text(OLD_RECORD.replace("best_step: 40", "best_step:"))
     assert load_record(path).best is None
     save_record(path, record)
     assert "best:\n  metric: r2\n  step: 40\n  value: 0.75\n" in path.read_text()

@@ -2,6 +2,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from atompaint_vae.models.kind import get_kind
+from atompaint_vae.models.vae.kind import describe_collapse
+from atompaint_vae.records.record import RunPaths, load_record
+from atompaint_vae.records.validations import find_alarms
 from atompaint_vae.training.callbacks import AlarmBell
 
 METRICS = {"r2": 0.01234, "active_units": 0, "prior_loss": 0.02, "prior_0e": 0.02, "prior_1e": 0.0}

@@ -6,6 +6,7 @@ Letters: b batch, c channels, x y z voxels.
 import io
 import os
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -284,7 +285,7 @@ def check_memory(hparams: Any, written: Located) -> Iterator[Problem]:
     num_in_images = num_latent * sizes[-1] ** 3
     num_in_images += sum(n * size**3 for n, size in zip(channels, sizes, strict=True))
     num_in_kernels = num_latent * channels[-1]
-    for before, after in zip(channels, channels[1:], strict=False):
+    for before, after in pairwise(channels):
         num_in_kernels += after * (before + (model.convs_per_layer - 1) * after)
     # The decoder has as many.
     num_numbers = hparams.optim.batch_size * num_in_images + num_in_kernels * model.kernel_size**3
