@@ -2,8 +2,8 @@
 
 The error for a field of frequency L is |f(D c) − D f(c)| / |f(c)|, root mean square, where the
 coefficients c are independent normal numbers, D is a random rotation, and the part of l = 0 of the
-result is left out.  The grids are ours, escnn's optimised ones, and the product grids of e3nn with their
-quadrature weights; each has the transform whose round trip is exact.
+result is left out.  The grids are ours, escnn's optimised ones, and the product grids of e3nn with
+their quadrature weights; each has the transform whose round trip is exact.
 
 A layer is a strided convolution with its normalisation and ELU, on Gaussian blobs; its error is the
 mean of `calc_equivariance_error` over random rotations.
