@@ -1,11 +1,11 @@
-# make notebook   set up, train the quick start, draw its figures, build the pages
-# make test       set up, run the tests
+# make notebook   install, train the quick start, draw its figures, build the pages
+# make test       install, run the tests
 # make html       build the pages from the committed records
-# make livehtml   build again whenever a page changes
+# make livehtml   rebuild whenever a page changes
 # make check      list the figures and tables that are stale or missing
-# make figures    draw those again
+# make figures    redraw those
 # make pdf        all pages as one PDF (needs LaTeX)
-# make bench-peers   set up the other libraries that the benchmarks compare with
+# make bench-peers   install the other libraries that the benchmarks compare with
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,7 +32,7 @@ html: .venv/ready
 	$(BIN)/sphinx-build -M html . _build --quiet --jobs auto --fail-on-warning --keep-going
 	@echo "The notebook is at $(CURDIR)/$(PAGE)"
 
-# What a build or a run writes itself must not begin the next build.
+# Files that a build or a run writes must not trigger another build.
 livehtml: .venv/ready
 	$(BIN)/sphinx-autobuild . _build/html --jobs auto --ignore "_build/*" --ignore "*/runs/*" \
 		--ignore ".git/*" --ignore ".venv/*" --ignore "*/.again/*" --ignore "*/.slurm/*" --ignore "*/sheet.rst" --ignore "*.tmp"
@@ -52,7 +52,7 @@ pdf: .venv/ready
 latex text: .venv/ready
 	$(BIN)/sphinx-build -M $@ . _build --quiet --jobs auto --fail-on-warning --keep-going
 
-# The tests of a module share what is costly to make.
+# The tests of a module share expensive fixtures.
 test: .venv/ready
 	$(BIN)/python -m pytest --numprocesses auto --dist loadscope --durations 25
 
@@ -62,11 +62,11 @@ test-slow: .venv/ready
 test-faults: .venv/ready
 	$(BIN)/python -m pytest -m faults --write-tables
 
-# Most of the time a Slurm waits; each process has one.
+# Slurm is idle most of the time, so there are more processes than cores; each starts its own.
 test-slurm: .venv/ready
 	$(BIN)/python -m pytest -m slurm --numprocesses 4 --dist worksteal --write-tables tests/cluster
 
-# An array that is preempted, and one task of an array that is ended in several ways.
+# A preempted array, and one task of an array that is killed in several ways.
 test-slurm-quick: .venv/ready
 	$(BIN)/python -m pytest -m slurm --numprocesses 2 -k "ended or preemption and not graceful" tests/cluster
 
@@ -78,7 +78,7 @@ test-peers: .venv/ready bench-peers
 
 bench-peers: .venv-peers/ready .venv-peers-notebook/ready
 
-# escnn needs older packages than ours; and a Fortran compiler, for one that has no wheel.
+# escnn needs older packages than ours, and a Fortran compiler for a dependency without a wheel.
 .venv-peers/ready: benchmarks/peers/requirements.txt constraints.txt
 	@command -v gfortran >/dev/null || { echo "gfortran is missing; on Debian: apt-get install gfortran"; exit 1; }
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
@@ -86,7 +86,7 @@ bench-peers: .venv-peers/ready .venv-peers-notebook/ready
 	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/peers/requirements.txt
 	touch $@
 
-# exmemo needs docopt, in whose place we have docopt-ng.
+# exmemo needs docopt, which conflicts with our docopt-ng.
 .venv-peers-notebook/ready: benchmarks/peers/requirements_notebook.txt
 	test -x .venv-peers-notebook/bin/python || $(PYTHON) -m venv .venv-peers-notebook
 	.venv-peers-notebook/bin/python -m pip install --quiet --upgrade pip
@@ -95,6 +95,7 @@ bench-peers: .venv-peers/ready .venv-peers-notebook/ready
 
 lint: .venv/ready
 	$(BIN)/ruff check .
+	$(BIN)/zizmor --offline --quiet --strict-collection .github
 
 screenshot: html
 	docs/images/take_screenshot.py

@@ -1,4 +1,4 @@
-"""Measure this package against others; run as `python -m benchmarks` in the repository's root.
+"""Compare this package with others; run `python -m benchmarks` in the repository's root.
 
 Usage:
     benchmarks <name> [--quick] [--json FILE] [--record]
@@ -7,13 +7,13 @@ Arguments:
     <name>       devices, feed, grids, layers, notebook, training or voxelize.
 
 Options:
-    --quick      Fewer and smaller cases; ends within a minute.
+    --quick      Measure fewer and smaller cases; takes about a minute.
     --json FILE  Write the rows there: name, ours, reference, reference_name, ratio, unit, n.
     --record     Write the rows and a description of this machine to benchmarks/records/<name>.json.
 
-A ratio is how many times better ours is; ours and the reference are medians of n repeats, taken in
-turns.  escnn, with which layers and training compare, and exmemo, with which notebook does, come
-with `make bench-peers`; without them, their rows or columns are left out.
+The ratio says how many times better ours is.  Ours and the reference are medians of n repeats; the
+two take turns.  `make bench-peers` installs escnn, for grids, layers and training, and exmemo, for
+notebook; without them, their rows or columns are left out.
 """
 
 import importlib
@@ -33,7 +33,7 @@ def list_benchmarks() -> list[str]:
 
 
 def format_table(rows: list[dict]) -> str:
-    """One line for each row, under a heading, in columns."""
+    """Return the rows as aligned columns under a heading."""
     cells = [["", "ours", "reference", "", "ratio", "unit", "n"]]
     for row in rows:
         ours, reference, ratio = (

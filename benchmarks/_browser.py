@@ -1,4 +1,4 @@
-"""How long pages take to open in headless Chromium, from file://, and what they load."""
+"""Measure how long pages take to open in headless Chromium, from file://, and what they load."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ WATCH = """
   const check = () => {
     if (document.readyState !== "complete" || !(%s)) return;
     observer.disconnect();
-    // What was drawn last must be on the screen, and nothing be left to do.
+    // Wait until the last changes are painted and no other task is queued.
     requestAnimationFrame(() => setTimeout(() => { window.benchmarkReady = performance.now(); }));
   };
   const observer = new MutationObserver(check);
@@ -33,7 +33,7 @@ WATCH = """
 
 @dataclass(frozen=True)
 class Opened:
-    """A page that was opened: when it could be used, and the files that it has loaded."""
+    """A page that was opened: when it became usable, and which files it loaded."""
 
     ready_ms: float
     files: set[Path]
@@ -45,10 +45,10 @@ class Browser:
 
     def open(self, page: Path, ready: str, height_px: int = HEIGHT_PX) -> Opened:
         """
-        Open a page.
+        Open a page and wait until it can be used.
 
-        ready:  JavaScript that says whether it can be used
-        raises: TimeoutException if it never can
+        ready:  a JavaScript condition that is true once the page can be used
+        raises: TimeoutException if it never becomes true
         """
         from selenium.webdriver.support.ui import WebDriverWait
 
@@ -75,10 +75,11 @@ class Browser:
 
 @contextmanager
 def start_browser() -> Iterator[Browser | None]:
-    """A browser, or None, which is said, where chromium isn't installed."""
+    """Yield a browser; if chromium is missing, say so on stderr and yield None."""
     missing = [x for x in ("chromium", "chromedriver") if shutil.which(x) is None]
     if missing:
-        print(f"no times of pages: {' and '.join(missing)} not installed", file=sys.stderr)
+        names = " and ".join(missing)
+        print(f"times of pages are left out: {names} not installed", file=sys.stderr)
         yield None
         return
     from selenium import webdriver

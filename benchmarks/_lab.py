@@ -1,4 +1,4 @@
-"""A laboratory's notebook of any size, made of this one's experiment of 2024-12-17."""
+"""Generate a laboratory's notebook of any size from this one's experiment of 2024-12-17."""
 
 import shutil
 from datetime import date, timedelta
@@ -22,10 +22,10 @@ from atompaint_vae.records.record import (
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "expts" / "20241217_train_vae"
-"""What each experiment is a copy of: runs, scripts, figures and what they were drawn from."""
+"""Each experiment is a copy of this one: its runs, scripts, figures and their provenance."""
 
 TABLE_ROWS = (4, 8, 12, 20, 30, 50, 80, 120, 200, 400)
-"""Of one table after the other; the long ones have more than a page holds."""
+"""The tables get these numbers of rows in turn; the longest ones don't fit on one page."""
 
 NUM_COLUMNS = 8
 
@@ -48,7 +48,7 @@ Results
 
 .. runs::
 
-   What came of the runs.
+   Results of the runs.
 
 .. curves::
 
@@ -87,9 +87,9 @@ Lab
 
 def make_lab(folder: Path, num_experiments: int, num_runs: int, num_tables: int) -> list[Path]:
     """
-    The paths of the experiments of a new notebook, in the order of their dates.
+    Generate a notebook and return the paths of its experiments, ordered by date.
 
-    The pages have this repository's conf.py.  Ten of the tables are on a page of their own.
+    The notebook uses this repository's conf.py.  Ten of the tables share a separate page.
     """
     docs = folder / "docs"
     docs.mkdir(parents=True)
@@ -107,7 +107,7 @@ def make_lab(folder: Path, num_experiments: int, num_runs: int, num_tables: int)
 
 
 def make_table_pages(folder: Path, extension: str, num_pages: int) -> None:
-    """Nothing; a new notebook has pages of ten tables each, which some extension shows."""
+    """Generate a notebook whose pages show ten tables each by means of the given extension."""
     folder.mkdir(parents=True)
     (folder / "conf.py").write_text(TABLE_CONF.format(extension=extension), "utf-8")
     pages = [f"page_{i}" for i in range(num_pages)]
@@ -120,7 +120,7 @@ def make_table_pages(folder: Path, extension: str, num_pages: int) -> None:
 
 
 def make_experiment(folder: Path, number: int, *, num_runs: int, tables: range) -> Path:
-    """The path of an experiment with notes, all of whose figures are up to date."""
+    """Generate an experiment with notes and up-to-date figures, and return its path."""
     day = date(2018, 1, 1) + timedelta(days=7 * number)
     expt_dir = folder / "expts" / f"{day:%Y%m%d}_train_vae"
     expt_dir.mkdir(parents=True)
@@ -149,7 +149,7 @@ def make_experiment(folder: Path, number: int, *, num_runs: int, tables: range) 
 def make_run(
     expt_dir: Path, models: list[Path], number: int, learning_rate: float, seed: int
 ) -> str:
-    """The name of a run with the metrics of one that was trained."""
+    """Generate a run with the metrics of a trained one, and return its name."""
     model = models[number % len(models)]
     paths = RunPaths(expt_dir / "runs" / f"{model.name}-{number}")
     paths.run_dir.mkdir(parents=True)
@@ -166,7 +166,7 @@ def make_run(
 
 
 def note_provenance(expt_dir: Path, outputs: list[str], runs: list[str]) -> None:
-    """Nothing; the folder's provenance.nt has what plot_curves.py would have noted down."""
+    """Write the provenance.nt that plot_curves.py would have written."""
     command = "plot_curves.py"
     code = load_provenance(MODEL)[command].code
     inputs = [f"runs/{run}/{x}" for run in runs for x in ("hparams.nt", "record.nt", "val.csv")]
@@ -179,7 +179,7 @@ def note_provenance(expt_dir: Path, outputs: list[str], runs: list[str]) -> None
 
 
 def write_tables(folder: Path, numbers: range) -> None:
-    """Nothing; the folder has a table_<number>.csv for each of the numbers."""
+    """Write table_<number>.csv for each of the numbers."""
     header = ["run", *(f"value {i}" for i in range(1, NUM_COLUMNS))]
     for number in numbers:
         rows = [
@@ -192,7 +192,7 @@ def write_tables(folder: Path, numbers: range) -> None:
 
 
 def show_tables(numbers: range) -> str:
-    """The directives that show some tables; exmemo reads the same."""
+    """Return the directives that show some tables; exmemo's have the same syntax."""
     return "".join(
         f".. datatable:: table_{number}.csv\n\n   Table {number}.\n\n" for number in numbers
     )

@@ -1,4 +1,4 @@
-"""What a record says of the machine that it was measured on."""
+"""Describe the machine that a record was measured on."""
 
 import datetime
 import os
@@ -13,15 +13,15 @@ PROCESSOR_TIMES = Path("/proc/stat")
 
 
 class OthersWatch:
-    """How much of the processor others than this process and its children take, from now on."""
+    """Measures the processor time that other programs use, from its construction on."""
 
     def __init__(self):
         self.start = self._read_times_s()
 
     def measure_share(self) -> float | None:
-        """Of all cores' time, 0 to 1; None where the system doesn't tell.
+        """Return the share of all cores' time, 0 to 1, that other programs used; None if unknown.
 
-        Children count as others until they have ended.
+        Child processes count as other programs until they end.
         """
         if self.start is None:
             return None
@@ -33,15 +33,15 @@ class OthersWatch:
     def _read_times_s(self) -> tuple[float, float, float] | None:
         if not PROCESSOR_TIMES.exists():
             return None
-        # See proc(5): of the first eight, the fourth and fifth are of idleness; the others are
-        # counted within these.
+        # See proc(5): of the first eight, the fourth and fifth count idle time; any later ones are
+        # included in the first two.
         ticks = list(map(int, PROCESSOR_TIMES.read_text().splitlines()[0].split()[1:9]))
         busy_s = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
         return time.monotonic(), busy_s, sum(os.times()[:4])
 
 
 def describe_machine() -> dict:
-    """Processor, memory, versions."""
+    """Return the processor, memory and versions, as a record states them."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _ask_git("rev-parse", "--short", "HEAD"),
@@ -69,7 +69,7 @@ def _ask_git(*arguments: str) -> str | None:
 
 
 def _read_processor() -> str:
-    """The model's name with its flags for matrix work, as far as the system tells."""
+    """Return the model's name and its vector and matrix extensions, as far as they are known."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

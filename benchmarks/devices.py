@@ -1,7 +1,8 @@
 """Training steps of two processes with half of each batch, against one process with all of it.
 
-Whole trainings by train.py, as a user starts them: crops, images and metrics included, gradients
-and statistics exchanged by gloo. Processes that load crops take turns with them on the same cores.
+Each measurement is a whole training by train.py, as a user starts it, with crops, images and
+metrics.  The processes exchange gradients and statistics through gloo, and share the cores with the
+processes that load crops.
 """
 
 import os
@@ -22,7 +23,7 @@ EXPERIMENT = Path(__file__).parents[1] / "expts" / "20241217_train_vae"
 RUNS = ("2-layer-narrow", "2-layer-wide")
 NUM_STEPS = 60
 QUICK_NUM_STEPS = 20
-"""The first ten, which also warm up, aren't counted."""
+"""The first ten are warm-up and are not counted."""
 
 WAYS = {
     "2 processes, 1 thread each": (2, 1),
@@ -32,8 +33,7 @@ WAYS = {
 
 
 def run(quick: bool) -> list[dict]:
-    """Rows of the time of a step, two processes against one; a ratio of 2 would be all that two
-    can do."""
+    """Return rows for the time of a step, two processes against one; the ratio is 2 at best."""
     num_steps, num_turns = (QUICK_NUM_STEPS, 1) if quick else (NUM_STEPS, 5)
     names = RUNS[:1] if quick else RUNS
     return [row for name in names for row in _compare(name, num_steps, num_turns)]
@@ -67,7 +67,7 @@ def _compare(name: str, num_steps: int, num_turns: int) -> list[dict]:
 def _time_step_ms(
     name: str, hparams: str, num_steps: int, num_processes: int, num_threads: int
 ) -> float:
-    """Of the steps of one training, the mean."""
+    """Return the mean time of a step in one training."""
     with tempfile.TemporaryDirectory() as folder:
         expt_dir = Path(folder) / EXPERIMENT.name
         expt_dir.mkdir()

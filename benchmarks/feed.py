@@ -1,8 +1,8 @@
-"""What crops and images cost a training step: steps fed by the loader, against the same steps on
-one batch of images made before.
+"""Measure what crops and images cost a training step: steps fed by the loader, against the same
+steps on one batch of images made in advance.
 
 The runs are those of expts/20241217_train_vae.  The loader's process and training share the cores,
-and images are made in the step; all that counts as the loader's cost.
+and images are made within the step; both count towards the loader's cost.
 """
 
 import itertools
@@ -22,11 +22,11 @@ from atompaint_vae.training.plan import build_model
 EXPERIMENT = Path(__file__).parents[1] / "expts" / "20241217_train_vae"
 RUNS = ("2-layer-narrow", "2-layer-wide")
 NUM_STEPS = 10
-"""In a row, before the other's turn."""
+"""Steps in each turn."""
 
 
 def run(quick: bool) -> list[dict]:
-    """Rows of the time of a step with and without the loader."""
+    """Return rows for the time of a step with and without the loader."""
     all_hparams = Experiment(EXPERIMENT).load_hparams()
     return [_compare(name, all_hparams[name], num_turns=2 if quick else 10) for name in RUNS]
 
@@ -75,7 +75,7 @@ def _compare(name: str, hparams, *, num_turns: int) -> dict:
 
 
 class _OneImage:
-    """Stands for a dataset whose images are there already."""
+    """Stands in for a dataset; its images were made in advance."""
 
     def __init__(self, dataset: CropDataset, batch):
         self.images = dataset.make_images(batch)
@@ -85,7 +85,7 @@ class _OneImage:
 
 
 def _time_ms(function) -> float:
-    """Of one call, the mean of a few."""
+    """Return the mean time of a call."""
     start_s = time.perf_counter()
     for _ in range(NUM_STEPS):
         function()

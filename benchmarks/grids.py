@@ -1,12 +1,12 @@
-"""Grids on SO(3): how far nonlinearities on them are from equivariant, and how long they take.
+"""Compare grids on SO(3): the equivariance error of nonlinearities on them, and their time.
 
-The error of a field of frequency L is that of independent normal coefficients, l = 0 left out of
-the result, under random rotations: |f(D c) − D f(c)| / |f(c)|, root mean square.  The grids are
-ours, escnn's optimised ones, and the product grids of e3nn, with their quadrature weights; each
-with the transform whose round trip is exact.
+The error for a field of frequency L is |f(D c) − D f(c)| / |f(c)|, root mean square, where the
+coefficients c are independent normal numbers, D is a random rotation, and the part of l = 0 of the
+result is left out.  The grids are ours, escnn's optimised ones, and the product grids of e3nn with
+their quadrature weights; each has the transform whose round trip is exact.
 
-A layer is a strided convolution, its normalisation and ELU, on Gaussian blobs; its error is
-`calc_equivariance_error`, the mean over random rotations.
+A layer is a strided convolution with its normalisation and ELU, on Gaussian blobs; its error is the
+mean of `calc_equivariance_error` over random rotations.
 """
 
 import json
@@ -38,14 +38,14 @@ FUNCTIONS = ("elu", "relu", "hermite")
 REFERENCES = {1: "escnn thomson_cube 96", 2: "escnn thomson_cube 96", 3: "escnn thomson_cube 192"}
 E3NN_RESOLUTIONS = (2, 3)
 ESCNN_MULTIPLES = (4, 8)
-"""escnn's grids have 24 points for each."""
+"""escnn's grids have 24 times as many points."""
 
 NUM_FIELDS = 500
 NUM_ROTATIONS = 20
 NUM_TIMED_FIELDS = 20_000
 
 LAYERS = {1: 8, 2: 2}
-"""Fields, for each frequency."""
+"""Number of fields for each frequency."""
 SIZE_VOXELS = 35
 NUM_IMAGE_CHANNELS = 6
 NUM_BLOBS = 300
@@ -53,7 +53,7 @@ NUM_LAYER_ROTATIONS = 5
 
 
 def run(quick: bool) -> list[dict]:
-    """Rows of errors and times, each against escnn's grid that its users would take."""
+    """Return rows for errors and times, compared with the grid that users of escnn would choose."""
     grids = {name: load_grid(name) for name in GRIDS}
     grids |= {f"e3nn SO3Grid {32 * r**3}": _make_e3nn_grid(r) for r in E3NN_RESOLUTIONS}
     if "with_escnn" in list_libraries():
@@ -102,7 +102,7 @@ def _compare(
 
 
 def _compare_layers() -> list[dict]:
-    """Errors of whole layers on our grids, against the finest."""
+    """Return rows for the errors of whole layers on our grids, compared with the finest grid."""
     generator = torch.Generator().manual_seed(0)
     rotations = [_draw_rotation(generator) for _ in range(NUM_LAYER_ROTATIONS)]
     axis = torch.arange(SIZE_VOXELS) - (SIZE_VOXELS - 1) / 2
@@ -142,7 +142,7 @@ def _compare_layers() -> list[dict]:
 
 
 def _draw_rotation(generator: torch.Generator) -> Tensor:
-    # The sign makes the rotations uniform, and none of them a reflection.
+    # The signs make the distribution uniform; the determinant turns reflections into rotations.
     q, r = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
     q = q * r.diagonal().sign()
     return q * torch.linalg.det(q)
@@ -169,7 +169,7 @@ def _calc_error(module: FourierNonlinearity) -> float:
 
 
 def _time(modules: dict[str, dict[str, FourierNonlinearity]], num_repeats: int) -> dict[str, float]:
-    """Forward and backward pass with ELU, in turns; medians in milliseconds."""
+    """Return median times of a forward and backward pass with ELU, in ms; the grids take turns."""
     times_ms = {name: [] for name in modules}
     for repeat in range(num_repeats + 1):
         for name, module in modules.items():
@@ -196,14 +196,14 @@ def _calc_e3nn_weights(resolution: int) -> Tensor:
 
 
 def _weigh(module: FourierNonlinearity, weights: Tensor):
-    """Make the analysis a least-squares fit in which the points have these weights."""
+    """Make the analysis a least-squares fit that weights the points."""
     synthesis = module.synthesis.double()
     weighted = synthesis * weights
     module.analysis = torch.linalg.solve(weighted @ synthesis.T, weighted).T.float()
 
 
 def _ask_escnn() -> dict[str, Tensor]:
-    """Through the script with which the tests ask, in escnn's own environment."""
+    """Return escnn's grids, from the script that the tests use, run in escnn's environment."""
     questions = {
         "names": [],
         "rotations": [np.eye(3).tolist()],

@@ -1,6 +1,6 @@
-"""Forward and backward pass of single layers, against escnn and against torch's own; and import.
+"""Compare single layers, forward and backward, with escnn's and with torch's own; and import times.
 
-The layers are those of the VAEs that `training.py` measures.
+The layers are those of the VAEs in `training.py`.
 """
 
 import statistics
@@ -14,7 +14,7 @@ GRID_POINTS = 96
 BATCH_SIZE = 4
 QUICK_BATCH_SIZE = 2
 NUM_QUICK_CASES = 3
-"""The last ones of each frequency."""
+"""For each frequency; the last ones in the list."""
 
 # L, fields after the first layer and after the second.
 WIDTHS = ((1, 8, 16), (2, 2, 4))
@@ -23,7 +23,7 @@ IMPORTS = {"ours": "atompaint_vae.nn", "with_escnn": "escnn.nn"}
 
 
 def run(quick: bool) -> list[dict]:
-    """Rows of time and memory of one layer."""
+    """Return rows for the time and memory of one layer."""
     libraries = list_libraries()
     rows = []
     num_repeats = 3 if quick else 20
@@ -76,7 +76,7 @@ def _make_cases(
 
 
 def _compare_imports(libraries: list[str], num_repeats: int) -> list[dict]:
-    """Time to import a library's layers once torch is there."""
+    """Return the row for the time to import a library's layers when torch is already imported."""
     if "with_escnn" not in libraries:
         return []
     times_s = {library: [] for library in IMPORTS}

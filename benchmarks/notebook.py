@@ -2,8 +2,8 @@
 
 The laboratory is a generated notebook, built as `make html` builds.  The pages that are compared
 with exmemo's hold ten tables each, the same CSV files in the same theme; they are built by one
-process, because exmemo doesn't let Sphinx use several.  exmemo comes with `make bench-peers`;
-without it, its side is left out.
+process, because exmemo doesn't let Sphinx use several.  `make bench-peers` installs exmemo; without
+it, only our pages are measured.
 """
 
 import shutil
@@ -20,21 +20,22 @@ from atompaint_vae.records.record import load_record, save_record, update_record
 
 from ._browser import Browser, Opened, start_browser
 from ._lab import ROOT, make_lab, make_table_pages
+from .peers.client import check_peer
 
 EXMEMO_PYTHON = ROOT / ".venv-peers-notebook" / "bin" / "python"
 
 TABLES_READY = "!document.querySelector('.datatable:not(.datatable-ready, [data-rows])')"
-"""Rows beside the page are fetched when a reader comes near."""
+"""Tables whose rows are in a file of their own load only when the reader scrolls to them."""
 
 LAB_PAGES = {
     "contents": ("index", "document.querySelector('.experiments a')"),
     "page of 10 tables": ("tables", TABLES_READY),
     "page of all runs": ("compare", "document.querySelector('.run-compare tbody button')"),
 }
-"""Pages, with their file and, in JavaScript, what is so once they can be used."""
+"""Each page with its file, and a JavaScript condition that is true once it can be used."""
 
 TALL_PX = 20_000
-"""A window that high has all ten tables in sight."""
+"""A window this high shows all ten tables."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Site:
     """
     Pages of ten tables that one extension shows.
 
-    drawn:  a selector of each table that can be used
+    drawn:  a CSS selector that matches each table that can be used
     """
 
     source: Path
@@ -60,14 +61,14 @@ class Site:
         change_table(self.source / "table_0.csv")
 
     def open(self, browser: Browser, page: int) -> Opened:
-        """One of the pages, in a window that has all tables in sight."""
+        """Open one of the pages in a window that shows all its tables."""
         path = self.source / "_build" / "html" / f"page_{page}.html"
         ready = f"document.querySelectorAll('{self.drawn}').length == 10"
         return browser.open(path, ready, height_px=TALL_PX)
 
 
 def run(quick: bool) -> list[dict]:
-    """Rows of builds, of pages and, against exmemo, of tables."""
+    """Return rows for builds and pages, and for tables compared with exmemo."""
     sizes = (30, 100, 50) if quick else (300, 1000, 500)
     num_repeats = 1 if quick else 3
     with tempfile.TemporaryDirectory() as folder, start_browser() as browser:
@@ -81,7 +82,7 @@ def run(quick: bool) -> list[dict]:
 def measure_lab(
     folder: Path, browser: Browser | None, sizes: tuple[int, int, int], num_repeats: int
 ) -> list[dict]:
-    """Rows of a laboratory's notebook; sizes are of experiments, runs and tables."""
+    """Return rows for a generated notebook; sizes: number of experiments, runs and tables."""
     expts = make_lab(folder, *sizes)
     expt = expts[len(expts) // 2]
     label = "{} experiments, {} runs, {} tables".format(*sizes)
@@ -105,7 +106,7 @@ def measure_lab(
 
 
 def measure_own_pages(out: Path, num_repeats: int) -> list[dict]:
-    """Rows of this notebook itself."""
+    """Return rows for this repository's own notebook."""
     cold_s = build(ROOT, out)
     times_s = [build(ROOT, out) for _ in range(num_repeats)]
     return [
@@ -117,13 +118,12 @@ def measure_own_pages(out: Path, num_repeats: int) -> list[dict]:
 def compare_tables(
     folder: Path, browser: Browser | None, num_pages: int, num_repeats: int
 ) -> list[dict]:
-    """Rows of pages of ten tables, ours and exmemo's in turns."""
+    """Return rows for pages of ten tables; ours and exmemo's take turns."""
     sites = [
         Site(folder / "ours", "atompaint_vae.notebook", sys.executable, ".datatable-ready"),
         Site(folder / "exmemo", "exmemo.sphinx.general", EXMEMO_PYTHON, ".ht_master tbody"),
     ]
-    if not EXMEMO_PYTHON.exists():
-        print("without exmemo; `make bench-peers` sets it up", file=sys.stderr)
+    if not check_peer("exmemo", EXMEMO_PYTHON):
         sites.pop()
     for site in sites:
         make_table_pages(site.source, site.extension, num_pages)
@@ -146,7 +146,7 @@ def compare_tables(
 
 
 def compare_pages(sites: Sequence[Site], browser: Browser, num_repeats: int) -> list[dict]:
-    """Rows of one page of ten tables: when it can be used, and how large it is."""
+    """Return rows for one page of ten tables: when it can be used, and how much it loads."""
     times_ms = [[] for _ in sites]
     for _ in range(num_repeats):
         for site, times in zip(sites, times_ms, strict=True):
@@ -187,9 +187,9 @@ def build(
     jobs: str = "auto",
 ) -> float:
     """
-    The seconds that `make html` takes, but for make itself.
+    Return how many seconds `make html` takes, without make itself.
 
-    raises: RuntimeError with what Sphinx says if a page has a warning
+    raises: RuntimeError with Sphinx's messages if a page has a warning
     """
     command = [python, "-m", "sphinx", "-M", "html", source, out or source / "_build"]
     command += ["--quiet", "--jobs", jobs, "--fail-on-warning", "--keep-going"]
@@ -202,7 +202,7 @@ def build(
 
 
 def change_table(path: Path) -> None:
-    """Nothing; the last cell has one digit more."""
+    """Append a digit to the last cell."""
     path.write_text(path.read_text("utf-8").rstrip("\n") + "1\n", "utf-8")
 
 
@@ -213,4 +213,4 @@ def change_record(path: Path) -> None:
 
 
 def change_page(path: Path) -> None:
-    path.write_text(path.read_text("utf-8") + "\nAnd a line more.\n", "utf-8")
+    path.write_text(path.read_text("utf-8") + "\nOne more line.\n", "utf-8")

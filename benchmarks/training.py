@@ -1,8 +1,8 @@
-"""Training steps of whole VAEs, and the making of the largest, against escnn and against a network
-of the same shape without symmetry.
+"""Compare training steps of whole VAEs, and the construction of the largest, with escnn and with an
+unconstrained network of the same shape.
 
-The models are those of expts/20241217_train_vae: images of 35³, whose side two strided convolutions
-take to 17 and 9.  Those with L = 1 have four times the fields, and so about as many channels.
+The models are those of expts/20241217_train_vae: two strided convolutions reduce images of 35³ to
+17³ and 9³.  Models with L = 1 have four times as many fields, and so about as many channels.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def run(quick: bool) -> list[dict]:
-    """Rows of time and memory of one step: forward, backward, Adam."""
+    """Return rows for the time and memory of one step: forward, backward, Adam."""
     libraries = list_libraries()
     rows = []
     with Servers(libraries) as servers:
@@ -75,14 +75,14 @@ def _describe(case: VAECase, how: str | None = None) -> str:
 
 
 def _compare_defaults(servers: Servers, case: VAECase) -> list[dict]:
-    """Ours with its default grid under autocast, the others in float32."""
+    """Return rows for ours with its default grid under autocast, and the others in float32."""
     ours = dataclasses.replace(case, grid_points=None, precision="bfloat16")
     measurements = servers.measure(case, num_repeats=10, cases={"ours": ours})
     return make_rows(_describe(case, "our defaults in bfloat16, others float32"), measurements)
 
 
 def _compare_construction(libraries: list[str], num_repeats: int) -> list[dict]:
-    """Of fresh processes, since libraries keep what they have made once."""
+    """Return rows for construction, in fresh processes because the libraries cache bases."""
     case = _make_case(*LARGEST_MODEL, batch_size=1)
     times_s: dict[str, list[float]] = {library: [] for library in libraries}
     for _ in range(num_repeats):

@@ -1,4 +1,4 @@
-"""Time of making images and crops, against macromol_voxelize; one thread each."""
+"""Compare the time to make images and crops with macromol_voxelize; one thread each."""
 
 import statistics
 import time
@@ -15,15 +15,15 @@ from atompaint_vae.data.crops.voxelize import CHANNELS, voxelize
 
 SIZE_VOXELS = 35
 RADIUS_A = 0.75
-# What a crop of the starter structures holds, on average.
+# The mean number of atoms in a crop of the starter structures.
 NUM_ATOMS = 1200
-# Non-hydrogen atoms per Å³ of a large structure with its solvent, and the atoms of a ribosome.
+# Non-hydrogen atoms per Å³ in a large structure with its solvent; and in a whole ribosome.
 DENSITY_ATOMS_A3 = 0.03
 NUM_RIBOSOME_ATOMS = 165_000
 
 
 def run(quick: bool) -> list[dict]:
-    """Rows of medians over interleaved repeats: images at two resolutions, batches, crops."""
+    """Return rows for images at two resolutions, batches and crops; both libraries take turns."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -102,7 +102,7 @@ def _compare_images(
 
 
 def _time_crops(num_crops: int) -> dict:
-    """Crops of a ribosome's number of atoms; macromol_voxelize makes none."""
+    """Return the row for crops from as many atoms as a ribosome has; macromol_voxelize has none."""
     rng = np.random.default_rng(0)
     length_A = (NUM_RIBOSOME_ATOMS / DENSITY_ATOMS_A3) ** (1 / 3)
     coords_A = rng.uniform(0, length_A, (NUM_RIBOSOME_ATOMS, 3)).astype(np.float32)
@@ -128,7 +128,7 @@ def _time_crops(num_crops: int) -> dict:
 def _time_interleaved_ms(
     make_ours: Callable[[], None], make_reference: Callable[[], None], num_repeats: int
 ) -> tuple[float, float]:
-    """Medians; the first, untimed call of each builds tables and warms caches."""
+    """Return median times; the first call of each is not timed: it builds tables, fills caches."""
     make_ours()
     make_reference()
     times = [(_time_ms(make_ours), _time_ms(make_reference)) for _ in range(num_repeats)]

@@ -1,1 +1,1 @@
-"""The same networks in several libraries, each run by a process of its own."""
+"""Build the same networks in several libraries; each library runs in its own process."""

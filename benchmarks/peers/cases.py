@@ -1,7 +1,7 @@
-"""What a library is asked to build.  Plain numbers, which any environment can read.
+"""Describe what a library shall build, in plain numbers that any environment can read.
 
-A *field* is a Fourier field of the case's frequency; a torch network has as many channels instead.
-Images are made of random numbers.
+A *field* is a Fourier field of the case's frequency; an unconstrained network has the same number
+of channels instead.  Images are random numbers.
 """
 
 import dataclasses
@@ -12,7 +12,9 @@ NUM_IMAGE_CHANNELS = 6
 
 @dataclass(frozen=True)
 class Case:
-    """frequency:   of the Fourier fields
+    """A network and its input.
+
+    frequency:   of the Fourier fields
     grid_points: of the nonlinearity; None for the library's default
     precision:   "float32", or "bfloat16" for torch's autocast to it
     size_voxels: side of the input
@@ -26,7 +28,7 @@ class Case:
 
     @property
     def field_degrees(self) -> list[int]:
-        """The degree l of each irrep copy of one field, in the order of its channels."""
+        """Return the degree l of each irrep copy in one field, in the order of its channels."""
         return [l for l in range(self.frequency + 1) for _ in range(2 * l + 1)]
 
     @property
@@ -56,30 +58,30 @@ class VAECase(Case):
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """Of a batch."""
+        """Return the shape of a batch."""
         return (self.batch_size, self.latent * self.field_size, *[self.latent_size_voxels] * 3)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Of a batch."""
+        """Return the shape of a batch."""
         return (self.batch_size, NUM_IMAGE_CHANNELS, *[self.size_voxels] * 3)
 
     @property
     def copy_of_channel(self) -> list[int]:
-        """For each channel of the latent, the number of its irrep copy."""
+        """Return the index of the irrep copy of each channel of the latent."""
         degrees = self.field_degrees * self.latent
         return [copy for copy, l in enumerate(degrees) for _ in range(2 * l + 1)]
 
 
 @dataclass(frozen=True)
 class BlockCase(Case):
-    """A forward and backward pass of one layer and a step of its optimizer.
+    """A training step of one layer: forward pass, backward pass, optimizer.
 
-    part:                 "block": convolution, normalisation, nonlinearity; "conv": the first
-                          alone; "nonlinearity": the others, on fields_out fields
-    fields_in:            0 for the image's scalars, which need no gradient
-    has_shells:           whether escnn's kernels get a radial function for each shell of the
-                          lattice, as ours have, rather than its default
+    part:       "block" is convolution, normalisation and nonlinearity; "conv" is the first of them;
+                "nonlinearity" is the other two, on fields_out fields
+    fields_in:  0 for the image's scalars, which need no gradient
+    has_shells: whether escnn's kernels get one radial function for each shell of the lattice, like
+                ours, instead of escnn's default
     """
 
     part: str
@@ -97,7 +99,7 @@ class BlockCase(Case):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of a batch."""
+        """Return the shape of a batch."""
         return (self.batch_size, self.num_channels_in, *[self.size_voxels] * 3)
 
     @property

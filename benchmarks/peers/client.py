@@ -1,4 +1,4 @@
-"""Processes of several libraries, whose training steps are timed in turns."""
+"""Run several libraries, each in its own process, and time their training steps in turns."""
 
 import json
 import os
@@ -15,6 +15,9 @@ from .cases import Case, dump_case
 ROOT = Path(__file__).parents[2]
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 
+LIBRARIES = ("ours", "unconstrained")
+"""Those that need no environment of their own."""
+
 PYTHONS = {"ours": sys.executable, "unconstrained": sys.executable, "with_escnn": PEERS_PYTHON}
 LABELS = {"unconstrained": "torch, unconstrained", "with_escnn": "escnn"}
 
@@ -23,7 +26,11 @@ NUM_WARMUP_STEPS = 2
 
 @dataclass
 class Measurement:
-    """Of one library.  times_ms are of single steps; the memory is described in `server.py`."""
+    """What one library took.
+
+    times_ms: one value per training step
+    saved_MB, peak_MB: as `Trainer.measure_memory` in `server.py` defines them
+    """
 
     construct_s: float
     saved_MB: float
@@ -36,11 +43,11 @@ class Measurement:
 
 
 class PeerError(RuntimeError):
-    """A library failed at what it was asked for."""
+    """A library failed to answer a request."""
 
 
 class Server:
-    """The process of one library."""
+    """The process that runs one library."""
 
     def __init__(self, library: str):
         self.library = library
@@ -50,11 +57,11 @@ class Server:
         )
 
     def build(self, case: Case) -> dict:
-        """What the server says of a network that it makes."""
+        """Return what the server reports about the network that it builds."""
         return self.ask("build", case=dump_case(case))
 
     def ask(self, do: str, **arguments) -> dict:
-        """raises: PeerError with the library's traceback"""
+        """Return the answer to one request; raises: PeerError with the library's traceback."""
         self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self.process.stdin.flush()
         return self.read_answer()
@@ -62,7 +69,8 @@ class Server:
     def read_answer(self) -> dict:
         line = self.process.stdout.readline()
         if not line:
-            raise PeerError(f"{self.library}: its process ended, with code {self.process.wait()}")
+            code = self.process.wait()
+            raise PeerError(f"{self.library}: its process ended with exit code {code}")
         answer = json.loads(line)
         if "error" in answer:
             raise PeerError(f"{self.library}:\n{answer['error']}")
@@ -74,7 +82,7 @@ class Server:
 
 
 class Servers:
-    """The processes of several libraries; a context that ends them."""
+    """The processes of several libraries, as a context manager that ends them."""
 
     def __init__(self, libraries: Sequence[str]):
         self.libraries = libraries
@@ -86,7 +94,7 @@ class Servers:
             server = Server(library)
             self.stack.callback(server.close)
             self.servers[library] = server
-            # Importing is over before the next one starts, and before anything is timed.
+            # Wait until its imports are done, so that they slow down no other process or timing.
             server.read_answer()
         return self
 
@@ -96,9 +104,9 @@ class Servers:
     def measure(
         self, case: Case, *, num_repeats: int, cases: dict[str, Case] | None = None
     ) -> dict[str, Measurement]:
-        """What each library took; one step of each, in turns.
+        """Return what each library took; the libraries take turns, one step at a time.
 
-        cases: for libraries that get another case
+        cases: overrides `case` for some libraries
         """
         measurements = {}
         for library, server in self.servers.items():
@@ -113,18 +121,26 @@ class Servers:
         return measurements
 
 
+def check_peer(name: str, python: Path) -> bool:
+    """Return whether another library is installed; if not, say on stderr how to install it.
+
+    python: the interpreter of the library's virtual environment
+    """
+    # make writes `ready` last; without it, the installation failed or was interrupted.
+    if os.access(python, os.X_OK) and (python.parents[1] / "ready").exists():
+        return True
+    print(f"{name} is left out: it is not installed; run `make bench-peers`", file=sys.stderr)
+    return False
+
+
 def list_libraries() -> list[str]:
-    """Those that are set up.  Names the others on the standard error."""
-    libraries = ["ours", "unconstrained"]
-    if os.access(PEERS_PYTHON, os.X_OK):
-        libraries.append("with_escnn")
-    else:
-        print("escnn is not set up (`make bench-peers`); its rows are left out", file=sys.stderr)
-    return libraries
+    """Return the libraries that can be measured here."""
+    return [*LIBRARIES, *(["with_escnn"] if check_peer("escnn", PEERS_PYTHON) else [])]
 
 
 def make_rows(name: str, measurements: dict[str, Measurement]) -> list[dict]:
-    """Of time, memory saved for the backward pass and peak memory, against each other library."""
+    """Return rows that compare time, memory saved for the backward pass and peak memory with each
+    other library."""
     ours = measurements["ours"]
     rows = []
     for library, label in LABELS.items():
@@ -143,7 +159,7 @@ def make_rows(name: str, measurements: dict[str, Measurement]) -> list[dict]:
 def make_row(
     name: str, ours: float, reference: float, reference_name: str, *, unit: str, n: int
 ) -> dict:
-    """Of a quantity of which less is better."""
+    """Return the row of a quantity for which less is better."""
     return {
         "name": name,
         "ours": ours,

@@ -1,4 +1,4 @@
-"""What the libraries' networks have in common: their inputs, and the loss of a VAE."""
+"""Inputs and the loss of a VAE, shared by the networks of all libraries."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ LOGVAR_RANGE = (-20.0, 10.0)
 
 
 class Block(nn.Module):
-    """A layer with the input that it is timed on."""
+    """A layer and the input on which it is timed."""
 
     def __init__(self, case: BlockCase, layer: nn.Module):
         super().__init__()
@@ -26,9 +26,9 @@ class Block(nn.Module):
 
 
 class VAEStep(nn.Module):
-    """The loss of a batch: squared errors, and the divergence of the posterior.
+    """A VAE whose output is the loss of a batch: squared errors and the KL divergence.
 
-    encoder: takes [b, c, x, y, z] to means and then one log-variance for each irrep copy
+    encoder: maps [b, c, x, y, z] to means, followed by one log-variance for each irrep copy
     """
 
     def __init__(self, case: VAECase, encoder: nn.Module, decoder: nn.Module):
@@ -39,7 +39,7 @@ class VAEStep(nn.Module):
         self.register_buffer("copy_of_channel", torch.tensor(case.copy_of_channel))
 
     def make_inputs(self, memory_format=torch.contiguous_format) -> list[Tensor]:
-        """An image and the noise that makes a latent of its posterior."""
+        """Return an image and the noise with which its posterior is sampled."""
         image = torch.rand(self.case.image_shape).to(memory_format=memory_format)
         return [image, torch.randn(self.case.latent_shape)]
 

@@ -1,4 +1,4 @@
-"""The networks of this package."""
+"""Build the networks with this package."""
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class VAEStep(nn.Module):
 
 
 class NormNonlinearity(nn.Module):
-    """What a `ConvBlock` does after its convolution."""
+    """The normalisation and nonlinearity that follow the convolution in a `ConvBlock`."""
 
     def __init__(self, field_type: str, *, grid: str):
         super().__init__()

@@ -1,16 +1,16 @@
-"""A process that builds one library's networks and times their training steps.
+"""Build one library's networks and time their training steps, in a process of its own.
 
 Usage:
     python -m benchmarks.peers.server <library>
 
-Reads one JSON request a line from the standard input, and answers each with a line of JSON:
+Reads JSON requests from the standard input, one per line, and answers each with a line of JSON:
 
     {"do": "build", "case": {...}}  ->  construct_s, num_parameters
     {"do": "measure_memory"}        ->  saved_MB, peak_MB
     {"do": "step"}                  ->  time_ms
 
-It is run by the environments of other libraries too, so it imports torch and no more.  Cases are
-those of `cases.py`, dumped.
+The environments of other libraries run it too, so it imports no package but torch.  Cases are those
+of `cases.py`, as `dump_case` returns them.
 """
 
 import ctypes
@@ -28,11 +28,11 @@ import torch
 from .cases import load_case
 
 MEMORY_STATUS = Path("/proc/self/status")
-"""Where Linux tells the memory of a process; peak memory is not measured elsewhere."""
+"""Linux reports the memory of a process here; on other systems, peak memory is not measured."""
 
 
 class Trainer:
-    """One case at a time: its network, its input and its optimizer."""
+    """Holds one case at a time: its network, inputs and optimizer."""
 
     def __init__(self, library: str):
         self.library = importlib.import_module(f"benchmarks.peers.{library}")
@@ -64,14 +64,17 @@ class Trainer:
         return {"time_ms": 1e3 * (time.perf_counter() - start_s)}
 
     def measure_memory(self) -> dict:
-        """saved_MB: what the forward pass keeps for the backward pass, parameters left out
-        peak_MB:  the most that training held, beyond the process before the network was built"""
+        """Measure the memory of a step.
+
+        saved_MB: what the forward pass saves for the backward pass, without parameters
+        peak_MB:  the peak during training, minus the memory before the network was built
+        """
         self._trim()
         self._reset_peak()
         saved: dict[int, torch.Tensor] = {}
 
         def pack(tensor):
-            # Tensors are kept, so that no two of one step can have the same address.
+            # Keeps the tensors alive, so that no address is reused within the step.
             saved[tensor.untyped_storage().data_ptr()] = tensor
             return tensor
 
@@ -104,7 +107,7 @@ class Trainer:
             torch.cuda.synchronize()
 
     def _trim(self):
-        """Give freed memory back to the system, so that it doesn't count as in use."""
+        """Return freed memory to the system, so that it doesn't count as used."""
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -117,7 +120,7 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         elif MEMORY_STATUS.exists():
-            # See proc(5): "5" resets the peak to the present resident size.
+            # See proc(5): "5" resets the peak to the current resident size.
             Path("/proc/self/clear_refs").write_text("5")
 
     def _read_peak_MB(self) -> float | None:
@@ -135,7 +138,7 @@ class Trainer:
 
 
 def main():
-    # Answers go where the standard output went; whatever a library prints goes to the errors.
+    # Answers go to the original stdout; whatever a library prints goes to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

@@ -1,4 +1,4 @@
-"""The same networks with torch's own convolutions, batch normalisation and ELU."""
+"""Build the networks with torch's own convolutions, batch normalisation and ELU."""
 
 import torch
 from torch import Tensor, nn

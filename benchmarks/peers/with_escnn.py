@@ -1,4 +1,4 @@
-"""The same networks in escnn, of the layers that its own examples are made of."""
+"""Build the networks with escnn, from the layers that its own examples use."""
 
 import warnings
 
@@ -16,7 +16,7 @@ SHELLS = {
     "sigma": [0.005] * 4,
     "frequencies_cutoff": lambda radius: MAX_HARMONIC,
 }
-"""A radial function for each shell of a 3³ kernel, and every harmonic that two fields couple to."""
+"""One radial function for each shell of a 3³ kernel, and all harmonics that couple two fields."""
 
 DEFAULT_GRID_POINTS = 96
 
@@ -24,7 +24,7 @@ warnings.filterwarnings("ignore", module="escnn")
 
 
 class Wrapped(nn.Module):
-    """A module of escnn between plain tensors."""
+    """A module of escnn that takes and returns plain tensors."""
 
     def __init__(self, module: escnn_nn.EquivariantModule):
         super().__init__()
@@ -43,13 +43,13 @@ def build(case: Case) -> nn.Module:
 
 
 class Maker:
-    """Makes the layers of one case, of which all share a frequency and a grid."""
+    """Builds the layers of one case, which share a frequency and a grid."""
 
     def __init__(self, case: Case):
         self.space = rot3dOnR3()
         self.group = self.space.fibergroup
         self.irreps = self.group.bl_irreps(case.frequency)
-        # The grid has 24 points for each N.
+        # The grid has 24 N points.
         num_points = case.grid_points or DEFAULT_GRID_POINTS
         self.grid = self.group.grid("thomson_cube", N=num_points // 24)
         assert len(self.grid) == num_points

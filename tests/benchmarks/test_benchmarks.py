@@ -1,9 +1,13 @@
-"""The benchmarks measure what they say: like networks, by interleaved steps."""
+"""The benchmarks measure what they say: the same networks, in interleaved steps."""
 
+import importlib
 import json
 import os
+import shutil
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +19,10 @@ from benchmarks import __main__ as command_line
 from benchmarks._machine import PROCESSOR_TIMES, OthersWatch
 from benchmarks.peers import ours, unconstrained
 from benchmarks.peers.cases import BlockCase, VAECase, dump_case, load_case
-from benchmarks.peers.client import Measurement, PeerError, Servers, list_libraries, make_rows
+from benchmarks.peers.client import Measurement, PeerError, Servers, check_peer, make_rows
+from benchmarks.peers.server import Trainer
 
+ROOT = Path(__file__).parents[2]
 ROW_KEYS = ["name", "ours", "reference", "reference_name", "ratio", "unit", "n"]
 
 
@@ -140,13 +146,124 @@ def test_servers_measure_and_report_what_fails():
             servers.measure(make_block_case(grid_points=7), num_repeats=1)
 
 
-def test_a_missing_peer_is_named(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("benchmarks.peers.client.PEERS_PYTHON", tmp_path / "python")
-    assert list_libraries() == ["ours", "unconstrained"]
-    assert "make bench-peers" in capsys.readouterr().err
+class ServerHere:
+    """Answers as the process of a library does, without starting one."""
+
+    def __init__(self, library):
+        self.trainer = Trainer(library)
+
+    def read_answer(self):
+        return {}
+
+    def build(self, case):
+        return self.ask("build", case=dump_case(case))
+
+    def ask(self, do, **arguments):
+        return getattr(self.trainer, do)(**arguments)
+
+    def close(self):
+        pass
 
 
-@pytest.mark.skipif(not PROCESSOR_TIMES.exists(), reason="the system doesn't tell")
+@pytest.fixture
+def small_cases(monkeypatch):
+    """Replace the networks by small ones, and their processes by this one."""
+    monkeypatch.setattr("benchmarks.peers.client.Server", ServerHere)
+    monkeypatch.setattr("benchmarks.training.Server", ServerHere)
+    monkeypatch.setattr("benchmarks.peers.client.NUM_WARMUP_STEPS", 0)
+    monkeypatch.setattr("benchmarks.layers.WIDTHS", ((1, 1, 1),))
+    monkeypatch.setattr("benchmarks.layers.NUM_QUICK_CASES", 1)
+    monkeypatch.setattr("benchmarks.training.SIZE_VOXELS", 11)
+    monkeypatch.setattr("benchmarks.training.QUICK_MODELS", ((1, (1, 1), 1),))
+    monkeypatch.setattr("benchmarks.training.LARGEST_MODEL", (1, (1, 1), 1))
+
+
+def make_environment(folder, *, is_ready):
+    python = folder / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    if is_ready:
+        (folder / "ready").touch()
+    return python
+
+
+@pytest.mark.parametrize("has_python", [False, True])
+@pytest.mark.parametrize("name", ["layers", "training"])
+def test_without_peers_the_others_are_compared(
+    name, has_python, small_cases, monkeypatch, tmp_path, capsys
+):
+    """has_python: `make bench-peers` was cut off before it had installed escnn"""
+    python = tmp_path / "bin" / "python"
+    if has_python:
+        make_environment(tmp_path, is_ready=False)
+    monkeypatch.setattr("benchmarks.peers.client.PEERS_PYTHON", python)
+    path = tmp_path / "rows.json"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--quick", "--json", str(path)])
+    assert command_line.main() == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "escnn is left out: it is not installed; run `make bench-peers`"
+    rows = json.loads(path.read_text())
+    assert [list(row) for row in rows] == [ROW_KEYS] * len(rows)
+    assert {row["reference_name"] for row in rows} == {"torch, unconstrained"}
+    assert {row["unit"] for row in rows} >= {"ms", "MB"}
+
+
+def test_peers_are_found_once_they_are_installed(tmp_path, capsys):
+    assert check_peer("exmemo", make_environment(tmp_path, is_ready=True))
+    assert capsys.readouterr().err == ""
+
+
+def test_the_usage_names_every_benchmark():
+    names = command_line.list_benchmarks()
+    listed = ", ".join(names[:-1]) + f" or {names[-1]}."
+    assert f"<name>       {listed}\n" in command_line.__doc__
+    for name in names:
+        assert callable(importlib.import_module(f"benchmarks.{name}").run)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of what git tracks, in which no other library is installed."""
+    folder = tmp_path_factory.mktemp("clone")
+    git = ["git", "-C", str(ROOT), "ls-files", "-z"]
+    try:
+        names = subprocess.run(git, check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git repository")
+    for name in filter(None, names.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "peer"),
+    [
+        ("devices", None),
+        ("feed", None),
+        ("grids", "escnn"),
+        ("layers", "escnn"),
+        ("notebook", "exmemo"),
+        ("training", "escnn"),
+        ("voxelize", None),
+    ],
+)
+def test_each_benchmark_runs_in_a_fresh_clone(name, peer, clone):
+    command = [sys.executable, "-m", "benchmarks", name, "--quick", "--json", "rows.json"]
+    env = os.environ | {"PYTHONPATH": str(clone)}
+    done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((clone / "rows.json").read_text())
+    assert rows
+    assert [list(row) for row in rows] == [ROW_KEYS] * len(rows)
+    advice = [line for line in done.stderr.splitlines() if "make bench-peers" in line]
+    message = f"{peer} is left out: it is not installed; run `make bench-peers`"
+    assert advice == ([message] if peer else [])
+
+
+@pytest.mark.skipif(not PROCESSOR_TIMES.exists(), reason="the system doesn't report them")
 def test_our_own_work_is_not_that_of_others():
     watch = OthersWatch()
     start_s = time.process_time()

@@ -1,4 +1,4 @@
-"""The generated notebook is changed as each row says; test_incremental.py builds one."""
+"""Each row's change is made to the generated notebook; test_incremental.py builds one."""
 
 import re
 from itertools import pairwise
