@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from atompaint_vae.data.sets.sources import find_atoms_path
+from atompaint_vae.models.kind import get_kind
 from atompaint_vae.records.metrics import MetricsError
 from atompaint_vae.records.record import RunPaths, load_record
 from atompaint_vae.records.validations import find_best_validation
@@ -192,7 +193,7 @@ def test_garbage_in_a_table(make_expt, tmp_path):
     paths = RunPaths(tmp_path)
     paths.val_metrics.write_text("step,epoch,elapsed_s,r2\n5,1,1,0.1\nx,1,1,0.2\n")
     with pytest.raises(MetricsError, match=r"val.csv:3: step: expected a number, got 'x'"):
-        find_best_validation(paths)
+        find_best_validation(paths, get_kind("vae"))
 
 
 def test_leftovers_of_killed_processes_are_removed(make_expt):

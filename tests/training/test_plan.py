@@ -164,5 +164,5 @@ def test_find_confounded(tmp_path):
     ],
 )  # fmt: skip
 def test_describe_losses(data_loss, prior_loss, text):
-    losses = {"data loss": data_loss, "beta × prior": prior_loss}
+    losses = {"data loss": float(data_loss), "beta × prior": float(prior_loss)}
     assert describe_losses("a", HPARAMS, FirstSteps(losses, 1, 1)) == text

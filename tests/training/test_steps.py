@@ -9,24 +9,26 @@ import torch
 from atompaint_vae.config.hparams import load_hparams
 from atompaint_vae.data.crops.dataset import EpochSampler, collate_crops
 from atompaint_vae.data.sets.sources import find_atoms_path
+from atompaint_vae.models.noise import Noise
 from atompaint_vae.records.record import RunPaths, load_record
 from atompaint_vae.training.feed import CropFeed
-from atompaint_vae.training.module import TrainingModule as VAEModule
+from atompaint_vae.training.module import TrainingModule
 from atompaint_vae.training.plan import build_model
 
 
-def make_module(expt, image_std: float = 0.5) -> tuple[VAEModule, CropFeed]:
+def make_module(expt, image_std: float = 0.5) -> tuple[TrainingModule, CropFeed]:
     hparams = load_hparams(expt.path / "hparams.nt")["a"]
     feed = CropFeed(hparams, expt.path, num_workers=0)
     torch.manual_seed(hparams.seed)
     model = build_model(hparams, image_std=image_std)
-    return VAEModule(model, hparams, feed.datasets["train"]), feed
+    return TrainingModule(model, hparams, feed.datasets["train"]), feed
 
 
 def calc_loss_by_hand(module, batch, reduction: str, beta: float):
     images = module.dataset.make_images(batch)
     posterior = module.model.encode(images)
-    noise = module._sample_noise(posterior.mean, batch.sample_index)
+    seed = module.run_hparams.seed
+    noise = Noise(seed, batch.sample_index).draw_normal(posterior.mean, "posterior")
     reconstruction = module.model.decode(posterior.mean + (posterior.logvar / 2).exp() * noise)
     errors = ((images - reconstruction) / module.model.image_std) ** 2
     num_images = len(images)
