@@ -1,5 +1,7 @@
 """The training step of any kind of model, as Lightning sees it."""
 
+from collections.abc import Iterable
+
 import lightning as L
 import torch
 from torch import Tensor
@@ -23,11 +25,19 @@ class TrainingModule(L.LightningModule):
     The noise of each sample follows from the run's seed, the sample's number and a stream's name
     alone, so that neither an interruption nor the number of processes changes it.
 
+    frozen:  parts of the model that aren't trained, and stay in eval mode
     average: the exponential moving average of the weights, None if the run keeps none
     """
 
-    def __init__(self, model: torch.nn.Module, hparams: Hparams, dataset: CropDataset):
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        hparams: Hparams,
+        dataset: CropDataset,
+        frozen: Iterable[torch.nn.Module] = (),
+    ):
         super().__init__()
+        self.frozen = tuple(frozen)
         self.model = model
         self.run_hparams = hparams
         self.dataset = dataset
@@ -42,6 +52,12 @@ class TrainingModule(L.LightningModule):
             self.held_out_objective = make_objective(self.average.module, hparams, dataset)
         self.held_out_metrics: dict[str, float] = {}
 
+    def train(self, mode: bool = True) -> "TrainingModule":
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
     @property
     def best_model(self) -> torch.nn.Module:
         """The model that is validated, tested and published."""
@@ -49,7 +65,8 @@ class TrainingModule(L.LightningModule):
 
     def configure_optimizers(self):
         optim, train = self.run_hparams.optim, self.run_hparams.train
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=optim.learning_rate)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=optim.learning_rate)
         warmup = torch.optim.lr_scheduler.LinearLR(
             optimizer, 1 / (optim.warmup_steps + 1), total_iters=optim.warmup_steps
         )

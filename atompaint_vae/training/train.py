@@ -109,7 +109,9 @@ class Training:
         hparams, paths = assignment.hparams, assignment.paths
         torch.manual_seed(hparams.seed)
         model = build_model(hparams, image_std=assignment.image_std, inputs=inputs.modules)
-        self.module = TrainingModule(model, hparams, feed.datasets["train"])
+        self.module = TrainingModule(
+            model, hparams, feed.datasets["train"], inputs.modules.values()
+        )
         self.trainer = L.Trainer(
             accelerator=processes.device,
             devices=processes.num_devices,

@@ -57,7 +57,7 @@ def load_pretrained(name: str = BEST) -> nn.Module:
     raises: PretrainedError if there is no such model, or its weights aren't those published
     """
     paths = find_pretrained(name)
-    return make_trained(load_resolved(paths.hparams), load_weights(paths.run_dir))
+    return make_trained(paths, load_weights(paths.run_dir))
 
 
 def load_pretrained_hparams(name: str = BEST) -> Hparams:
@@ -82,11 +82,13 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     return safetensors.torch.load(content)
 
 
-def make_trained(hparams: Hparams, weights: Mapping[str, Tensor]) -> nn.Module:
-    """Return the model of some hyperparameters and weights, in float32 and in eval mode."""
+def make_trained(paths: RunPaths, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Return the model of a run or of a published model, in float32 and in eval mode."""
+    hparams = load_resolved(paths.hparams)
     objective = get_kind(hparams.kind).load_objective()
     with torch.random.fork_rng(devices=[]), _use_float32():
-        model = objective.build_model(hparams)
+        inputs = load_inputs(hparams, paths.expt_dir).modules
+        model = objective.build_model(hparams, inputs=inputs)
     model.load_state_dict(weights)
     return model.eval()
 
@@ -176,5 +178,5 @@ def _load_frozen(name: str, expt_dir: Path) -> tuple[nn.Module, str]:
             raise UserError(f"{name!r} is not one run that has a record")
         (paths,) = found.values()
         weights = load_run_weights(paths)
-    model = make_trained(load_resolved(paths.hparams), weights)
+    model = make_trained(paths, weights)
     return model.requires_grad_(False), hashlib.sha256(pack_weights(weights)).hexdigest()
