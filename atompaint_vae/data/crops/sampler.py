@@ -16,7 +16,7 @@ n: atoms, m: atoms of a structure
 """
 
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -83,9 +83,131 @@ class AtomGrid:
 class Structure(NamedTuple):
     """A structure that crops are cut from; arrays are in the order of the grid's atoms."""
 
-    grid: AtomGrid | None  # none without atoms
+    grid: AtomGrid | None  # None without atoms
     is_nucleic: Bool[np.ndarray, "m"]
     places: Int64[np.ndarray, "k"]  # atoms that crops may be centred near
+
+
+def index_atoms(atoms: pd.DataFrame, filters: CropFilters) -> Structure:
+    """Prepare the atoms of one structure, those that the filters keep, to be cut.
+
+    raises: ValueError for coordinates that aren't finite
+    """
+    if not len(atoms):
+        return Structure(None, np.empty(0, dtype=bool), np.empty(0, dtype=np.int64))
+    coords_A = atoms[["x", "y", "z"]].to_numpy(dtype=np.float32)
+    is_finite = np.isfinite(coords_A).all(axis=1)
+    if not is_finite.all():
+        structure = atoms["structure"].iloc[int(np.argmin(is_finite))]
+        num_atoms = np.count_nonzero(~is_finite)
+        raise ValueError(f"structure {structure}: {num_atoms} atoms without finite coordinates")
+    grid = AtomGrid(coords_A, find_channels(atoms["element"]))
+    if filters.limits_nucleic_share:
+        is_nucleic = find_nucleic(atoms["residue"])[grid.order]
+    else:
+        is_nucleic = np.zeros(len(atoms), dtype=bool)
+    return Structure(grid, is_nucleic, filters.find_places(grid.coords_A, is_nucleic))
+
+
+class CropSource(Protocol):
+    """What crops are sampled from, one choice at a time.
+
+    structures:            name of the structure that each choice belongs to
+    min_density_atoms_nm3: of the inscribed sphere; a denser centre is looked for below it
+    """
+
+    structures: list[str]
+    min_density_atoms_nm3: float
+
+    def choose(self, rng: np.random.Generator) -> int:
+        """Choose what to take a crop from."""
+
+    def load_structure(self, choice: int) -> Structure:
+        """Return the structure that a choice belongs to."""
+
+    def propose_centre(
+        self, choice: int, rng: np.random.Generator
+    ) -> Float[np.ndarray, "3"]:
+        """Sample a point to centre a crop at; called only for structures that have places."""
+
+
+class StructureSource:
+    """Structures of a table of atoms: a structure is chosen, then a point near one of its atoms.
+
+    raises: ValueError, FilterError as `CropSampler`
+    """
+
+    def __init__(self, atoms: pd.DataFrame, filters: CropFilters, min_density_atoms_nm3: float):
+        if not len(atoms):
+            raise ValueError("no atoms to make crops of")
+        self.min_density_atoms_nm3 = min_density_atoms_nm3
+        num_atoms = len(atoms)
+        atoms = filters.select_atoms(atoms)
+        if not len(atoms):
+            raise FilterError(f"none of {num_atoms} atoms has {filters.describe_atoms()}")
+        # Sorted by name, so that a sample doesn't depend on the order of the structures in a file.
+        rows = atoms.groupby("structure", observed=True, sort=True).indices
+        found = {name: index_atoms(atoms.iloc[rows[name]], filters) for name in sorted(rows)}
+        found = {name: structure for name, structure in found.items() if len(structure.places)}
+        if not found:
+            raise FilterError(f"none of {len(rows)} structures has {filters.describe()}")
+        self.structures = list(found)
+        self._structures = list(found.values())
+        sizes = np.array([len(structure.grid.coords_A) for structure in self._structures])
+        weights = sizes**STRUCTURE_WEIGHT_POWER
+        self._cumulative_weights = weights.cumsum() / weights.sum()
+
+    def __repr__(self) -> str:
+        return f"{len(self.structures)} structures"
+
+    def choose(self, rng: np.random.Generator) -> int:
+        return int(np.searchsorted(self._cumulative_weights, rng.random(), side="right"))
+
+    def load_structure(self, choice: int) -> Structure:
+        return self._structures[choice]
+
+    def propose_centre(
+        self, choice: int, rng: np.random.Generator
+    ) -> Float[np.ndarray, "3"]:
+        grid, _, places = self._structures[choice]
+        atom_A = grid.coords_A[places[rng.integers(len(places))]]
+        return atom_A + rng.normal(scale=CENTRE_JITTER_A, size=3)
+
+
+class ZoneSource:
+    """Zones of a database: a zone is chosen, then a point in it, whatever the density there.
+
+    The structures that were read last are kept.
+    """
+
+    min_density_atoms_nm3 = 0.0
+
+    def __init__(self, zones: ZoneDatabase, filters: CropFilters):
+        self.zones = zones
+        self.filters = filters
+        self.structures = zones.structures
+        self._cache: OrderedDict[int, Structure] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return repr(self.zones)
+
+    def choose(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(len(self.zones)))
+
+    def load_structure(self, choice: int) -> Structure:
+        key = int(self.zones.assembly_ids[choice])
+        if key not in self._cache:
+            while len(self._cache) >= NUM_CACHED:
+                self._cache.popitem(last=False)
+            atoms = self.filters.select_atoms(self.zones.load_atoms(choice))
+            self._cache[key] = index_atoms(atoms, self.filters)
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+    def propose_centre(
+        self, choice: int, rng: np.random.Generator
+    ) -> Float[np.ndarray, "3"]:
+        return self.zones.sample_centre(choice, rng)
 
 
 class CropSampler:
@@ -95,11 +217,10 @@ class CropSampler:
                  them; or a database of zones
     length_A:    side of the cube
     radius_A:    reach of the atoms: those that reach into the cube from outside are kept
-    min_density_atoms_nm3: of the inscribed sphere, without hydrogen; of the starter set, 25 is
-                 found nowhere in 6 % of the crops of 35 Å, and everywhere in those of 21 Å; zones
-                 are taken as they are
+    min_density_atoms_nm3: of the inscribed sphere, without hydrogen; in the starter set, 6 % of
+                 the crops of 35 Å and none of those of 21 Å stay below 25; ignored for zones
     raises:      ValueError for a table without atoms, or with coordinates that aren't finite;
-                 FilterError for one without a place that the filters let pass
+                 FilterError if the filters leave no place for a crop
     """
 
     def __init__(
@@ -113,28 +234,26 @@ class CropSampler:
     ):
         self.length_A = length_A
         self.radius_A = radius_A
-        self.min_density_atoms_nm3 = min_density_atoms_nm3
         self.filters = filters
-        self._zones = atoms if isinstance(atoms, ZoneDatabase) else None
-        if self._zones is None:
-            self._load_structures(atoms)
-        else:
-            self.structures = self._zones.structures
-            self._cache: OrderedDict[int, Structure] = OrderedDict()
+        self.source: CropSource = (
+            ZoneSource(atoms, filters)
+            if isinstance(atoms, ZoneDatabase)
+            else StructureSource(atoms, filters, min_density_atoms_nm3)
+        )
         self.sample(0, 0)  # fails now if it must fail
 
     def __repr__(self) -> str:
-        source = f"{len(self.structures)} structures" if self._zones is None else self._zones
-        return f"{source} -> crops of {self.length_A:g} Å"
+        return f"{self.source} -> crops of {self.length_A:g} Å"
 
     def sample(self, seed: int, index: int) -> Crop:
-        """Crop number `index`, >= 0, of the endless sequence that the seed names.
+        """Return crop number `index`, >= 0, of the endless sequence of a seed.
 
         raises: FilterError if the filters leave no place in any of many structures
         """
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
         for _ in range(MAX_STRUCTURES):
-            choice, structure = self._choose(rng)
+            choice = self.source.choose(rng)
+            structure = self.source.load_structure(choice)
             centre_A = self._sample_centre(choice, structure, rng)
             if centre_A is not None:
                 break
@@ -145,82 +264,28 @@ class CropSampler:
             )
         rotation_ia = sample_rotation(rng)
         coords_A, channels = self._cut(structure.grid, centre_A, rotation_ia)
-        return Crop(coords_A, channels, self.structures[choice], centre_A, rotation_ia)
+        return Crop(coords_A, channels, self.source.structures[choice], centre_A, rotation_ia)
 
     def calc_density(self, grid: AtomGrid, centre_A: Float[np.ndarray, "3"]) -> float:
-        """Atoms per nm³ of the sphere inscribed in a cube about the centre."""
+        """Return the atoms per nm³ of the sphere inscribed in a cube about the centre."""
         return self._convert_to_density(len(self._find_inside(grid, centre_A)))
-
-    def _load_structures(self, atoms: pd.DataFrame) -> None:
-        if not len(atoms):
-            raise ValueError("no atoms to make crops of")
-        num_atoms = len(atoms)
-        atoms = self.filters.select_atoms(atoms)
-        if not len(atoms):
-            raise FilterError(f"none of {num_atoms} atoms has {self.filters.describe_atoms()}")
-        # Sorted by name, so that a sample doesn't depend on the order of the structures in a file.
-        rows = atoms.groupby("structure", observed=True, sort=True).indices
-        found = {name: self._prepare(atoms.iloc[rows[name]]) for name in sorted(rows)}
-        found = {name: structure for name, structure in found.items() if len(structure.places)}
-        if not found:
-            raise FilterError(f"none of {len(rows)} structures has {self.filters.describe()}")
-        self.structures = list(found)
-        self._structures = list(found.values())
-        sizes = np.array([len(structure.grid.coords_A) for structure in self._structures])
-        weights = sizes**STRUCTURE_WEIGHT_POWER
-        self._cumulative_weights = weights.cumsum() / weights.sum()
-
-    def _prepare(self, atoms: pd.DataFrame) -> Structure:
-        if not len(atoms):  # none that the filters keep
-            return Structure(None, np.empty(0, dtype=bool), np.empty(0, dtype=np.int64))
-        coords_A = atoms[["x", "y", "z"]].to_numpy(dtype=np.float32)
-        is_finite = np.isfinite(coords_A).all(axis=1)
-        if not is_finite.all():
-            structure = atoms["structure"].iloc[int(np.argmin(is_finite))]
-            num_atoms = np.count_nonzero(~is_finite)
-            raise ValueError(f"structure {structure}: {num_atoms} atoms without finite coordinates")
-        grid = AtomGrid(coords_A, find_channels(atoms["element"]))
-        if self.filters.limits_nucleic_share:
-            is_nucleic = find_nucleic(atoms["residue"])[grid.order]
-        else:
-            is_nucleic = np.zeros(len(atoms), dtype=bool)
-        return Structure(grid, is_nucleic, self.filters.find_places(grid.coords_A, is_nucleic))
-
-    def _choose(self, rng: np.random.Generator) -> tuple[int, Structure]:
-        if self._zones is None:
-            choice = np.searchsorted(self._cumulative_weights, rng.random(), side="right")
-            return int(choice), self._structures[choice]
-        zone = int(rng.integers(len(self._zones)))
-        key = int(self._zones.assembly_ids[zone])
-        if key not in self._cache:
-            while len(self._cache) >= NUM_CACHED:
-                self._cache.popitem(last=False)
-            atoms = self._zones.load_atoms(zone)
-            self._cache[key] = self._prepare(self.filters.select_atoms(atoms))
-        self._cache.move_to_end(key)
-        return zone, self._cache[key]
 
     def _sample_centre(
         self, choice: int, structure: Structure, rng: np.random.Generator
     ) -> Float[np.ndarray, "3"] | None:
-        """A place that the filters let pass, None if none was proposed."""
-        grid, places = structure.grid, structure.places
+        """Sample a centre that the filters accept; None if none of the proposals is."""
         best_A, best_density = None, -1.0
-        if not len(places):
+        if not len(structure.places):
             return None
         for _ in range(MAX_PROPOSALS):
-            if self._zones is None:
-                atom_A = grid.coords_A[places[rng.integers(len(places))]]
-                centre_A = atom_A + rng.normal(scale=CENTRE_JITTER_A, size=3)
-            else:
-                centre_A = self._zones.sample_centre(choice, rng)
-            inside = self._find_inside(grid, centre_A)
+            centre_A = self.source.propose_centre(choice, rng)
+            inside = self._find_inside(structure.grid, centre_A)
             if not self.filters.accepts(structure.is_nucleic[inside]):
                 continue
             density = self._convert_to_density(len(inside))
             if density > best_density:
                 best_A, best_density = centre_A, density
-            if density >= self.min_density_atoms_nm3 or self._zones is not None:
+            if density >= self.source.min_density_atoms_nm3:
                 break
         return best_A
 

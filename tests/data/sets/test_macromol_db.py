@@ -121,7 +121,7 @@ def test_filters_apply_to_databases(db_path):
     atoms = make_atoms(0).to_pandas()
     num_kept = ((atoms.element == "ZN") & (atoms.occupancy == 1)).sum()
     sampler.sample(0, 0)
-    assert len(sampler._cache[1].grid.coords_A) == num_kept
+    assert len(sampler.source.load_structure(0).grid.coords_A) == num_kept
     assert set(sampler.sample(0, 1).channels.tolist()) == {5}
 
 
