@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int64
+from scipy.spatial.transform import Rotation
 
 from atompaint_vae.data.crops.filters import CropFilters, FilterError, find_nucleic
 from atompaint_vae.data.crops.voxelize import find_channels
@@ -318,16 +319,8 @@ class CropSampler:
 
 
 def sample_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
-    """Rotation matrix, uniform over SO(3).
+    """Return a rotation matrix, uniform over SO(3).
 
     source: Shoemake 1992 (a uniform point of the unit sphere in 4D is a uniform rotation)
     """
-    quaternion = rng.normal(size=4)
-    w, x, y, z = quaternion / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return Rotation.from_quat(rng.normal(size=4), scalar_first=True).as_matrix()

@@ -154,7 +154,12 @@ def _fetch_patiently(
     num_attempts: int,
     first_pause_s: float,
 ) -> None:
-    """raises: StructureError with the last attempt's reason"""
+    """Download a file, with several attempts.
+
+    Not pooch's own retries: those ask again after a 404, and ignore Retry-After.
+
+    raises: StructureError with the last attempt's reason
+    """
     for attempt in range(1, num_attempts + 1):
         pause.wait()
         try:

@@ -30,6 +30,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from atompaint_vae.data.sets.alignment import (
     align_pairs,
@@ -174,7 +176,8 @@ def group_structures(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     labels = _label_chains(polymers, pairs[pairs.is_alike])
     # One graph of the structures, and after them the chains' labels.
     size = len(structures) + len(labels)
-    connected = _connect(size, owner[polymers.index].map(structures), labels + len(structures))
+    owners = owner[polymers.index].map(structures)
+    connected = _label_components(size, owners, labels + len(structures))
     groups = pd.Series(connected[: len(structures)], index=structures.index)
     by_size = num_atoms.sort_values(ascending=False, kind="stable").index
     largest = pd.Series(by_size, index=groups[by_size].to_numpy())
@@ -263,23 +266,15 @@ def _label_chains(polymers: pd.DataFrame, links: pd.DataFrame) -> pd.Series:
     unique = keys.unique()
     first = unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", "first_sequence"]]))
     second = unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", "second_sequence"]]))
-    labels = _connect(len(unique), first, second)
+    labels = _label_components(len(unique), first, second)
     return pd.Series(labels[unique.get_indexer(keys)], index=polymers.index)
 
 
-def _connect(size: int, first, second) -> np.ndarray:
-    """Numbers [size] of the connected components of a graph's nodes, in the order of the nodes."""
-    parents = list(range(size))
-
-    def find_root(node: int) -> int:
-        while parents[node] != node:
-            parents[node] = node = parents[parents[node]]
-        return node
-
-    for a, b in zip(first, second, strict=True):
-        roots = sorted((find_root(int(a)), find_root(int(b))))
-        parents[roots[1]] = roots[0]
-    return pd.factorize(np.array([find_root(node) for node in range(size)], dtype=int))[0]
+def _label_components(size: int, first, second) -> np.ndarray:
+    """Return the number [size] of the connected component of each node of a graph."""
+    edges = np.asarray(first), np.asarray(second)
+    graph = coo_array((np.ones(len(edges[0]), dtype=bool), edges), shape=(size, size))
+    return connected_components(graph, directed=False)[1]
 
 
 def _name_chains(chains: pd.DataFrame) -> pd.Series:
