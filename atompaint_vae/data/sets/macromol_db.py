@@ -32,6 +32,10 @@ NUM_CACHED = 64  # structures of one process; of 5,000 atoms each, some 10 MB
 COLUMNS = ("element", "x", "y", "z")
 
 
+class EmptySplitError(StructureError):
+    """A database that has no zones in a split."""
+
+
 def is_database(path: Path) -> bool:
     """Whether a file is an SQLite database; False if there is none."""
     try:
@@ -44,7 +48,8 @@ def is_database(path: Path) -> bool:
 class ZoneDatabase:
     """Zones of one split, in the order of their ids.
 
-    raises: StructureError if it isn't such a database, or has no zones in that split
+    raises: StructureError if it isn't such a database; EmptySplitError if it has no zones in that
+            split
     """
 
     def __init__(self, path: Path, split: str):
@@ -61,7 +66,7 @@ class ZoneDatabase:
             names,
         )
         if not rows:
-            raise StructureError(f"{path}: no zones in split {split!r}")
+            raise EmptySplitError(f"{path}: no zones in split {split!r}")
         self.assembly_ids = np.array([row[1] for row in rows])
         self.centres_A = np.stack([self._decode(np.load, row[2]) for row in rows]).astype(float)
         self.structures = [row[3] for row in rows]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from atompaint_vae.data.sets.macromol_db import ZoneDatabase, is_database
+from atompaint_vae.data.sets.macromol_db import EmptySplitError, ZoneDatabase, is_database
 from atompaint_vae.data.sets.sources import SPLITS, find_atoms_path, load_structures
 from atompaint_vae.data.structures.chains import list_residues
 from atompaint_vae.data.structures.formats import StructureError
@@ -120,10 +120,8 @@ def _summarise_database(path: Path, name: str) -> Summary:
     for split in SPLITS:
         try:
             zones = ZoneDatabase(path, split)
-        except StructureError as error:
-            if "no zones" in str(error):
-                continue
-            raise
+        except EmptySplitError:
+            continue
         _, first = np.unique(zones.assembly_ids, return_index=True)
         count, num_atoms = Counter(), []
         for zone in first:

@@ -149,6 +149,13 @@ def test_show_counts_a_database(db_path, capsys):
     assert ["all", "3", "4", "9,000"] in lines
 
 
+def test_show_reports_a_broken_database_whatever_its_name(db_path, tmp_path, capsys):
+    path = tmp_path / "no zones.sqlite"
+    path.write_bytes(db_path.read_bytes()[:5000])
+    assert run_command(["data", "show", str(path), "--no-svg"]) == 2
+    assert "no zones.sqlite: not a database of macromol_gym" in capsys.readouterr().err
+
+
 def test_what_is_no_such_database_is_named(db_path, tmp_path):
     import sqlite3
 
