@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from atompaint_vae.data import PDB_ID
 from atompaint_vae.data.structures.formats import (
     SUFFIXES,
     StructureError,
@@ -12,8 +13,6 @@ from atompaint_vae.data.structures.formats import (
     find_suffix,
 )
 
-# source: wwPDB (four characters; from 2027 on, pdb_ and eight)
-PDB_ID = re.compile(r"[0-9][A-Za-z0-9]{3}|pdb_[0-9]{4}[0-9][A-Za-z0-9]{3}")
 _IS_PATTERN = re.compile(r"[*?\[]")
 
 
@@ -40,13 +39,13 @@ def find_structure_files(inputs: list[str], folder: Path | None = None) -> list[
 def read_ids(path: Path) -> list[str]:
     """PDB ids of a text file, in lower case, each once; # begins a comment.
 
-    raises: StructureError for what is no id, with its line, or if there are none
+    raises: StructureError, with the line, for a word that is not an id; or if there are no ids
     """
     ids: dict[str, None] = {}
     for line, word in _read_words(path):
         if not PDB_ID.fullmatch(word):
             raise StructureError(
-                f"{path}:{line}: {word!r} is no PDB id; expected 4 characters such as 1ema"
+                f"{path}:{line}: {word!r} is not a PDB id; expected one such as 1ema or pdb_00001ema"
             )
         ids[word.lower()] = None
     if not ids:
