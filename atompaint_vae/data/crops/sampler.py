@@ -1,15 +1,15 @@
-"""Structures to crops: the atoms of a randomly placed and rotated cube, in the cube's own frame.
+"""Structures to crops: the atoms in a randomly placed and rotated cube, in the cube's frame.
 
 Crop i is a pure function of (structures, seed, i). A generator seeded by (seed, i) chooses:
 
-structure  with probability proportional to the root of its number of atoms. In proportion to the
-           atoms themselves one ribosome would be a third of the starter set's training, and so
-           it is a tenth; with equal chances its crops would be as rare as a peptide's.
+structure  with probability proportional to the square root of its number of atoms. One ribosome
+           makes up a tenth of the starter set's training crops; in proportion to the atoms it
+           would be a third, and with equal probabilities as rare as a peptide.
 centre     a random atom, displaced by 2 Å (standard deviation, each axis): more than a bond, so
-           that the middle voxel isn't always filled. Accepted where the sphere inscribed in the
-           cube holds enough atoms per nm³, so that images are filled with structure rather than
-           with solvent; after 20 proposals the densest is taken. Of a database of zones, a
-           uniform point of a uniformly chosen zone.
+           that the middle voxel isn't always filled. A centre is accepted if the sphere inscribed
+           in the cube holds enough atoms per nm³, so that images show structure rather than
+           solvent; after 20 proposals the densest is taken. In a database of zones, the centre is
+           a uniform point of a uniformly chosen zone.
 rotation   uniform over SO(3).
 
 n: atoms, m: atoms of a structure
@@ -30,8 +30,8 @@ from atompaint_vae.data.sets.macromol_db import NUM_CACHED, ZoneDatabase
 STRUCTURE_WEIGHT_POWER = 0.5
 CENTRE_JITTER_A = 2.0
 MAX_PROPOSALS = 20
-MAX_STRUCTURES = 100  # that are tried for one crop, where the filters leave few places
-# Cells of the grid in which atoms are looked up; crops of 21 to 35 Å take as long with 5 to 20 Å.
+MAX_STRUCTURES = 100  # to try for one crop, where the filters leave few places
+# Side of the cells in which atoms are looked up; for crops of 21 to 35 Å, 5 to 20 Å are as fast.
 CELL_A = 10.0
 
 
@@ -46,7 +46,7 @@ class Crop(NamedTuple):
 
 
 class AtomGrid:
-    """Atoms of one structure, sorted by the cell of a cubic grid that they lie in."""
+    """Atoms of one structure, sorted by the cells of a cubic grid."""
 
     def __init__(self, coords_A: Float32[np.ndarray, "m 3"], channels: Int64[np.ndarray, "m"]):
         self.origin_A = coords_A.min(axis=0)
@@ -61,13 +61,13 @@ class AtomGrid:
     def find_near(
         self, centre_A: Float[np.ndarray, "3"], reach_A: float | Float[np.ndarray, "3"]
     ) -> Int64[np.ndarray, "n"]:
-        """Indices of the atoms of every cell that the box centre ± reach touches."""
+        """Return the indices of the atoms in all cells that the box centre ± reach touches."""
         low = np.maximum(self._find_cells(centre_A - reach_A), 0)
         high = np.minimum(self._find_cells(centre_A + reach_A), self.num_cells - 1)
         if (low > high).any():
             return np.empty(0, dtype=np.int64)
         x, y = np.ogrid[low[0] : high[0] + 1, low[1] : high[1] + 1]
-        # Cells along z, and so their atoms, follow each other.
+        # Cells along z, and therefore their atoms, are contiguous.
         starts = self._keys.searchsorted(self._calc_keys(x, y, low[2]).ravel(), side="left")
         ends = self._keys.searchsorted(self._calc_keys(x, y, high[2]).ravel(), side="right")
         lengths = ends - starts
@@ -121,7 +121,7 @@ class CropSource(Protocol):
     min_density_atoms_nm3: float
 
     def choose(self, rng: np.random.Generator) -> int:
-        """Choose what to take a crop from."""
+        """Choose what to take a crop from, a structure or a zone."""
 
     def load_structure(self, choice: int) -> Structure:
         """Return the structure that a choice belongs to."""
@@ -178,7 +178,7 @@ class StructureSource:
 class ZoneSource:
     """Zones of a database: a zone is chosen, then a point in it, whatever the density there.
 
-    The structures that were read last are kept.
+    The structures that were used last stay in memory.
     """
 
     min_density_atoms_nm3 = 0.0
@@ -217,7 +217,7 @@ class CropSampler:
     atoms:       columns structure, element, x, y, z [Å]; occupancy and residue if filters ask for
                  them; or a database of zones
     length_A:    side of the cube
-    radius_A:    reach of the atoms: those that reach into the cube from outside are kept
+    radius_A:    of the atoms: those that reach into the cube from outside are included
     min_density_atoms_nm3: of the inscribed sphere, without hydrogen; in the starter set, 6 % of
                  the crops of 35 Å and none of those of 21 Å stay below 25; ignored for zones
     raises:      ValueError for a table without atoms, or with coordinates that aren't finite;
@@ -241,7 +241,7 @@ class CropSampler:
             if isinstance(atoms, ZoneDatabase)
             else StructureSource(atoms, filters, min_density_atoms_nm3)
         )
-        self.sample(0, 0)  # fails now if it must fail
+        self.sample(0, 0)  # if it can't be sampled, fail now
 
     def __repr__(self) -> str:
         return f"{self.source} -> crops of {self.length_A:g} Å"
@@ -293,7 +293,7 @@ class CropSampler:
     def _find_inside(
         self, grid: AtomGrid, centre_A: Float[np.ndarray, "3"]
     ) -> Int64[np.ndarray, "n"]:
-        """Indices of the atoms in the sphere inscribed in a cube about the centre."""
+        """Return the indices of the atoms in the sphere inscribed in a cube about the centre."""
         radius_A = self.length_A / 2
         near = grid.find_near(centre_A, radius_A)
         offsets_A = grid.coords_A[near] - centre_A.astype(np.float32)
@@ -309,7 +309,7 @@ class CropSampler:
         rotation_ia: Float[np.ndarray, "3 3"],
     ) -> tuple[Float32[np.ndarray, "n 3"], Int64[np.ndarray, "n"]]:
         reach_A = self.length_A / 2 + self.radius_A
-        # The rotated cube's extent along the axes of the structure.
+        # Half the rotated cube's extent along the axes of the structure.
         extent_A = reach_A * np.abs(rotation_ia).sum(axis=0)
         near = grid.find_near(centre_A, extent_A)
         offsets_A = grid.coords_A[near] - centre_A.astype(np.float32)

@@ -281,7 +281,7 @@ def test_ids_are_read_in_lower_case_once_each(tmp_path):
     path.write_text("1EMA 2abc, 1ema # comment\npdb_00001abc\n")
     assert read_ids(path) == ["1ema", "2abc", "pdb_00001abc"]
     path.write_text("1ema\nfour\n")
-    with pytest.raises(StructureError, match=r"ids\.txt:2: 'four' is not a PDB id"):
+    with pytest.raises(StructureError, match=r"ids\.txt:2: 'four' is not a PDB id, such as 1ema"):
         read_ids(path)
     path.write_text("# none\n")
     with pytest.raises(StructureError, match=r"ids\.txt: no PDB ids"):
