@@ -80,7 +80,7 @@ def test_a_folder_becomes_a_set_that_training_can_use(folder, tmp_path, capsys, 
     said = capsys.readouterr().out
     assert "set.parquet: 7 structures, 280 atoms" in said
     assert "protein chains: every pair aligned" in said
-    assert "leakage: 0 pairs of like chains in different splits" in said
+    assert "leakage: 0 pairs of similar chains in different splits" in said
 
 
 def test_structures_of_one_sequence_are_in_one_split(folder, tmp_path):
