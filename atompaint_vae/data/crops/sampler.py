@@ -241,6 +241,7 @@ class CropSampler:
             if isinstance(atoms, ZoneDatabase)
             else StructureSource(atoms, filters, min_density_atoms_nm3)
         )
+        self.structures = self.source.structures
         self.sample(0, 0)  # if it can't be sampled, fail now
 
     def __repr__(self) -> str:
@@ -265,7 +266,7 @@ class CropSampler:
             )
         rotation_ia = sample_rotation(rng)
         coords_A, channels = self._cut(structure.grid, centre_A, rotation_ia)
-        return Crop(coords_A, channels, self.source.structures[choice], centre_A, rotation_ia)
+        return Crop(coords_A, channels, self.structures[choice], centre_A, rotation_ia)
 
     def calc_density(self, grid: AtomGrid, centre_A: Float[np.ndarray, "3"]) -> float:
         """Return the atoms per nm³ of the sphere inscribed in a cube about the centre."""

@@ -70,7 +70,7 @@ def test_a_structure_without_an_inside_is_passed_over():
     large = make_table(make_lattice(20), structure="BALL")
     small = make_table(make_lattice(5), structure="SPECK")
     sampler = make_sampler(pd.concat([large, small]), min_border_distance_A=12.0)
-    assert sampler.source.structures == ["BALL"]
+    assert sampler.structures == ["BALL"]
     with pytest.raises(ValueError, match="none of 1 structures has an atom and 12 Å to the border"):
         make_sampler(small, min_border_distance_A=12.0)
 
@@ -91,7 +91,7 @@ def test_structures_without_nucleic_acid_are_passed_over_where_some_is_asked_for
         make_table(make_lattice(10), structure="DNA", residue="DA"),
         make_table(make_lattice(10), structure="PROT"),
     ])  # fmt: skip
-    assert make_sampler(atoms, min_nucleic_share=0.5).source.structures == ["DNA"]
+    assert make_sampler(atoms, min_nucleic_share=0.5).structures == ["DNA"]
     none = {make_sampler(atoms, max_nucleic_share=0.0).sample(0, i).structure for i in range(20)}
     assert none == {"PROT"}
 

@@ -123,7 +123,7 @@ def test_the_densest_proposal_is_taken_where_none_is_dense_enough(ball):
 def test_a_structure_is_chosen_by_the_root_of_its_atoms():
     atoms = join(make_ball("small", 100), make_ball("large", 10_000))
     sampler = make_sampler(atoms, length_A=3.0, min_density_atoms_nm3=0.0)
-    assert sampler.source.structures == ["large", "small"]
+    assert sampler.structures == ["large", "small"]
     num_large = sum(sampler.sample(0, i).structure == "large" for i in range(2000))
     # Four standard deviations of the binomial of p = 100/110.
     assert num_large == pytest.approx(2000 * 100 / 110, abs=4 * np.sqrt(2000 * 10 / 121))
