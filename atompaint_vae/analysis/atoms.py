@@ -1,4 +1,4 @@
-"""Atoms found in images, counted against those that the crops are made of."""
+"""Atoms found in images, compared with those of the crops."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from .matching import count_matches, match_atoms
 from .peaks import find_atoms
 
 ALL, ANY = "all", "any"
-"""Rows besides those of the elements: their sum; atoms matched whatever their elements are."""
+"""Rows besides those of the elements: their sum; atoms matched regardless of element."""
 
 
 def count_atoms(
@@ -23,12 +23,12 @@ def count_atoms(
     *,
     min_weights: Sequence[float] = (0.5,),
 ) -> pd.DataFrame:
-    """Counts, as of `count_matches`, of the atoms found in an image of a crop.
+    """Count the atoms found in an image of a crop, as `count_matches`.
 
-    Atoms count whose centres are inside the image.
+    Only atoms whose centres are inside the image count.
 
     min_weights: see `find_atoms`
-    returns:     a row for each of min_weights and each element, ALL and ANY
+    returns:     a row for each of min_weights, and each of the elements, ALL and ANY
     """
     found = find_atoms(
         image,

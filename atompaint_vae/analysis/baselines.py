@@ -1,4 +1,4 @@
-"""What the equivariant models are measured against.
+"""Baselines for the equivariant models.
 
 Letters: b batch, c i o channels, x y z voxels, p patches, n numbers of a patch.
 """
@@ -12,12 +12,12 @@ from torch import Tensor
 
 
 class PatchPCA:
-    """Images as the principal components of their patches, cubes that don't overlap: the best
-    linear compression of a patch by itself.
+    """Principal components of patches, cubes that don't overlap: the best linear compression of
+    each patch by itself.
 
     batches:    images [b, c, x, y, z] to fit the components to
     side:       of a patch, in voxels; the images' side is a multiple of it
-    components: [n, n], in columns, the most important first
+    components: [n, n], in columns, by decreasing variance
     """
 
     def __init__(self, batches: Iterable[Tensor], side: int):
@@ -36,7 +36,7 @@ class PatchPCA:
     def reconstruct(
         self, images: Float[Tensor, "b c x y z"], num_components: int
     ) -> Float[Tensor, "b c x y z"]:
-        """Images from so many numbers for each patch."""
+        """Compress each patch to so many numbers, and reconstruct the images."""
         basis = self.components[:, :num_components]
         patches = (self._cut(images) - self.mean) @ basis @ basis.T + self.mean
         b, c, *_ = images.shape
@@ -52,6 +52,6 @@ class PatchPCA:
 
 
 def coarsen(images: Float[Tensor, "b c x y z"], size: int) -> Float[Tensor, "b c x y z"]:
-    """Images averaged down to a side of `size` voxels, and interpolated back to their own."""
+    """Average images down to a side of `size` voxels, and interpolate them back."""
     small = F.interpolate(images, (size,) * 3, mode="area")
     return F.interpolate(small, images.shape[2:], mode="trilinear", align_corners=False)

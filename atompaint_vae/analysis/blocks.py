@@ -1,4 +1,4 @@
-"""Solid blocks: places that a reconstruction fills in and its input does not.
+"""Solid blocks: regions that a reconstruction fills in and its input does not.
 
 C: channels, X Y Z: voxels
 """
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 SIDE_A = 3.0
-"""Twice the diameter of an atom's ball of 0.75 Å: a cube of this side holds 15 of their volumes."""
+"""Twice the diameter of an atom's ball of radius 0.75 Å: such a cube has the volume of 15 balls."""
 
 MIN_FILLED = 0.25
-"""Atoms never fill a cube of that side so evenly: in the crops of the committed runs, the least
-filled voxel of each such cube is filled to 0.01 at most."""
+"""Atoms never fill a cube of that side so evenly: in the crops of the committed runs, the emptiest
+voxel of every such cube is filled to 0.01 at most."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class SolidBlock:
     One connected region that a reconstruction fills in.
 
     voxels:      int [n, 3], indices along x, y and z
-    center_A:    [3], of the voxels, in the crop's frame, whose origin is the crop's centre
-    volume_A3:   of the voxels
-    mean_filled: filled fraction of the voxels, over all channels
+    center_A:    [3], mean of the voxels, in the crop's frame, whose origin is the crop's centre
+    volume_A3:   of all its voxels
+    mean_filled: mean filled fraction of its voxels, over all channels
     channel:     index of the channel that fills most of it
     """
 
@@ -39,12 +39,12 @@ def find_solid_blocks(
     image: np.ndarray, reconstruction: np.ndarray, resolution_A: float
 ) -> list[SolidBlock]:
     """
-    The solid blocks of a reconstruction that its input has not, largest first.
+    Find the solid blocks of a reconstruction that its input doesn't have, largest first.
 
-    With the channels summed, a cube of SIDE_A is solid if its least filled voxel is filled to
-    MIN_FILLED or more, and to no less than half of its most filled one. Solid cubes that share a
-    voxel's face make one block. Blocks that share a voxel with a solid cube of the input are left
-    out. Cubes lie wholly within the crop; their side is rounded up to whole voxels.
+    With the channels summed, a cube of SIDE_A is solid if its emptiest voxel is filled to
+    MIN_FILLED or more, and to at least half of its fullest one. Solid cubes that overlap or share a
+    voxel's face form one block. Blocks that share a voxel with a solid cube of the input are left
+    out. Cubes lie entirely within the crop; their side is rounded up to whole voxels.
 
     image, reconstruction: float [C, X, Y, Z], filled fractions
     """
@@ -76,7 +76,7 @@ def find_solid_blocks(
 
 def find_solid_voxels(density: np.ndarray, resolution_A: float) -> np.ndarray:
     """
-    Whether each voxel lies in a solid cube, as find_solid_blocks defines it.
+    Mark the voxels that lie in a solid cube, as find_solid_blocks defines it.
 
     density: float [X, Y, Z], filled fraction over all channels
     returns: bool [X, Y, Z]
@@ -93,10 +93,11 @@ def calc_filled_range(
     density: np.ndarray, resolution_A: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    How far the least and the most filled voxel of each cube of SIDE_A are filled.
+    Return the filled fractions of the emptiest and the fullest voxel of each cube of SIDE_A.
 
     density: float [X, Y, Z], filled fraction over all channels
-    returns: two arrays, by the cubes' first voxels; empty if the crop is smaller than a cube
+    returns: two arrays, indexed by the cubes' first voxels; empty if the crop is smaller than a
+             cube
     """
     side = int(np.ceil(SIDE_A / resolution_A - 1e-6))
     if side > min(density.shape):

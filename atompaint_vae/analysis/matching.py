@@ -1,4 +1,4 @@
-"""Found atoms against true ones: which is which, precision, recall, RMSD.
+"""Found atoms matched with true ones: precision, recall, RMSD.
 
 n: found atoms, k: true atoms, m: matches
 """
@@ -32,9 +32,9 @@ def match_atoms(
     *,
     max_distance_A: float = MAX_DISTANCE_A,
 ) -> Match:
-    """As many pairs of atoms as are possible, and of those ways the one of least squared distances.
+    """Match as many pairs of atoms as possible, with the least sum of squared distances.
 
-    A pair has one channel and is no further apart than max_distance_A; no atom is in two.
+    A pair has the same channel, and a distance of at most max_distance_A; no atom is in two pairs.
     """
     parts = [Match(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
     for channel in np.unique(found_channels):
@@ -42,7 +42,7 @@ def match_atoms(
         true = np.flatnonzero(true_channels == channel)
         squares = cdist(found_coords_A[found], true_coords_A[true], "sqeuclidean")
         limit = max_distance_A**2
-        # A pair too far apart costs more than any number of pairs that are near.
+        # A pair too far apart costs more than all pairs that are near together can.
         costs = np.where(squares <= limit, squares, limit * (1 + min(squares.shape)))
         rows, columns = linear_sum_assignment(costs)
         is_near = squares[rows, columns] <= limit
@@ -59,9 +59,9 @@ def count_matches(
     found_counts: Bool[np.ndarray, "n"],
     true_counts: Bool[np.ndarray, "k"],
 ) -> pd.DataFrame:
-    """Sums, for each channel, from which `score_matches` makes scores; those of crops add up.
+    """Count matches by channel, for `score_matches`; the counts of several crops can be added.
 
-    found_counts, true_counts: whether an atom counts, such as those whose centres are inside the
+    found_counts, true_counts: whether each atom counts, for example if its centre is inside the
                                image; one that doesn't may still be the partner of one that does
     returns: columns true, found, recalled, confirmed, square_A2 (of the recalled atoms), a row for
              each channel
@@ -85,7 +85,7 @@ def count_matches(
 
 
 def score_matches(counts: pd.DataFrame) -> pd.DataFrame:
-    """Precision, recall and RMSD of each row of counts; NaN where there is nothing to divide by.
+    """Calculate precision, recall and RMSD of each row of counts; NaN where a divisor is 0.
 
     counts:  as of `count_matches`
     returns: columns precision, recall, rmsd_A, true, found

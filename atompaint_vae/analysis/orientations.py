@@ -1,6 +1,6 @@
-"""What a model makes of the same atoms in many orientations.
+"""The same atoms in many orientations, and how a model treats them.
 
-Atoms are turned, and voxelized anew: unlike an image that is turned, nothing is interpolated.
+Atoms are rotated and voxelized again; unlike the rotation of an image, this interpolates nothing.
 
 Letters: r rotations, b batch, c channels, x y z voxels, n samples.
 """
@@ -22,9 +22,9 @@ from ..nn.equivariance import make_sphere_mask
 def make_turned_images(
     dataset: CropDataset, atoms: pd.DataFrame, index: int, rotations: Float64[Tensor, "r 3 3"]
 ) -> Float[Tensor, "r c x y z"]:
-    """Images of one crop whose structure is turned about the crop's centre.
+    """Make images of one crop, with its structure rotated about the crop's centre.
 
-    atoms: of all structures of the dataset; what turns into the cube comes from there
+    atoms: of all structures of the dataset, as a rotation brings others of them into the cube
     index: of the crop
     """
     _, crop = dataset[index]
@@ -47,7 +47,7 @@ def make_turned_images(
 
 
 def sample_rotations(num_rotations: int, *, seed: int) -> Float64[Tensor, "r 3 3"]:
-    """Rotations, uniform over SO(3)."""
+    """Sample rotations, uniform over SO(3)."""
     rng = np.random.default_rng(seed)
     return torch.from_numpy(np.stack([sample_rotation(rng) for _ in range(num_rotations)]))
 
@@ -55,21 +55,21 @@ def sample_rotations(num_rotations: int, *, seed: int) -> Float64[Tensor, "r 3 3
 def calc_sphere_r2(
     image: Float[Tensor, "b c x y z"], reconstruction: Float[Tensor, "b c x y z"]
 ) -> Float[Tensor, " b"]:
-    """R² of each image within the sphere that stays in the cube however it is turned."""
+    """Calculate R² of each image within the cube's inscribed sphere, which every rotation keeps."""
     inside = make_sphere_mask(image) > 0
     return calc_r2(image[:, :, inside, None, None], reconstruction[:, :, inside, None, None])
 
 
 def calc_vector_r2(found: Float[Tensor, "n c"], predicted: Float[Tensor, "n c"]) -> float:
-    """R² of vectors, over all their components: the share of their variance that is predicted."""
+    """Calculate R² of vectors over all components: the fraction of their variance predicted."""
     variance = (found - found.mean(0)).square().sum()
     return (1 - (found - predicted).square().sum() / variance).item()
 
 
 def calc_linear_r2(found: Float[Tensor, "n c"], before: Float[Tensor, "n c"]) -> float:
-    """R² of the best prediction that a matrix and a shift can make from other vectors.
+    """Calculate R² of a linear regression, with intercept, from other vectors.
 
-    They are those of least squares on the first half of the samples; R² is of the second.
+    It is fitted to the first half of the samples; R² is that of the second half.
     """
     half = len(found) // 2
     inputs = torch.cat([before, before.new_ones(len(before), 1)], dim=1)

@@ -3,10 +3,10 @@
     found = find_atoms(image)
     match = match_atoms(found.coords_A, found.channels, crop.coords_A, crop.channels)
 
-An image is taken for a sum of balls, each with a weight from 0 to 1. Balls are added where what is
-left of the image, once sharpened, has its peaks; all places and weights are then fitted together;
-balls that have come too close are merged. This goes on until nothing is left to add. Bonded atoms
-need the weights: three carbons in a row are stuck as two whole balls, but not as two and a half.
+An image is modelled as a sum of balls, each with a weight from 0 to 1. Balls are added at the peaks
+of the residual image, once sharpened; all positions and weights are then fitted together; and balls
+that are too close are merged. This is repeated until there is nothing to add. Bonded atoms need the
+weights: without them, a fit of three carbons in a row gets stuck with two balls.
 
 n: atoms, c: channels, x y z: voxels, p: voxels of an atom's patch along an axis
 """
@@ -26,20 +26,20 @@ from atompaint_vae.data.crops.voxelize import check_grid, voxelize
 MAX_ROUNDS = 4
 FIT_STEPS, LAST_FIT_STEPS = 30, 80
 COORD_RATE_A, WEIGHT_RATE = 0.1, 0.05
-ADAM_BETAS = (0.8, 0.95)  # shorter memories than usual, for so few steps
+ADAM_BETAS = (0.8, 0.95)  # shorter averages than the default, for so few steps
 
 MIN_ADDED_WEIGHT = 0.2
-"""Of an atom's image in what is left over, for a ball to be added; noise has less."""
+"""Weight from which a ball is added to fit the residual image; noise has less."""
 
 NOISE = 0.03
-"""Power of the noise against that of an atom at frequency zero; the sharpening stops there."""
+"""Power of the noise, relative to that of an atom at frequency zero; it limits the sharpening."""
 
 
 class FoundAtoms(NamedTuple):
     """
-    Atoms that an image shows, in the image's frame.
+    Atoms found in an image, in its frame.
 
-    weights: how many times its own image each atom is there, 0 to 1
+    weights: fraction of each atom's full image that is there, 0 to 1
     """
 
     coords_A: Float[Tensor, "n 3"]
@@ -51,7 +51,7 @@ class FoundAtoms(NamedTuple):
 
 
 class _Atom(NamedTuple):
-    """What every atom is: a ball of one radius, on a grid of voxels."""
+    """A ball of the radius of all atoms, on a grid of voxels."""
 
     size_voxels: int
     resolution_A: float
@@ -69,11 +69,11 @@ def find_atoms(
     radius_A: float = 0.75,
     min_weight: float = 0.5,
 ) -> FoundAtoms:
-    """The atoms of an image, each channel by itself.
+    """Find the atoms in an image, each channel by itself.
 
     resolution_A, radius_A: as for `voxelize`
-    min_weight: atoms that are there to a smaller part aren't returned; reconstructions, which are
-                paler than what they show, may call for less than 1/2
+    min_weight: atoms of less weight aren't returned; reconstructions, which are fainter than their
+                inputs, may need less than 1/2
     raises:     ValueError for sizes that aren't positive
     """
     check_grid(image.shape[-1], resolution_A, radius_A)
@@ -84,7 +84,7 @@ def find_atoms(
         image.new_zeros(0),
     )
     for _ in range(MAX_ROUNDS):
-        # Between two nodes of the grid, a peak is found at both.
+        # A peak between two nodes of the grid is found at both, hence the merge.
         added = _merge(_find_peaks(image - _draw(atoms, image.shape, atom), atom), radius_A)
         if not len(added.weights):
             break
@@ -97,7 +97,7 @@ def find_atoms(
 
 
 def _find_peaks(rest: Float[Tensor, "c x x x"], atom: _Atom) -> FoundAtoms:
-    """Places on a grid of half voxels where what is left over looks like an atom."""
+    """Find the nodes of a grid of half voxels where the residual image looks like an atom."""
     sharp = _sharpen(rest, atom)
     is_peak = (sharp > 0) & (sharp == _find_highest(sharp))
     channels, *nodes = is_peak.nonzero().unbind(1)
@@ -110,7 +110,7 @@ def _find_peaks(rest: Float[Tensor, "c x x x"], atom: _Atom) -> FoundAtoms:
 
 
 def _find_highest(values: Float[Tensor, "c y y y"]) -> Float[Tensor, "c y y y"]:
-    """Highest of each node and the 26 around it, in a tenth of the time of max_pool3d."""
+    """Return the maximum of each node and the 26 around it, ten times faster than max_pool3d."""
     highest = values.clone()
     for dim in (1, 2, 3):
         before, num = highest.clone(), values.shape[dim] - 1
@@ -120,7 +120,7 @@ def _find_highest(values: Float[Tensor, "c y y y"]) -> Float[Tensor, "c y y y"]:
 
 
 def _sharpen(rest: Float[Tensor, "c x x x"], atom: _Atom) -> Float[Tensor, "c y y y"]:
-    """Wiener's deconvolution with an atom, at two nodes for each voxel along each axis.
+    """Deconvolve an image with an atom, by a Wiener filter, at two nodes per voxel and axis.
 
     source: Wiener 1949, Extrapolation, Interpolation, and Smoothing of Stationary Time Series
     """
@@ -149,7 +149,7 @@ def _sharpen(rest: Float[Tensor, "c x x x"], atom: _Atom) -> Float[Tensor, "c y 
 
 
 def _fit(image: Tensor, atoms: FoundAtoms, atom: _Atom, num_steps: int) -> FoundAtoms:
-    """Coordinates and weights, moved downhill on the squared error."""
+    """Fit coordinates and weights by gradient descent on the squared error."""
     coords_A = atoms.coords_A.clone().requires_grad_()
     weights = atoms.weights.clone().requires_grad_()
     rates = (COORD_RATE_A, WEIGHT_RATE)
@@ -172,7 +172,7 @@ def _fit(image: Tensor, atoms: FoundAtoms, atom: _Atom, num_steps: int) -> Found
 
 
 def _merge(atoms: FoundAtoms, radius_A: float) -> FoundAtoms:
-    """No two atoms of a channel within a radius: the heavier takes the lighter in."""
+    """Merge atoms of a channel within a radius: the lighter one into the heavier one."""
     coords_A = atoms.coords_A.cpu().double().numpy().copy()
     weights = atoms.weights.cpu().double().numpy().copy()
     channels = atoms.channels.cpu().numpy()
@@ -199,7 +199,7 @@ def _merge(atoms: FoundAtoms, radius_A: float) -> FoundAtoms:
 def _draw(
     atoms: FoundAtoms, shape: Sequence[int], atom: _Atom
 ) -> Float[Tensor, "c x x x"]:
-    """Image of weighted atoms, differentiable in coordinates and weights."""
+    """Draw an image of weighted atoms, differentiable in coordinates and weights."""
     patches, index = _draw_patches(atoms.coords_A, atoms.channels, atom)
     values = patches * atoms.weights[:, None, None, None]
     image = values.new_zeros(math.prod(shape))
@@ -209,9 +209,9 @@ def _draw(
 def _draw_patches(
     coords_A: Float[Tensor, "n 3"], channels: Int[Tensor, "n"], atom: _Atom
 ) -> tuple[Float[Tensor, "n p p p"], Int[Tensor, "n p p p"]]:
-    """Image of each atom by itself, on the voxels around it, and their places in the whole image.
+    """Draw each atom by itself, on the voxels around it; also return their indices in the image.
 
-    What lies outside the image is zero.
+    Voxels outside the image are zero.
     """
     size, num = atom.size_voxels, atom.patch_voxels
     position = coords_A / atom.resolution_A + (size - 1) / 2

@@ -1,4 +1,4 @@
-"""Structures for training: fetch them, make a set of them, look at a set.
+"""Fetch structures for training, build a set of them, show a set.
 
 Usage:
     atompaint-vae data build INPUT... --out FILE [--assembly KIND] [--dir DIR] [--jobs N]
@@ -11,32 +11,32 @@ Usage:
 build reads structure files (mmCIF, PDB, BinaryCIF; gzipped or not), splits them by sequence and
 writes FILE, which is a value for `data.source` in hparams.nt, and beside it the tables
 *.structures.csv and *.chains.csv. INPUT is a folder, a file, a pattern such as 'pdb/**/*.cif.gz',
-or a text file that lists files and PDB ids. A broken file is named and left out. A build that was
-interrupted goes on when it is started again.
+or a text file that lists files and PDB ids. Broken files are reported and left out. An interrupted
+build resumes when it is started again.
 
-show prints what a set holds and draws it, beside the set unless --svg says where. SET is a file
-that build wrote, a database of macromol_gym_unsupervised, or `starter`.
+show prints the contents of a set and draws them, in an SVG file beside the set by default. SET is a
+file that build wrote, a database of macromol_gym_unsupervised, or `starter`.
 
-fetch downloads the entries whose ids the text file IDS lists, those that aren't there yet.
+fetch downloads the entries whose ids the text file IDS lists, unless they are already there.
 
 Options:
     --out FILE         The set to write; a name that ends in .parquet.
-    --assembly KIND    asymmetric, what the files hold; or biological, the first assembly that each
-                       file names. [default: asymmetric]
-    --dir DIR          fetch: where to put the files, by default structures. build: where a list's
-                       files are, instead of where the list is.
-    --mirror URL       Where from: {id} is the id, {ID} in upper case, {mid} its two middle letters.
-                       The environment's ATOMPAINT_VAE_MIRROR if it isn't given, else the PDB.
-    --jobs N           Processes of build, by default one per core; connections of fetch, by
-                       default 4.
-    --timeout SECONDS  For a server to answer. [default: 30]
-    --attempts N       For each file, each after a longer pause. [default: 5]
+    --assembly KIND    asymmetric, the atoms in each file; or biological, the first assembly that
+                       each file defines. [default: asymmetric]
+    --dir DIR          fetch: the folder for the files, by default structures. build: the folder
+                       with the files of a list, by default that of the list.
+    --mirror URL       fetch from here: {id} is the id, {ID} in upper case, {mid} its two middle
+                       letters. By default the environment's ATOMPAINT_VAE_MIRROR, else the PDB.
+    --jobs N           build: number of processes, by default one per core. fetch: number of
+                       connections, by default 4.
+    --timeout SECONDS  Time limit for a server's answer. [default: 30]
+    --attempts N       Attempts for each file, with increasing pauses. [default: 5]
     --strict           Stop at the first broken file.
-    --svg FILE         Where to draw.
-    --no-svg           Only print.
-    --quiet            No progress bars.
+    --svg FILE         Draw to this file.
+    --no-svg           Print only.
+    --quiet            Show no progress bars.
 
-Exit codes: 0 all is done; 1 done but for files that were left out and named; 2 nothing is done.
+Exit codes: 0 success; 1 some files were left out and reported; 2 failure, nothing was done.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ def run_build(arguments: dict) -> int:
     if assembly not in ASSEMBLIES:
         raise ValueError(f"--assembly: expected {' or '.join(ASSEMBLIES)}, got {assembly!r}")
     num_jobs = _parse_count(arguments, "--jobs", len(os.sched_getaffinity(0)))
-    # docopt can't tell a default from a value, and the default is that of fetch.
+    # No default for docopt, as that of fetch isn't that of build.
     folder = Path(arguments["--dir"]) if arguments["--dir"] else None
     paths = find_structure_files(arguments["INPUT"], folder)
     out = Path(arguments["--out"])
 
     def report(broken: Broken) -> None:
-        # Clears the line that the progress bar is on.
+        # Clear the line of the progress bar.
         clear = "\r\033[K" if sys.stderr.isatty() else ""
         print(f"{clear}{broken.path}: {broken.reason}", file=sys.stderr)
 
@@ -93,7 +93,7 @@ def run_build(arguments: dict) -> int:
 
 
 def describe_split(built) -> list[str]:
-    """What a build says of its splits."""
+    """Describe the splits of a build, line by line."""
     names = {
         "exact": "every pair aligned", "mmseqs2": "pairs found by MMseqs2, then aligned",
         "k-mers": "pairs found by common k-mers, then aligned",
@@ -107,7 +107,7 @@ def describe_split(built) -> list[str]:
     leakage = built.leakage
     worst = f" ({' and '.join(leakage.worst_pair)})" if leakage.worst_pair[0] else ""
     lines.append(
-        f"leakage: {leakage.num_pairs} pairs of like chains in different splits; "
+        f"leakage: {leakage.num_pairs} pairs of similar chains in different splits; "
         f"highest identity {leakage.max_identity:.0%} over 80 columns or more{worst}"
     )
     return lines
@@ -146,7 +146,7 @@ def run_fetch(arguments: dict) -> int:
     for failure in fetched.failures:
         print(f"{failure.pdb_id}: {failure.reason}", file=sys.stderr)
     print(
-        f"{folder}: {len(fetched.new)} fetched, {len(fetched.cached)} there already, "
+        f"{folder}: {len(fetched.new)} fetched, {len(fetched.cached)} already there, "
         f"{len(fetched.failures)} failed"
     )
     return 1 if fetched.failures else 0

@@ -1,8 +1,7 @@
-"""Equivariant nonlinearities of field types: of Fourier and quotient fields on a grid, of irreps by
-gates or norms.
+"""Equivariant nonlinearities of field types: on a grid for Fourier and quotient fields, gates or
+norms for irreps.
 
-Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images, g
-grid points.
+Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images, g grid points.
 """
 
 import torch
@@ -20,12 +19,12 @@ IRREPS_NONLINEARITIES = {"gate": Gate, "norm": NormNonlinearity}
 
 
 class FourierNonlinearity(VoxelwiseNonlinearity):
-    """A pointwise function of the function that each field stands for.
+    """A pointwise nonlinearity of the function that each field represents.
 
     term:     Fourier or quotient fields
-    grid:     the name of an SO(3) grid, or its rotation matrices; by default the one of
+    grid:     the name of an SO(3) grid, or its rotation matrices; by default that of
               `DEFAULT_GRIDS`.  Equivariance is exact for the 24 rotations of the cube, if they
-              permute the grid's points, and for others as good as the grid is fine.
+              permute the grid's points, and better for other rotations the finer the grid.
     function: see `PointwiseFunction`
 
     source: Cesa et al. 2021, A Program to Build E(N)-Equivariant Steerable CNNs, sec. 4
@@ -53,7 +52,7 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
 
     def _apply(self, *args, **kwargs):
         super()._apply(*args, **kwargs)
-        # From the exact ones: what was rounded to float32 stays so in float64.
+        # From the exact matrices, since rounding to float32 can't be undone in float64.
         for name, matrix in self._exact.items():
             setattr(self, name, matrix.to(getattr(self, name)))
         return self
@@ -72,7 +71,7 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
         return (grad_values @ synthesis.T).view(features.shape), grads
 
     def _split_fields(self, features: Tensor) -> Tensor:
-        """All fields of all voxels, one after the other."""
+        """Reshape to one row per field and voxel."""
         return features.reshape(-1, len(self.synthesis))
 
     def extra_repr(self):
@@ -81,11 +80,11 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
 
 
 class FieldNonlinearity(nn.Module):
-    """The nonlinearity of a field type: Fourier and quotient terms on a grid, plain irreps by gates
-    or norms.
+    """The nonlinearity of a field type: on a grid for Fourier and quotient terms, by gates or norms
+    for plain irreps.
 
     grid, function: see `FourierNonlinearity`
-    irreps:         "gate" or "norm"; with gates, irreps_in has a scalar for each, before the plain
+    irreps:         "gate" or "norm"; with gates, irreps_in has a scalar per gate, before the plain
                     irreps
     """
 

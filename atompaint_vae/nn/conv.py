@@ -17,17 +17,18 @@ from .fields import list_copies
 from .precision import has_slow_bfloat16
 
 DEPENDENT = 1e-6
-"""Basis kernels whose part independent of the others is shorter than this are left out."""
+"""Basis kernels are left out if their part that is independent of the others is shorter than this,
+relative to the whole."""
 
 
 @cache
 def make_kernel_basis(l_in: int, l_out: int, kernel_size: int) -> Float64[Tensor, "p m n k k k"]:
-    """An orthonormal basis of the steerable kernels between two irreps on the voxel lattice.
+    """Make an orthonormal basis of the steerable kernels between two irreps on the voxel lattice.
 
-    A kernel K(x): irrep l_in → irrep l_out is steerable if K(Rx) = D_out(R) K(x) D_in(R)ᵀ.  Each is
-    a sum over spherical harmonics of its angular part; its radial part is free on the lattice,
-    where it is one number for each shell of voxels equally far from the centre.  Harmonics that
-    the voxels of a shell can't tell apart are counted once.
+    A kernel K(x): irrep l_in → irrep l_out is steerable if K(Rx) = D_out(R) K(x) D_in(R)ᵀ.  Its
+    angular part is a sum over spherical harmonics.  Its radial part is unconstrained: on the
+    lattice, one number for each shell of voxels equally far from the centre.  Harmonics that are
+    linearly dependent on the voxels of a shell are counted once.
 
     source: Weiler et al. 2018, 3D Steerable CNNs, eq. 11 to 17
     """
@@ -47,8 +48,8 @@ def make_kernel_basis(l_in: int, l_out: int, kernel_size: int) -> Float64[Tensor
             coupling = wigner_3j(l_out, l_in, l, dtype=torch.float64)
             kernel = points.new_zeros(2 * l_out + 1, 2 * l_in + 1, len(points))
             kernel[..., shell] = torch.einsum("mnj,vj->mnv", coupling, angular)
-            # Gram-Schmidt in a fixed order, twice for accuracy: a QR or an SVD could differ by a
-            # sign between machines, and saved weights would then mean other kernels.
+            # Gram-Schmidt in a fixed order, twice for accuracy.  The signs of a QR or an SVD could
+            # differ between machines, and saved weights would then give other kernels.
             size = kernel.norm()
             for _ in range(2):
                 for other in shell_basis:
@@ -66,7 +67,7 @@ class EquivarianceWarning(UserWarning):
 
 
 def check_size(size_voxels: int, *, kernel_size: int, stride: int, padding: int):
-    """Nothing, if a convolution's positions are symmetric about the centre of the image.
+    """Check that a convolution's positions are symmetric about the centre of the image.
 
     warns: EquivarianceWarning if they aren't, with the nearest sizes for which they are
     """
@@ -83,18 +84,17 @@ def check_size(size_voxels: int, *, kernel_size: int, stride: int, padding: int)
 
 
 class SteerableConv(nn.Module):
-    """A convolution that turns with its input: one weight for each pair of irrep copies, shell of
-    the kernel, and spherical harmonic.
+    """An equivariant convolution: one weight for each pair of irrep copies, shell of the kernel and
+    spherical harmonic.
 
     kernel_size: voxels along a side, odd
-    padding:     zeros on each side (of the image that the layer makes, if transposed)
-    transposed:  the adjoint's shape, which undoes a strided convolution's change of size
+    padding:     zeros on each side (cropped from the output, if transposed)
+    transposed:  the transposed convolution, which reverses a strided convolution's change of size
     bias:        a constant added to each l = 0 channel
-    size_voxels: the side of the images to come, if known
+    size_voxels: the side of the input images, if known
 
-    Takes and returns [b, c, x, y, z]; works fastest in the channels-last memory format.  In eval
-    mode and without gradients the kernel is made once, and again after weights were loaded, moved
-    or trained.
+    Takes and returns [b, c, x, y, z]; fastest in the channels-last memory format.  In eval mode
+    without gradients, the kernel is cached until weights are loaded, moved or trained.
 
     warns: EquivarianceWarning if images of size_voxels lose the cube's symmetry
     """
@@ -135,7 +135,7 @@ class SteerableConv(nn.Module):
         for l_out in self._degrees_out:
             num_paths = {l: len(self._get_basis(l, l_out)) for l in self._degrees_in}
             # The basis is orthonormal, so inputs of unit variance give outputs of unit variance.
-            # A voxel of a transposed layer hears only 1 in stride³ of the kernel.
+            # A voxel of a transposed layer gets only 1 in stride³ voxels of the kernel.
             fan_in = sum(num_paths[l] * self._num_in[l] for l in self._degrees_in)
             std = ((2 * l_out + 1) / max(fan_in, 1)) ** 0.5
             if transposed:
@@ -153,7 +153,7 @@ class SteerableConv(nn.Module):
         num_scalars = self._num_out.get(0, 0)
         self.bias = nn.Parameter(torch.zeros(num_scalars)) if bias and num_scalars else None
 
-        # Kernels are made with the copies sorted by l; channels may be in another order.
+        # Kernels are made with copies sorted by l, and then permuted to the order of the channels.
         for name, copies in (("in", copies_in), ("out", copies_out)):
             order = _find_sorted_positions(copies)
             is_sorted = bool((order == torch.arange(len(order))).all())
@@ -165,7 +165,7 @@ class SteerableConv(nn.Module):
         return make_kernel_basis(l_in, l_out, self.kernel_size)
 
     def calc_kernel(self) -> Float[Tensor, "o i k k k"]:
-        """The kernel that the present weights make."""
+        """Calculate the kernel from the current weights."""
         rows = []
         for l_out in self._degrees_out:
             blocks = []
@@ -190,7 +190,7 @@ class SteerableConv(nn.Module):
             return self.calc_kernel()
         versions = [weight._version for weight in self.weights.values()]
         if self._cached_kernel is None or self._cached_versions != versions:
-            # Else a kernel made under autocast would meet images outside it.
+            # Otherwise a kernel made under autocast would be used for images outside it.
             with torch.autocast(self._scalars.device.type, enabled=False):
                 self._cached_kernel = self.calc_kernel()
             self._cached_versions = versions
@@ -207,7 +207,7 @@ class SteerableConv(nn.Module):
     def _apply(self, *args, **kwargs):
         self._cached_kernel = None
         super()._apply(*args, **kwargs)
-        # From the exact ones: what was rounded to float32 stays so in float64.
+        # From the exact bases, since rounding to float32 can't be undone in float64.
         for l_out in self._degrees_out:
             for l_in in self._degrees_in:
                 name = f"basis_{l_in}to{l_out}"
@@ -230,7 +230,7 @@ class SteerableConv(nn.Module):
         )
 
     def __repr__(self):
-        # Without the weights, whose shapes follow from the irreps.
+        # nn.Module's would list the weights, whose shapes follow from the irreps.
         return f"{type(self).__name__}({self.extra_repr()})"
 
     def extra_repr(self):
@@ -254,7 +254,7 @@ def convolve(
     padding: int,
     transposed: bool,
 ) -> Float[Tensor, "b o x2 y2 z2"]:
-    """torch's convolution, in the way that is fastest on this processor.
+    """Convolve as torch does, in the way that is fastest on this processor.
 
     kernel: [o, i, k, k, k], or [i, o, k, k, k] if transposed
     """
@@ -269,7 +269,7 @@ def convolve(
             result = convolve(*rounded, stride=stride, padding=padding, transposed=transposed)
         return result.bfloat16()
 
-    # A bias costs a transposed convolution more, on CPUs, than the convolution itself.
+    # On CPUs, the bias of a transposed convolution takes longer than the convolution itself.
     is_added = transposed and bias is not None
     result = (F.conv_transpose3d if transposed else F.conv3d)(
         image,
@@ -282,7 +282,7 @@ def convolve(
 
 
 def _find_sorted_positions(copies) -> Tensor:
-    """For each channel, its position if the copies were sorted by l (stably)."""
+    """Return each channel's position if the copies were sorted by l (stably)."""
     starts = torch.tensor([0, *(irrep.dim for irrep in copies)]).cumsum(0)
     by_degree = sorted(range(len(copies)), key=lambda i: copies[i].l)
     channels = torch.cat([torch.arange(starts[i], starts[i + 1]) for i in by_degree])
@@ -290,12 +290,12 @@ def _find_sorted_positions(copies) -> Tensor:
 
 
 def choose_padding(size: int, kernel_size: int = 3) -> int:
-    """The padding with which a convolution of stride 2 takes an odd side to an odd side.
+    """Choose the padding with which a convolution of stride 2 maps an odd side to an odd side.
 
     35 → 17 → 9 → 5 → 3, for kernels of any odd side.  The convolution is exactly equivariant to the
     24 rotations of the cube only if its positions are symmetric about the image's centre,
-    (size + 2·padding − kernel_size) mod 2 = 0; of an odd side that is so for any padding, of an
-    even side for none, so the side is kept odd.
+    (size + 2·padding − kernel_size) mod 2 = 0.  For an odd side, any padding satisfies this; for an
+    even side, none does.  So the side is kept odd.
 
     raises: ValueError if the side is even or below 3
     """
@@ -305,5 +305,5 @@ def choose_padding(size: int, kernel_size: int = 3) -> int:
 
 
 def calc_halved_size(size: int) -> int:
-    """The side that `choose_padding` leads to."""
+    """Return the side of the output with the padding of `choose_padding`."""
     return (size + 2 * choose_padding(size) - 3) // 2 + 1

@@ -1,4 +1,4 @@
-"""Sums over the processes that compute one batch together, a part of it each."""
+"""Sums over the processes that share a batch."""
 
 import torch
 import torch.distributed as dist
@@ -7,17 +7,17 @@ from torch import Tensor
 
 
 def count_processes() -> int:
-    """How many there are; 1 where torch.distributed doesn't run."""
+    """Return the number of processes; 1 if torch.distributed isn't running."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def sum_over_processes(tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The sum of every process's tensor, in each of them; with a gradient."""
+    """Return the sum of all processes' tensors, in each process; differentiable."""
     return _Sum.apply(tensor) if count_processes() > 1 else tensor
 
 
 class _Sum(torch.autograd.Function):
-    """torch's own all_reduce has no gradient, but for one that is deprecated."""
+    """A differentiable all_reduce; torch's own has no gradient, apart from a deprecated one."""
 
     @staticmethod
     def forward(context, tensor: Tensor) -> Tensor:
@@ -27,5 +27,5 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(context, gradient: Tensor) -> Tensor:
-        # Every process's loss depends on every process's tensor.
+        # The loss of each process depends on the tensors of all processes.
         return sum_over_processes(gradient)

@@ -1,4 +1,4 @@
-"""How nearly a module turns with its input.
+"""Equivariance errors of modules.
 
 Letters: b batch, c channels, x y z voxels.
 """
@@ -21,11 +21,11 @@ def calc_equivariance_error(
     irreps_out: Irreps,
     rotation: Float64[Tensor, "3 3"],
 ) -> float:
-    """|f(R x) − R f(x)| / |R f(x)| for one rotation R.
+    """Calculate |f(R x) − R f(x)| / |R f(x)| for one rotation R.
 
-    For the 24 rotations of the cube, which permute the voxels, an exact module reaches rounding
-    error.  For any other, the image itself is interpolated, twice, and most of the error is that;
-    so only voxels within the largest sphere about the centre are compared.
+    For the 24 rotations of the cube, which permute the voxels, the error of an exact module is
+    rounding error.  For any other, input and output are interpolated, which causes most of the
+    error; only voxels within the largest sphere about the centre are compared.
     """
 
     def rotate(image, irreps):
@@ -47,7 +47,7 @@ def calc_exact_equivariance_error(
     irreps_in: Irreps,
     irreps_out: Irreps,
 ) -> float:
-    """The largest error under the 24 rotations of the cube."""
+    """Calculate the largest error under the 24 rotations of the cube."""
     return max(
         calc_equivariance_error(
             module, image, irreps_in=irreps_in, irreps_out=irreps_out, rotation=rotation
@@ -59,10 +59,11 @@ def calc_exact_equivariance_error(
 def calc_layer_errors(
     model: nn.Module, image: Float[Tensor, "b c x y z"], *, rotation: Float64[Tensor, "3 3"]
 ) -> dict[str, float]:
-    """The error, as `calc_equivariance_error`, of each layer on the input that it gets from this
-    image, by the layer's name in the order of the work; '' is the model itself.
+    """Calculate the error of each layer, as `calc_equivariance_error`, on its input for this image.
 
-    Layers are modules that know their irreps_in and irreps_out, and return an image.
+    Layers are modules that have irreps_in and irreps_out, and return an image.
+
+    returns: errors by the layer's name, in the order of evaluation; '' is the model itself
     """
     calls: dict[str, tuple] = {}
 
@@ -100,7 +101,8 @@ def _permutes_voxels(rotation: Float64[Tensor, "3 3"]) -> bool:
 
 
 def make_sphere_mask(image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "x y z"]:
-    """1 for voxels whose centres lie in the largest sphere through centres of voxels, else 0."""
+    """Return 1 for voxels whose centres lie within the sphere that touches those of the outermost
+    voxels, else 0."""
     axes = [torch.linspace(-1, 1, num_voxels).to(image) for num_voxels in image.shape[2:]]
     x, y, z = torch.meshgrid(*axes, indexing="ij")
     return (x * x + y * y + z * z <= 1).to(image)

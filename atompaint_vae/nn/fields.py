@@ -1,6 +1,6 @@
-"""Field types: what a feature vector at a voxel is, and how it turns with the image.
+"""Field types: what the feature vector at a voxel consists of, and how it transforms.
 
-A *field* is a group of channels that rotates as one thing.  Three kinds are known:
+A *field* is a group of channels that transform together.  There are three kinds:
 
 - ``fourier``: a function on SO(3), band-limited at a frequency L, the regular representation;
   2l+1 copies of each irrep l <= L, (1, 10, 35, 84)[L] channels.
@@ -8,7 +8,7 @@ A *field* is a group of channels that rotates as one thing.  Three kinds are kno
   irrep l <= L, (L+1)² channels.
 - plain irreps: 2l+1 channels each.
 
-Types are written as text, in hparams and in code alike: ``2xfourier2``, ``4xquotient1``,
+Types are written as text, both in hparams and in code: ``2xfourier2``, ``4xquotient1``,
 ``8x0e+4x1e+2x2e``, or a mixture, ``2xfourier1+8x0e``.
 """
 
@@ -21,7 +21,7 @@ from e3nn.o3 import Irrep, Irreps
 MAX_FREQUENCY = 3
 
 MAX_DEGREE = 6
-"""A kernel between two irreps takes spherical harmonics of up to twice this degree, and e3nn has
+"""A kernel between two irreps needs spherical harmonics of up to twice this degree, and e3nn has
 them up to 12."""
 
 FORMS = "'4xfourier2', '4xquotient1', '8x0e+4x1e', or a mixture joined by '+'"
@@ -34,7 +34,7 @@ _TERM = re.compile(
 
 @dataclass(frozen=True)
 class Term:
-    """A number of like fields, side by side.
+    """A number of equal fields, side by side.
 
     frequency: the band limit of a Fourier or a quotient field, the l of an irrep
     """
@@ -92,9 +92,9 @@ class FieldType:
 
 
 def parse_field_type(text: "str | FieldType | Irreps") -> FieldType:
-    """The field type that a text names; a field type passes through.
+    """Parse the text of a field type; a field type is returned as it is.
 
-    raises: ValueError if the text is not of a known form, or a frequency exceeds 3, or an l 6
+    raises: ValueError if the text has no known form, a frequency exceeds 3, or an l exceeds 6
     """
     if isinstance(text, FieldType):
         return text
@@ -121,10 +121,10 @@ def parse_field_type(text: "str | FieldType | Irreps") -> FieldType:
 
 
 def count_copies(irreps: Irreps) -> int:
-    """The number of irrep copies: ``3x0e+2x1e`` has five."""
+    """Count the irrep copies: ``3x0e+2x1e`` has five."""
     return sum(multiplicity for multiplicity, _ in irreps)
 
 
 def list_copies(irreps: Irreps) -> list[Irrep]:
-    """The irrep of each copy, in the order of the channels."""
+    """List the irrep of each copy, in the order of the channels."""
     return [irrep for multiplicity, irrep in irreps for _ in range(multiplicity)]

@@ -13,30 +13,33 @@ from .voxelwise import VoxelwiseNonlinearity
 
 
 class IrrepsNonlinearity(VoxelwiseNonlinearity):
-    """A pointwise function of scalars; every other irrep copy times the sigmoid of a scalar.
+    """A pointwise function of scalars; other irrep copies are scaled by the sigmoid of a scalar.
 
     function: see `PointwiseFunction`
     """
 
     num_gates: int
-    """Channels that come before those of irreps_out."""
+    """Input channels before those of irreps_out."""
 
     def __init__(self, irreps: Irreps, *, function: str):
         super().__init__()
         self.irreps_out = Irreps(irreps)
         self.function = PointwiseFunction(function)
-        # Plain numbers: torch.compile can't look into Irreps.
+        # As numbers, since torch.compile can't trace Irreps.
         self._parts = [(count, irrep.dim) for count, irrep in self.irreps_out]
         self.num_scaled = sum(count for count, dim in self._parts if dim > 1)
 
     def calc_logits(self, gates: Tensor, scaled: list[Tensor]) -> Float[Tensor, "v n"]:
-        """What the sigmoid is taken of; scaled are the copies [v, copy, component] of each l."""
+        """Calculate the sigmoid's argument.
+
+        scaled: copies [v, copy, component] of each l
+        """
         raise NotImplementedError
 
     def backpropagate_logits(
         self, grad_logits: Float[Tensor, "v n"], scaled: list[Tensor], grad_scaled: list[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """The gradients of the gates and of each parameter; those of the copies are added to
+        """Return the gradients of the gates and of each parameter; those of the copies are added to
         grad_scaled, in place."""
         raise NotImplementedError
 
@@ -70,7 +73,7 @@ class IrrepsNonlinearity(VoxelwiseNonlinearity):
         return grad_features, own_grads + function_grads
 
     def _split(self, features: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Views: gates, scalars [v, copy], other copies [v, copy, component]."""
+        """Return views: gates, scalars [v, copy], other copies [v, copy, component]."""
         sizes = [self.num_gates, *(count * dim for count, dim in self._parts)]
         gates, *parts = features.split(sizes, dim=1)
         scalars, scaled = [], []
@@ -89,7 +92,7 @@ class IrrepsNonlinearity(VoxelwiseNonlinearity):
 
 
 class Gate(IrrepsNonlinearity):
-    """Gates: the scalars whose sigmoids scale the copies are more channels of the input, its first.
+    """Gates: the scalars whose sigmoids scale the copies are the first channels of the input.
 
     source: Weiler et al. 2018, 3D Steerable CNNs, sec. 4.3
     """
@@ -109,9 +112,9 @@ class Gate(IrrepsNonlinearity):
 
 
 class NormNonlinearity(IrrepsNonlinearity):
-    """Norms: a copy is scaled by the sigmoid of its own length and a learned bias, x · σ(|x| + b).
+    """Norms: a copy is scaled by the sigmoid of its own norm plus a learned bias, x · σ(|x| + b).
 
-    Lengths are root mean squares over the 2l + 1 components.
+    The norm is the root mean square of the 2l + 1 components.
 
     source: Worrall et al. 2017, Harmonic Networks, sec. 4.2, with a smooth function
     """

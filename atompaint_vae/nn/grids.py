@@ -16,8 +16,8 @@ from .fields import Term
 from .rotations import calc_wigner
 
 GRIDS = tuple(f"octahedral_{num_points}" for num_points in (48, 72, 96, 120, 144, 192))
-"""All but the last came with the project; `optimise_grid` made octahedral_192, the only one that
-can hold Fourier fields of frequency 3."""
+"""The project was given all but the last; `optimise_grid` made octahedral_192, the only one with
+enough points for Fourier fields of frequency 3."""
 
 DEFAULT_GRIDS = {
     0: "octahedral_48",
@@ -25,17 +25,17 @@ DEFAULT_GRIDS = {
     2: "octahedral_96",
     3: "octahedral_192",
 }
-"""For each frequency."""
+"""The grid used for fields of each frequency, unless another is named."""
 
 SPHERE_POLE = (0.0, 0.0, 1.0)
 
 
 @cache
 def load_grid(name: str) -> Float64[Tensor, "g 3 3"]:
-    """Rotation matrices of a grid on SO(3).
+    """Load the rotation matrices of a grid on SO(3).
 
-    Each grid is a union of left cosets of the octahedral group, placed so as to lower the aliasing
-    of pointwise nonlinearities; turning a grid by 90° about an axis of the cube permutes its
+    Each grid is a union of left cosets of the octahedral group, placed to reduce the aliasing of
+    pointwise nonlinearities.  A rotation by 90° about an axis of the cube permutes the grid's
     points.
 
     raises: ValueError if there is no grid of that name
@@ -50,15 +50,15 @@ def load_grid(name: str) -> Float64[Tensor, "g 3 3"]:
 
 
 def calc_synthesis(term: Term, grid: Float64[Tensor, "g 3 3"]) -> Float64[Tensor, "f g"]:
-    """The matrix that takes a field's coefficients to the function's values on a grid.
+    """Return the matrix that maps a field's coefficients to the function's values on a grid.
 
-    Fourier fields:  f(R) = Σ_l √(2l+1) Σ_n [D^l(R)ᵀ c^l_n]_n, which the rotation c → D(Q) c turns
-                     into f(Q⁻¹R).
+    Fourier fields:  f(R) = Σ_l √(2l+1) Σ_n [D^l(R)ᵀ c^l_n]_n; the rotation c → D(Q) c gives
+                     f(Q⁻¹R).
     Quotient fields: f(R) = Σ_l c^l · Y^l(R p) with p the pole of the sphere.
 
     Rows are scaled so that independent coefficients of unit variance give values of unit variance.
 
-    raises: ValueError if the term holds plain irreps, or the grid has too few points for its
+    raises: ValueError if the term is of plain irreps, or the grid has too few points for its
             frequency
     """
     degrees = range(term.frequency + 1)
@@ -75,7 +75,7 @@ def calc_synthesis(term: Term, grid: Float64[Tensor, "g 3 3"]) -> Float64[Tensor
                 for l in degrees
             ]
         case "irrep":
-            raise ValueError(f"{term} is no function on a grid; use gates or a norm nonlinearity")
+            raise ValueError(f"{term} is not a function on a grid; use gates or norms")
 
     matrix = torch.cat(rows, dim=1).T / term.field_irreps.dim**0.5
     if torch.linalg.matrix_rank(matrix) < len(matrix):
@@ -87,6 +87,8 @@ def calc_synthesis(term: Term, grid: Float64[Tensor, "g 3 3"]) -> Float64[Tensor
 
 
 def calc_analysis(synthesis: Float64[Tensor, "f g"]) -> Float64[Tensor, "g f"]:
-    """The matrix that takes values on a grid to coefficients: the pseudo-inverse, so that the
-    round trip is exact."""
+    """Return the matrix that maps values on a grid to coefficients.
+
+    It is the pseudo-inverse, so that the round trip from coefficients to values and back is exact.
+    """
     return torch.linalg.pinv(synthesis)

@@ -18,12 +18,12 @@ from .fields import list_copies
 class IrrepsNorm(nn.Module):
     """Batch normalisation, with one mean (l = 0 only), variance and weight for each irrep copy.
 
-    Where torch.distributed runs, the statistics are those of all processes' batches together.
+    If torch.distributed is running, the statistics are those of all processes' batches together.
 
-    The result is affine in each channel, y = scale · x + shift.  `calc_affine` returns the two, so
-    that a nonlinearity that follows can take them along; `forward` applies them.
+    The result is affine in each channel, y = scale · x + shift.  `calc_affine` returns scale and
+    shift, so that the following nonlinearity can apply them; `forward` applies them itself.
 
-    momentum: how far the running statistics move at each step
+    momentum: weight of each batch in the running statistics
     eps:      added to the variance
     source:   Weiler et al. 2018, 3D Steerable CNNs, sec. 4.3
     """
@@ -49,8 +49,11 @@ class IrrepsNorm(nn.Module):
     def calc_affine(
         self, image: Float[Tensor, "b c x y z"]
     ) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
-        """The scale and the shift of each channel; in training mode, from this batch, whose
-        statistics also move the running ones."""
+        """Return the scale and the shift of each channel.
+
+        In training mode they are calculated from this batch, which also updates the running
+        statistics.
+        """
         if self.training:
             mean, var = self._calc_statistics(image)
             with torch.no_grad():
@@ -68,11 +71,11 @@ class IrrepsNorm(nn.Module):
     def _calc_statistics(
         self, image: Float[Tensor, "b c x y z"]
     ) -> tuple[Float[Tensor, " s"], Float[Tensor, " n"]]:
-        """The mean of each scalar copy, and the variance of each copy: the mean square of its
-        components, about the mean for scalars."""
+        """Calculate the mean of each scalar copy, and the variance of each copy: the mean square of
+        its components, about the mean for scalars."""
         channels = image.movedim(1, -1).flatten(0, -2).to(self.running_var.dtype)
         totals = torch.stack([channels.sum(dim=0), channels.square().sum(dim=0)])
-        # Batches are as large everywhere.
+        # All processes have batches of the same size.
         num_voxels = len(channels) * count_processes()
         channel_mean, channel_square = sum_over_processes(totals) / num_voxels
 

@@ -8,13 +8,13 @@ Arguments:
     <npz>         File to write, with the rotation matrices under "octahedral_<points>".
 
 Options:
-    --seed N      Where the descent starts. [default: 0]
-    --steps N     How long it goes on. [default: 3000]
+    --seed N      Seed of the initial points. [default: 0]
+    --steps N     Number of steps. [default: 3000]
 
-The points R_i are placed to make their sum a good integral over SO(3), in the sense of a design:
-the energy is Σ_l (2l+1)/l² Σ_ij χ_l(R_iᵀ R_j) / N² over 1 <= l <= 8, χ_l being the character.  A
-pointwise function of a field of frequency L has harmonics above L, and a grid with low energy
-folds less of them back.
+The mean over the points R_i should approximate the integral over SO(3), as that over a design: the
+energy is Σ_l (2l+1)/l² Σ_ij χ_l(R_iᵀ R_j) / N² over 1 <= l <= 8, χ_l being the character.  A
+pointwise function of a field of frequency L has harmonics above L, and less of them is aliased on a
+grid of low energy.
 
 source: the t-design potential of Delsarte, Goethals and Seidel 1977, on SO(3)
 """
@@ -30,7 +30,7 @@ MAX_DEGREE = 8
 
 
 def optimise_grid(num_cosets: int, *, seed: int, steps: int) -> Float64[Tensor, "g 3 3"]:
-    """Rotation matrices, 24 for each coset, those of one coset side by side."""
+    """Optimise the rotation matrices of a grid, 24 for each coset, coset by coset."""
     generator = torch.Generator().manual_seed(seed)
     quaternions = torch.randn(num_cosets, 4, generator=generator, dtype=torch.float64)
     quaternions.requires_grad_()
@@ -45,12 +45,12 @@ def optimise_grid(num_cosets: int, *, seed: int, steps: int) -> Float64[Tensor, 
 
 
 def calc_energy(grid: Float64[Tensor, "g 3 3"]) -> Float64[Tensor, ""]:
-    """How far the grid's sum is from an integral; 0 for a design of degree 8."""
+    """Calculate how far the grid's mean is from the integral; 0 for a design of degree 8."""
     # The grid is invariant from the left, so one representative of each coset is enough.
     representatives = grid[::24]
     trace = torch.einsum("aij,gij->ag", representatives, grid)
     cos_angle = ((trace - 1) / 2).clamp(-1, 1)
-    # χ_l = 1 + 2 Σ_k cos(kα), cos(kα) by Chebyshev's recurrence, which is safe at α = 0.
+    # χ_l = 1 + 2 Σ_k cos(kα), cos(kα) by Chebyshev's recurrence, which is regular at α = 0.
     cosines = [torch.ones_like(cos_angle), cos_angle]
     energy = cos_angle.new_zeros(())
     character = 1 + 2 * cos_angle

@@ -1,4 +1,4 @@
-"""Functions of real numbers that nonlinearities apply elementwise, and their derivatives."""
+"""Elementwise functions of nonlinearities, and their derivatives."""
 
 import torch
 import torch.nn.functional as F
@@ -8,14 +8,14 @@ POINTWISE_FUNCTIONS = ("elu", "relu", "hermite", "learned_hermite")
 
 
 class PointwiseFunction(nn.Module):
-    """A function of real numbers, applied elementwise.
+    """An elementwise function of real numbers.
 
-    What it is applied to is several times as large as the images, so it works in place, and knows
-    its derivative.
+    Its arguments are several times as large as the images, so it works in place, and calculates its
+    own gradients.
 
-    name: elu, relu; hermite, the first Hermite function, scaled to have its extremes ±1 at ±1; or
-          learned_hermite, a sum of the first four, scaled alike, whose weights are learned and
-          begin as those of hermite
+    name: elu; relu; hermite, the Hermite function of degree 1, scaled to have its extremes ±1 at
+          ±1; or learned_hermite, a learned sum of the first four, with the same scale, which is
+          initialised as hermite
     """
 
     def __init__(self, name: str):
@@ -30,7 +30,7 @@ class PointwiseFunction(nn.Module):
             self.weights = nn.Parameter(torch.tensor([0.0, 1.0, 0.0, 0.0]))
 
     def apply_(self, x: Tensor) -> Tensor:
-        """The function's values, in place of x."""
+        """Replace x by the function's values."""
         match self.name:
             case "elu":
                 return F.elu_(x)
@@ -43,7 +43,10 @@ class PointwiseFunction(nn.Module):
                 return x.copy_(_evaluate(self._list_coefficients(), x)).mul_(bell)
 
     def backpropagate_(self, x: Tensor, grad: Tensor) -> list[Tensor]:
-        """The gradient of each parameter.  grad, of the values, becomes that of x; x is spoilt."""
+        """Return the gradient of each parameter; replace grad, that of the values, by that of x.
+
+        x is overwritten.
+        """
         match self.name:
             case "elu":
                 grad.mul_(x.clamp_(max=0).exp_())
@@ -67,7 +70,8 @@ class PointwiseFunction(nn.Module):
         return []
 
     def _list_coefficients(self) -> list[Tensor]:
-        """Of 1, x, x² and x³; the weights are of the probabilists' 1, x, x² − 1 and x³ − 3x."""
+        """Return coefficients of 1, x, x² and x³; the weights are of the probabilists' Hermite
+        polynomials, 1, x, x² − 1 and x³ − 3x."""
         w0, w1, w2, w3 = self.weights
         return [w0 - w2, w1 - 3 * w3, w2, w3]
 
@@ -79,12 +83,12 @@ class PointwiseFunction(nn.Module):
 
 
 def _calc_bell(x: Tensor) -> Tensor:
-    """exp((1 − x²) / 2)"""
+    """Calculate exp((1 − x²) / 2)."""
     return (x * x).neg_().add_(1).div_(2).exp_()
 
 
 def _evaluate(coefficients: list[Tensor], x: Tensor) -> Tensor:
-    """A polynomial's values, its coefficients given from the constant upwards."""
+    """Evaluate a polynomial; the constant coefficient is the first."""
     *rest, value = coefficients
     for coefficient in reversed(rest):
         value = value * x + coefficient

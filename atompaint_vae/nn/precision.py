@@ -1,8 +1,8 @@
-"""bfloat16 on processors that don't have it.
+"""bfloat16 on processors that don't support it.
 
-Without instructions of their own for it, torch's convolutions take more than a hundred times as
-long in bfloat16 as in float32, and its matrix products several times.  There, numbers are rounded
-to bfloat16 where the others store them, and float32 lies between; sums are in float32 on all.
+There, torch's convolutions are over a hundred times slower in bfloat16 than in float32, and its
+matrix products several times.  The layers therefore calculate in float32, and round to bfloat16
+wherever other processors store it.  Sums are in float32 on all processors.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ import torch
 
 
 def has_slow_bfloat16(device: torch.device) -> bool:
-    """Whether arithmetic in bfloat16 is slower there than in float32."""
+    """Return whether a device calculates more slowly in bfloat16 than in float32."""
     return device.type == "cpu" and not _has_processor_bfloat16()
 
 

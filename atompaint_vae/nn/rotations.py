@@ -1,7 +1,7 @@
 """Rotations: of irreps, of fields, of images.
 
-Everything is in float64; e3nn's own Wigner matrices start from single precision, which is not
-enough to tell an exact layer from one that is nearly so.
+Everything is in float64.  e3nn's own Wigner matrices are derived from single precision, which is
+too little to tell an exactly equivariant layer from an approximate one.
 
 Letters: r rotations, m n components of an irrep, b batch, c channels, x y z voxels.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 @cache
 def make_octahedral_group() -> Float64[Tensor, "24 3 3"]:
-    """The 24 rotations of the cube."""
+    """Return the 24 rotations of the cube."""
     signed_permutations = torch.stack(
         [
             torch.diag(torch.tensor(signs, dtype=torch.float64))[list(order)]
@@ -29,9 +29,9 @@ def make_octahedral_group() -> Float64[Tensor, "24 3 3"]:
 
 
 def calc_wigner(l: int, rotations: Float64[Tensor, "r 3 3"]) -> Float64[Tensor, "r m n"]:
-    """Wigner D matrices of real irreps, in e3nn's basis.
+    """Calculate the Wigner D matrices of real irreps, in e3nn's basis.
 
-    Found as the matrices for which Y(R p) = D(R) Y(p) at enough points p of the sphere.
+    They solve Y(R p) = D(R) Y(p) at enough points p of the sphere.
     """
     generator = torch.Generator().manual_seed(l)
     points = torch.randn(8 * (2 * l + 1), 3, generator=generator, dtype=torch.float64)
@@ -41,7 +41,7 @@ def calc_wigner(l: int, rotations: Float64[Tensor, "r 3 3"]) -> Float64[Tensor, 
 
 
 def calc_representation(irreps: Irreps, rotation: Float64[Tensor, "3 3"]) -> Float64[Tensor, "c c"]:
-    """The matrix by which a rotation acts on the channels of a feature vector."""
+    """Return the matrix by which a rotation acts on the channels of a feature vector."""
     wigner = {l: calc_wigner(l, rotation[None])[0] for l in {irrep.l for _, irrep in irreps}}
     copies = [wigner[irrep.l] for multiplicity, irrep in irreps for _ in range(multiplicity)]
     return torch.block_diag(*copies)
@@ -50,7 +50,7 @@ def calc_representation(irreps: Irreps, rotation: Float64[Tensor, "3 3"]) -> Flo
 def rotate_channels(
     image: Float[Tensor, "b c x y z"], irreps: Irreps, rotation: Float64[Tensor, "3 3"]
 ) -> Float[Tensor, "b c x y z"]:
-    """Turn the feature vector at each voxel; leave the voxels where they are."""
+    """Rotate the feature vector at each voxel, without moving the voxels."""
     matrix = calc_representation(irreps, rotation).to(image)
     return torch.einsum("ij,bjxyz->bixyz", matrix, image)
 
@@ -58,10 +58,10 @@ def rotate_channels(
 def rotate_voxels(
     image: Float[Tensor, "b c x y z"], rotation: Float64[Tensor, "3 3"]
 ) -> Float[Tensor, "b c x y z"]:
-    """Turn an image about its centre, leaving the feature vectors as they are.
+    """Rotate an image about its centre, without changing the feature vectors.
 
-    Exact for the 24 rotations of the cube, which permute the voxels; trilinear for any other,
-    with zeros outside.
+    Exact for the 24 rotations of the cube, which permute the voxels; others are interpolated
+    trilinearly, with zeros outside the image.
     """
     if torch.allclose(rotation, rotation.round(), atol=1e-12):
         # out[p] = in[R⁻¹ p]: axis i of the output is axis order[i] of the input, flipped or not.
@@ -69,7 +69,7 @@ def rotate_voxels(
         flipped = [2 + i for i in range(3) if rotation[i, order[i]] < 0]
         return image.permute(0, 1, *(2 + i for i in order)).flip(flipped)
 
-    # grid_sample counts the last axis first.
+    # grid_sample takes the axes in reverse order.
     inverse = rotation.T.flip(0, 1).to(image)
     affine = torch.cat([inverse, inverse.new_zeros(3, 1)], dim=1).expand(len(image), 3, 4)
     grid = torch.nn.functional.affine_grid(affine, list(image.shape), align_corners=False)

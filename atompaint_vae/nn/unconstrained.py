@@ -1,4 +1,4 @@
-"""Convolution without symmetry, to compare the steerable one with.
+"""Unconstrained convolution, a baseline for the steerable one.
 
 Letters: b batch, i o channels, x y z voxels.
 """
@@ -12,11 +12,10 @@ from .conv import convolve
 
 
 class UnconstrainedConv(nn.Module):
-    """A convolution without symmetry, in the place of a `SteerableConv`: every number of its kernel
-    is a weight.
+    """A convolution without symmetry, with the interface of `SteerableConv`: every number of its
+    kernel is a weight.
 
-    Arguments are those of `SteerableConv`; all irreps are scalars, whose number is the number of
-    channels.
+    All irreps are scalars, as many as there are channels.
 
     raises: ValueError if there are irreps above l = 0
     """

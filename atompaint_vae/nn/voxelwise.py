@@ -1,9 +1,9 @@
-"""What the nonlinearities share: they turn each voxel's features by themselves.
+"""The base of all nonlinearities: they act on each voxel's features independently.
 
-Each takes the image and, if a normalisation comes before it, that one's scale and shift (see
-`IrrepsNorm.calc_affine`), so that the normalised image is never stored.  Derivatives are written
-out: what lies between image and result is several times as large as they are, so it is made in
-chunks of voxels that fit the processor's cache, and made again for the backward pass.
+Each takes the image and, if a normalisation precedes it, the scale and shift of the latter (see
+`IrrepsNorm.calc_affine`), so that the normalised image is never stored.  Gradients are written out.
+The intermediate values are several times as large as image and result, so they are calculated in
+chunks of voxels that fit the processor's cache, and again in the backward pass.
 
 Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images.
 """
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from .precision import has_slow_bfloat16
 
 CHUNK_VALUES = 2**19
-"""Numbers held at once on a CPU, 2 MB: less and the calls cost more than the work, more and they
-no longer fit the cache."""
+"""Intermediate values of a chunk on a CPU, 2 MB: with fewer, the overhead of calls dominates; with
+more, they no longer fit the cache."""
 
 
 class VoxelwiseNonlinearity(nn.Module):
-    """A nonlinearity of each voxel's features by themselves.
+    """A nonlinearity of each voxel's features.
 
-    num_values: numbers held in between, for each voxel
+    num_values: number of intermediate values per voxel
     """
 
     irreps_in: Irreps
@@ -34,14 +34,14 @@ class VoxelwiseNonlinearity(nn.Module):
         return f"{type(self).__name__}({self.extra_repr()})"
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v o"]:
-        """The result; features may be overwritten."""
+        """Calculate the result; features may be overwritten."""
         raise NotImplementedError
 
     def backpropagate(
         self, features: Float[Tensor, "v i"], grad: Float[Tensor, "v o"]
     ) -> tuple[Float[Tensor, "v i"], list[Tensor]]:
-        """The gradients of the features and of each parameter, from that of the result; features
-        may be overwritten."""
+        """Calculate the gradients of the features and of each parameter, from that of the result;
+        features may be overwritten."""
         raise NotImplementedError
 
     def forward(
@@ -50,7 +50,7 @@ class VoxelwiseNonlinearity(nn.Module):
         scale: Float[Tensor, " i"] | None = None,
         shift: Float[Tensor, " i"] | None = None,
     ) -> Float[Tensor, "b o x y z"]:
-        """The nonlinearity of scale · image + shift; of the image, if they are not given."""
+        """Apply the nonlinearity to scale · image + shift, or to the image if they are None."""
         if scale is None or shift is None:
             scale, shift = image.new_ones(image.shape[1]), image.new_zeros(image.shape[1])
         voxels_last = image.movedim(1, -1)
@@ -61,11 +61,11 @@ class VoxelwiseNonlinearity(nn.Module):
 
 
 class _InChunks(torch.autograd.Function):
-    """nonlinearity(scale · x + shift), in chunks of voxels; only x is saved for the backward pass.
+    """nonlinearity(scale · x + shift), in chunks of voxels; of these, only x is saved.
 
-    x:          [v, i]; its precision is that of the result, and of the nonlinearity but where
+    x:          [v, i]; its precision is that of the result, and of the nonlinearity unless
                 bfloat16 is slow
-    scale:      [i], as is shift; their precision is that of the product and of all sums
+    scale:      [i], like shift; their precision is that of the product and of all sums
     parameters: the nonlinearity's
     """
 

@@ -22,7 +22,7 @@ from atompaint_vae.nn import (
     parse_field_type,
 )
 from atompaint_vae.nn.conv import EquivarianceWarning, calc_halved_size, choose_padding
-from atompaint_vae.nn.grids import GRIDS, calc_analysis, calc_synthesis, load_grid
+from atompaint_vae.nn.grids import DEFAULT_GRIDS, GRIDS, calc_analysis, calc_synthesis, load_grid
 from atompaint_vae.nn.pointwise import PointwiseFunction
 from atompaint_vae.nn.rotations import calc_representation, make_octahedral_group
 
@@ -227,6 +227,15 @@ def test_grid_values_are_the_functions(name):
     coefficients = torch.cat([scalar, vectors.flatten()])
     assert torch.allclose(coefficients @ synthesis * 10**0.5, by_hand)
     assert torch.allclose(synthesis @ calc_analysis(synthesis), torch.eye(10), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["fourier", "quotient"])
+@pytest.mark.parametrize("frequency", DEFAULT_GRIDS)
+def test_a_field_survives_its_default_grid(kind, frequency):
+    nonlinearity = FourierNonlinearity(parse_field_type(f"1x{kind}{frequency}").terms[0])
+    assert nonlinearity.synthesis.shape[1] == len(load_grid(DEFAULT_GRIDS[frequency]))
+    round_trip = nonlinearity.synthesis @ nonlinearity.analysis
+    assert torch.allclose(round_trip, torch.eye(len(round_trip)), atol=1e-12)
 
 
 def test_nonlinearity_by_hand():

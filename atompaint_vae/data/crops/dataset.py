@@ -1,4 +1,4 @@
-"""Crops to batches: what a torch DataLoader needs to feed training with crops, reproducibly.
+"""Crops to batches: what a torch DataLoader needs to feed crops to training, reproducibly.
 
     atoms = load_split("starter", "train")
     dataset = CropDataset(atoms, num_samples=4096, seed=1, size_voxels=35, ...)
@@ -53,12 +53,12 @@ class CropBatch(NamedTuple):
 
 
 class CropDataset(Dataset):
-    """Crops by number, each a pure function of the atoms, the seed and its number.
+    """Numbered crops, each a pure function of the atoms, the seed and its number.
 
-    num_samples: what len() says; any number from 0 to 2⁶³ - 1 is a sample
+    num_samples: the length; but every number from 0 to 2⁶³ - 1 is a sample
     size_voxels, resolution_A, radius_A: as for `voxelize`
     filters, min_density_atoms_nm3: as for `CropSampler`
-    density: "sphere" or "gaussian", what an atom is in an image
+    density: "sphere" or "gaussian", the shape of an atom in an image
     """
 
     def __init__(
@@ -106,17 +106,20 @@ class CropDataset(Dataset):
         return self.num_samples
 
     def __getitem__(self, index: int) -> tuple[int, Crop]:
-        """The sample's number and its crop; raises IndexError for a negative number."""
+        """Return the sample's number and its crop.
+
+        raises: IndexError for a negative number
+        """
         if index < 0:
             raise IndexError(f"sample {index}: samples are numbered from 0")
         return index, self.crop_sampler.sample(self.seed, index)
 
     def __iter__(self) -> Iterator[tuple[int, Crop]]:
-        # Without this, a for loop would go on until the IndexError that never comes.
+        # Without this, a for loop would wait for an IndexError that is never raised.
         return (self[i] for i in range(self.num_samples))
 
     def make_images(self, batch: CropBatch) -> Float[Tensor, "b c x y z"]:
-        """Images of a batch, on its device: the fraction of each voxel that atoms fill."""
+        """Make the images of a batch, on its device: the fraction of each voxel that atoms fill."""
         make = voxelize if self.density == "sphere" else voxelize_gaussians
         return make(
             batch.coords_A,
@@ -131,7 +134,7 @@ class CropDataset(Dataset):
 
 
 def collate_crops(samples: Sequence[tuple[int, Crop]]) -> CropBatch:
-    """One batch of the samples that CropDataset returns, in their order."""
+    """Join the samples that CropDataset returns into a batch, in their order."""
     indices, crops = zip(*samples, strict=True)
     num_atoms = torch.tensor([len(crop.coords_A) for crop in crops])
     return CropBatch(
@@ -143,15 +146,15 @@ def collate_crops(samples: Sequence[tuple[int, Crop]]) -> CropBatch:
 
 
 class EpochSampler(Sampler[int]):
-    """Numbers of the samples of an epoch, e·n to (e + 1)·n - 1: no sample ever comes twice.
+    """Numbers of the samples of an epoch e, e·n to (e + 1)·n - 1: no sample is seen twice.
 
-    Of each step's batch_size · world_size samples, rank r takes the r-th batch_size: together the
-    processes see at each step what one process with their whole batch would. Lightning calls
-    `set_epoch`; it must be told use_distributed_sampler=False.
+    Of each step's batch_size · world_size samples, rank r takes the r-th batch_size: in each step,
+    all processes together see what a single process with the whole batch would. Lightning calls
+    `set_epoch`; it needs use_distributed_sampler=False.
 
-    num_samples: of an epoch, over all processes
+    num_samples: in an epoch, over all processes
     batch_size:  of one process
-    raises:      ValueError if an epoch isn't a whole number of steps of several processes
+    raises:      ValueError if several processes can't divide an epoch into whole steps
     """
 
     def __init__(
@@ -160,13 +163,13 @@ class EpochSampler(Sampler[int]):
         step_size = batch_size * world_size
         if num_samples < 1 or batch_size < 1:
             raise ValueError(
-                f"at least 1 sample and 1 a batch expected, not {num_samples} and {batch_size}"
+                f"expected at least 1 sample and 1 per batch, not {num_samples} and {batch_size}"
             )
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} is not in 0..{world_size - 1}")
         if world_size > 1 and num_samples % step_size:
             raise ValueError(
-                f"{num_samples} samples an epoch are not a multiple of {step_size}, "
+                f"{num_samples} samples per epoch are not a multiple of {step_size}, "
                 f"{batch_size} for each of {world_size} processes"
             )
         self.num_samples = num_samples
@@ -180,11 +183,11 @@ class EpochSampler(Sampler[int]):
         self.epoch = epoch
 
     def resume_at(self, epoch: int, step: int) -> None:
-        """Leave out the first steps of that one epoch, those trained before an interruption."""
+        """Skip the first steps of one epoch, which were trained before an interruption."""
         self._resume_epoch, self._resume_step = epoch, step
 
     def __len__(self) -> int:
-        """Samples of a whole epoch for this rank, resumed or not."""
+        """Return the number of samples of a whole epoch for this rank, resumed or not."""
         return self.num_samples // self.world_size
 
     def __iter__(self) -> Iterator[int]:
@@ -198,12 +201,12 @@ class EpochSampler(Sampler[int]):
 
 
 def calc_image_std(dataset: CropDataset, num_images: int) -> float:
-    """The number that images are divided by: the root of the variance over voxels and channels.
+    """Return the standard deviation that images are divided by, over all voxels and channels.
 
-    Of images 0 to num_images - 1 of the dataset, which should be the training split's. One number
-    for all channels: rare elements stay rare.
+    It is calculated from images 0 to num_images - 1 of the dataset, which should be that of the
+    training split. One number serves all channels, so that rare elements stay rare.
 
-    raises: ValueError if the images are all empty
+    raises: ValueError if all images are empty
     """
     num_voxels, total, total_of_squares = 0, 0.0, 0.0
     for index in range(num_images):
@@ -221,7 +224,7 @@ def calc_image_std(dataset: CropDataset, num_images: int) -> float:
 def make_crops(
     atoms: pd.DataFrame | ZoneDatabase, data: DataHparams, *, num_samples: int, seed: int
 ) -> CropDataset:
-    """Crops of any structures, made as a run's hyperparameters say.
+    """Return a dataset of crops of any structures, with a run's hyperparameters.
 
     raises: ValueError if no crop passes the filters
     """

@@ -1,4 +1,4 @@
-"""Which atoms and which places crops are made of.
+"""Filters: the atoms that crops are made of, and the places where they are centred.
 
 n: atoms
 """
@@ -18,18 +18,18 @@ MAX_BORDER_CELLS = 20_000_000
 
 
 class FilterError(ValueError):
-    """Nothing passes the filters."""
+    """No atom, or no place for a crop, passes the filters."""
 
 
 @dataclass(frozen=True)
 class CropFilters:
-    """Conditions that atoms and crops have to meet; the defaults let everything pass.
+    """Conditions for atoms and crops; with the defaults, everything passes.
 
     min_occupancy:         of an atom
     elements:              symbols of the atoms that are kept; all if empty
-    min_nucleic_share:     of the atoms in the sphere inscribed in a crop, the part in nucleic acid
+    min_nucleic_share:     fraction of nucleic-acid atoms in the sphere inscribed in a crop
     max_nucleic_share:     the same
-    min_border_distance_A: of the atom that a crop is centred near from the outside of the structure
+    min_border_distance_A: from the outside of the structure to the atom that a crop is centred near
     """
 
     min_occupancy: float = 0.0
@@ -50,9 +50,9 @@ class CropFilters:
         return self.min_nucleic_share > 0 or self.max_nucleic_share < 1
 
     def select_atoms(self, atoms: pd.DataFrame) -> pd.DataFrame:
-        """The atoms that are kept.
+        """Return the atoms that pass.
 
-        atoms: column element; occupancy, if a minimum is asked for
+        atoms: column element; occupancy, if min_occupancy is above 0
         """
         is_kept = np.ones(len(atoms), dtype=bool)
         if self.min_occupancy > 0:
@@ -65,7 +65,7 @@ class CropFilters:
     def find_places(
         self, coords_A: Float[np.ndarray, "n 3"], is_nucleic: Bool[np.ndarray, "n"]
     ) -> np.ndarray:
-        """Indices of the atoms of a structure that crops may be centred near."""
+        """Return the indices of the atoms of a structure that crops may be centred near."""
         if self.min_nucleic_share > 0 and not is_nucleic.any():
             return np.empty(0, dtype=np.int64)
         if self.min_border_distance_A <= 0:
@@ -73,13 +73,13 @@ class CropFilters:
         return np.flatnonzero(calc_border_distances(coords_A) >= self.min_border_distance_A)
 
     def accepts(self, is_nucleic: Bool[np.ndarray, "n"]) -> bool:
-        """Whether a crop of these atoms meets the conditions; one without atoms never does."""
+        """Return whether a crop of these atoms passes; one without atoms doesn't."""
         if not len(is_nucleic):
             return False
         return bool(self.min_nucleic_share <= is_nucleic.mean() <= self.max_nucleic_share)
 
     def describe(self) -> str:
-        """What is asked of crops, for an error message."""
+        """Describe the conditions for crops, for an error message."""
         parts = ["an atom"]
         if self.limits_nucleic_share:
             low, high = self.min_nucleic_share, self.max_nucleic_share
@@ -89,6 +89,7 @@ class CropFilters:
         return " and ".join(parts)
 
     def describe_atoms(self) -> str:
+        """Describe the conditions for atoms, for an error message."""
         parts = []
         if self.min_occupancy > 0:
             parts.append(f"an occupancy of at least {self.min_occupancy:g}")
@@ -98,21 +99,21 @@ class CropFilters:
 
 
 def find_nucleic(residues: pd.Series) -> Bool[np.ndarray, "n"]:
-    """Whether each atom's residue is of nucleic acid."""
+    """Return whether each atom's residue is a nucleotide."""
     names = residues.astype("category")
     known = [gemmi.find_tabulated_residue(str(x)).is_nucleic_acid() for x in names.cat.categories]
     return np.array([*known, False])[names.cat.codes.to_numpy()]
 
 
 def calc_border_distances(coords_A: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
-    """Distance of each atom from the outside of its structure [Å], to about one cell of 4 Å.
+    """Return the distance of each atom from the outside of its structure [Å], to about 4 Å.
 
-    Outside is what can be reached from far away without passing cells that hold atoms, once gaps
-    of one cell are closed; cavities are inside.
+    Space is divided into cells of 4 Å, and gaps of one cell between cells that hold atoms are
+    closed. The outside is every cell that can be reached from far away; cavities are inside.
     """
     low_A = coords_A.min(axis=0)
     extent_A = (coords_A.max(axis=0) - low_A).astype(np.float64)
-    # Atoms that are far apart would need cells beyond counting.
+    # Atoms that are far apart would need too many cells of 4 Å for the memory.
     cell_A = max(BORDER_CELL_A, (float(np.prod(extent_A + 20)) / MAX_BORDER_CELLS) ** (1 / 3))
     cells = np.floor((coords_A - low_A) / cell_A).astype(np.int64) + 2
     is_filled = np.zeros(cells.max(axis=0) + 3, dtype=bool)
@@ -120,6 +121,6 @@ def calc_border_distances(coords_A: Float[np.ndarray, "n 3"]) -> Float[np.ndarra
     is_filled = ndimage.binary_closing(is_filled)
     labels, _ = ndimage.label(~is_filled)
     is_inside = labels != labels[0, 0, 0]
-    # From the cell's centre to the face of the nearest cell outside.
+    # From the centre of the atom's cell to the face of the nearest cell outside.
     distances = (ndimage.distance_transform_edt(is_inside) - 0.5) * cell_A
     return distances[tuple(cells.T)]

@@ -1,4 +1,4 @@
-"""Atoms to voxel images, the soft way: each atom is a Gaussian of the ball's volume and spread.
+"""Atoms to smooth voxel images: each atom is a Gaussian with the volume and variance of a ball.
 
 n: atoms, b: images, c: channels, x y z: voxels, k: voxels that one atom reaches along an axis
 """
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from atompaint_vae.data.crops.voxelize import check_grid, check_indices
 
-# The variance of a ball's volume along an axis is r²/5: a Gaussian of that width is as compact.
+# The variance of a ball along an axis is r²/5.
 STD_PER_RADIUS = 1 / math.sqrt(5)
-# Leaves out 6e-5 of an atom along each axis.
+# Truncates 6e-5 of an atom along each axis.
 REACH_STD = 4.0
 
 
 def calc_reach(radius_A: float) -> float:
-    """Distance beyond which a Gaussian atom is left out [Å]."""
+    """Return the distance at which a Gaussian atom is truncated [Å]."""
     return radius_A * STD_PER_RADIUS * REACH_STD
 
 
@@ -33,13 +33,12 @@ def voxelize_gaussians(
     resolution_A: float = 1.0,
     radius_A: float = 0.75,
 ) -> Float[Tensor, "b c x y z"]:
-    """Images of atoms as `voxelize`, but smooth: each voxel is the integral over its volume of
-    Gaussians, divided by that volume.
+    """Voxelize atoms as `voxelize` does, but as Gaussians: a voxel is their mean over its volume.
 
-    An atom's integral is the volume of a ball of the radius, its variance that of the ball, r²/5
-    along each axis. Where atoms are dense, a voxel may exceed 1. The integral over a voxel is a
-    product of three differences of the normal distribution function, so it is exact, smooth in the
-    coordinates everywhere, and O(atoms) in memory.
+    A Gaussian has the volume of a ball of the given radius, and the ball's variance, r²/5 along
+    each axis. Where atoms are dense, a voxel may exceed 1. The integral over a voxel is a product
+    of three differences of the normal distribution function. It is therefore exact and smooth in
+    the coordinates, and takes O(atoms) memory.
 
     raises: ValueError as `voxelize`
     """
@@ -59,7 +58,7 @@ def voxelize_gaussians(
     distances = faces.to(position) - (position - nearest)[:, :, None]
     shares = torch.special.ndtr(distances / std_voxels).diff(dim=2)
 
-    # Voxels outside are masked, not dropped: to know how many remain is to wait for the GPU.
+    # Voxels outside are masked, not dropped: counting those that remain would wait for the GPU.
     is_inside = (voxels >= 0) & (voxels < size_voxels)
     a, b, c = (shares * is_inside).unbind(1)
     x, y, z = voxels.clamp(0, size_voxels - 1).unbind(1)

@@ -1,26 +1,27 @@
-"""Structures to crops: the atoms of a randomly placed and rotated cube, in the cube's own frame.
+"""Structures to crops: the atoms in a randomly placed and rotated cube, in the cube's frame.
 
 Crop i is a pure function of (structures, seed, i). A generator seeded by (seed, i) chooses:
 
-structure  with probability proportional to the root of its number of atoms. In proportion to the
-           atoms themselves one ribosome would be a third of the starter set's training, and so
-           it is a tenth; with equal chances its crops would be as rare as a peptide's.
+structure  with probability proportional to the square root of its number of atoms. One ribosome
+           makes up a tenth of the starter set's training crops; in proportion to the atoms it
+           would be a third, and with equal probabilities as rare as a peptide.
 centre     a random atom, displaced by 2 Å (standard deviation, each axis): more than a bond, so
-           that the middle voxel isn't always filled. Accepted where the sphere inscribed in the
-           cube holds enough atoms per nm³, so that images are filled with structure rather than
-           with solvent; after 20 proposals the densest is taken. Of a database of zones, a
-           uniform point of a uniformly chosen zone.
+           that the middle voxel isn't always filled. A centre is accepted if the sphere inscribed
+           in the cube holds enough atoms per nm³, so that images show structure rather than
+           solvent; after 20 proposals the densest is taken. In a database of zones, the centre is
+           a uniform point of a uniformly chosen zone.
 rotation   uniform over SO(3).
 
 n: atoms, m: atoms of a structure
 """
 
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int64
+from scipy.spatial.transform import Rotation
 
 from atompaint_vae.data.crops.filters import CropFilters, FilterError, find_nucleic
 from atompaint_vae.data.crops.voxelize import find_channels
@@ -29,8 +30,8 @@ from atompaint_vae.data.sets.macromol_db import NUM_CACHED, ZoneDatabase
 STRUCTURE_WEIGHT_POWER = 0.5
 CENTRE_JITTER_A = 2.0
 MAX_PROPOSALS = 20
-MAX_STRUCTURES = 100  # that are tried for one crop, where the filters leave few places
-# Cells of the grid in which atoms are looked up; crops of 21 to 35 Å take as long with 5 to 20 Å.
+MAX_STRUCTURES = 100  # to try for one crop, where the filters leave few places
+# Side of the cells in which atoms are looked up; for crops of 21 to 35 Å, 5 to 20 Å are as fast.
 CELL_A = 10.0
 
 
@@ -45,7 +46,7 @@ class Crop(NamedTuple):
 
 
 class AtomGrid:
-    """Atoms of one structure, sorted by the cell of a cubic grid that they lie in."""
+    """Atoms of one structure, sorted by the cells of a cubic grid."""
 
     def __init__(self, coords_A: Float32[np.ndarray, "m 3"], channels: Int64[np.ndarray, "m"]):
         self.origin_A = coords_A.min(axis=0)
@@ -60,13 +61,13 @@ class AtomGrid:
     def find_near(
         self, centre_A: Float[np.ndarray, "3"], reach_A: float | Float[np.ndarray, "3"]
     ) -> Int64[np.ndarray, "n"]:
-        """Indices of the atoms of every cell that the box centre ± reach touches."""
+        """Return the indices of the atoms in all cells that the box centre ± reach touches."""
         low = np.maximum(self._find_cells(centre_A - reach_A), 0)
         high = np.minimum(self._find_cells(centre_A + reach_A), self.num_cells - 1)
         if (low > high).any():
             return np.empty(0, dtype=np.int64)
         x, y = np.ogrid[low[0] : high[0] + 1, low[1] : high[1] + 1]
-        # Cells along z, and so their atoms, follow each other.
+        # Cells along z, and therefore their atoms, are contiguous.
         starts = self._keys.searchsorted(self._calc_keys(x, y, low[2]).ravel(), side="left")
         ends = self._keys.searchsorted(self._calc_keys(x, y, high[2]).ravel(), side="right")
         lengths = ends - starts
@@ -83,9 +84,131 @@ class AtomGrid:
 class Structure(NamedTuple):
     """A structure that crops are cut from; arrays are in the order of the grid's atoms."""
 
-    grid: AtomGrid | None  # none without atoms
+    grid: AtomGrid | None  # None without atoms
     is_nucleic: Bool[np.ndarray, "m"]
     places: Int64[np.ndarray, "k"]  # atoms that crops may be centred near
+
+
+def index_atoms(atoms: pd.DataFrame, filters: CropFilters) -> Structure:
+    """Prepare the atoms of one structure, those that the filters keep, to be cut.
+
+    raises: ValueError for coordinates that aren't finite
+    """
+    if not len(atoms):
+        return Structure(None, np.empty(0, dtype=bool), np.empty(0, dtype=np.int64))
+    coords_A = atoms[["x", "y", "z"]].to_numpy(dtype=np.float32)
+    is_finite = np.isfinite(coords_A).all(axis=1)
+    if not is_finite.all():
+        structure = atoms["structure"].iloc[int(np.argmin(is_finite))]
+        num_atoms = np.count_nonzero(~is_finite)
+        raise ValueError(f"structure {structure}: {num_atoms} atoms without finite coordinates")
+    grid = AtomGrid(coords_A, find_channels(atoms["element"]))
+    if filters.limits_nucleic_share:
+        is_nucleic = find_nucleic(atoms["residue"])[grid.order]
+    else:
+        is_nucleic = np.zeros(len(atoms), dtype=bool)
+    return Structure(grid, is_nucleic, filters.find_places(grid.coords_A, is_nucleic))
+
+
+class CropSource(Protocol):
+    """What crops are sampled from, one choice at a time.
+
+    structures:            name of the structure that each choice belongs to
+    min_density_atoms_nm3: of the inscribed sphere; a denser centre is looked for below it
+    """
+
+    structures: list[str]
+    min_density_atoms_nm3: float
+
+    def choose(self, rng: np.random.Generator) -> int:
+        """Choose what to take a crop from, a structure or a zone."""
+
+    def load_structure(self, choice: int) -> Structure:
+        """Return the structure that a choice belongs to."""
+
+    def propose_centre(
+        self, choice: int, rng: np.random.Generator
+    ) -> Float[np.ndarray, "3"]:
+        """Sample a point to centre a crop at; called only for structures that have places."""
+
+
+class StructureSource:
+    """Structures of a table of atoms: a structure is chosen, then a point near one of its atoms.
+
+    raises: ValueError, FilterError as `CropSampler`
+    """
+
+    def __init__(self, atoms: pd.DataFrame, filters: CropFilters, min_density_atoms_nm3: float):
+        if not len(atoms):
+            raise ValueError("no atoms to make crops of")
+        self.min_density_atoms_nm3 = min_density_atoms_nm3
+        num_atoms = len(atoms)
+        atoms = filters.select_atoms(atoms)
+        if not len(atoms):
+            raise FilterError(f"none of {num_atoms} atoms has {filters.describe_atoms()}")
+        # Sorted by name, so that a sample doesn't depend on the order of the structures in a file.
+        rows = atoms.groupby("structure", observed=True, sort=True).indices
+        found = {name: index_atoms(atoms.iloc[rows[name]], filters) for name in sorted(rows)}
+        found = {name: structure for name, structure in found.items() if len(structure.places)}
+        if not found:
+            raise FilterError(f"none of {len(rows)} structures has {filters.describe()}")
+        self.structures = list(found)
+        self._structures = list(found.values())
+        sizes = np.array([len(structure.grid.coords_A) for structure in self._structures])
+        weights = sizes**STRUCTURE_WEIGHT_POWER
+        self._cumulative_weights = weights.cumsum() / weights.sum()
+
+    def __repr__(self) -> str:
+        return f"{len(self.structures)} structures"
+
+    def choose(self, rng: np.random.Generator) -> int:
+        return int(np.searchsorted(self._cumulative_weights, rng.random(), side="right"))
+
+    def load_structure(self, choice: int) -> Structure:
+        return self._structures[choice]
+
+    def propose_centre(
+        self, choice: int, rng: np.random.Generator
+    ) -> Float[np.ndarray, "3"]:
+        grid, _, places = self._structures[choice]
+        atom_A = grid.coords_A[places[rng.integers(len(places))]]
+        return atom_A + rng.normal(scale=CENTRE_JITTER_A, size=3)
+
+
+class ZoneSource:
+    """Zones of a database: a zone is chosen, then a point in it, whatever the density there.
+
+    The structures that were used last stay in memory.
+    """
+
+    min_density_atoms_nm3 = 0.0
+
+    def __init__(self, zones: ZoneDatabase, filters: CropFilters):
+        self.zones = zones
+        self.filters = filters
+        self.structures = zones.structures
+        self._cache: OrderedDict[int, Structure] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return repr(self.zones)
+
+    def choose(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(len(self.zones)))
+
+    def load_structure(self, choice: int) -> Structure:
+        key = int(self.zones.assembly_ids[choice])
+        if key not in self._cache:
+            while len(self._cache) >= NUM_CACHED:
+                self._cache.popitem(last=False)
+            atoms = self.filters.select_atoms(self.zones.load_atoms(choice))
+            self._cache[key] = index_atoms(atoms, self.filters)
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+    def propose_centre(
+        self, choice: int, rng: np.random.Generator
+    ) -> Float[np.ndarray, "3"]:
+        return self.zones.sample_centre(choice, rng)
 
 
 class CropSampler:
@@ -94,12 +217,11 @@ class CropSampler:
     atoms:       columns structure, element, x, y, z [Å]; occupancy and residue if filters ask for
                  them; or a database of zones
     length_A:    side of the cube
-    radius_A:    reach of the atoms: those that reach into the cube from outside are kept
-    min_density_atoms_nm3: of the inscribed sphere, without hydrogen; of the starter set, 25 is
-                 found nowhere in 6 % of the crops of 35 Å, and everywhere in those of 21 Å; zones
-                 are taken as they are
+    radius_A:    of the atoms: those that reach into the cube from outside are included
+    min_density_atoms_nm3: of the inscribed sphere, without hydrogen; in the starter set, 6 % of
+                 the crops of 35 Å and none of those of 21 Å stay below 25; ignored for zones
     raises:      ValueError for a table without atoms, or with coordinates that aren't finite;
-                 FilterError for one without a place that the filters let pass
+                 FilterError if the filters leave no place for a crop
     """
 
     def __init__(
@@ -113,28 +235,27 @@ class CropSampler:
     ):
         self.length_A = length_A
         self.radius_A = radius_A
-        self.min_density_atoms_nm3 = min_density_atoms_nm3
         self.filters = filters
-        self._zones = atoms if isinstance(atoms, ZoneDatabase) else None
-        if self._zones is None:
-            self._load_structures(atoms)
-        else:
-            self.structures = self._zones.structures
-            self._cache: OrderedDict[int, Structure] = OrderedDict()
-        self.sample(0, 0)  # fails now if it must fail
+        self.source: CropSource = (
+            ZoneSource(atoms, filters)
+            if isinstance(atoms, ZoneDatabase)
+            else StructureSource(atoms, filters, min_density_atoms_nm3)
+        )
+        self.structures = self.source.structures
+        self.sample(0, 0)  # if it can't be sampled, fail now
 
     def __repr__(self) -> str:
-        source = f"{len(self.structures)} structures" if self._zones is None else self._zones
-        return f"{source} -> crops of {self.length_A:g} Å"
+        return f"{self.source} -> crops of {self.length_A:g} Å"
 
     def sample(self, seed: int, index: int) -> Crop:
-        """Crop number `index`, >= 0, of the endless sequence that the seed names.
+        """Return crop number `index`, >= 0, of the endless sequence of a seed.
 
         raises: FilterError if the filters leave no place in any of many structures
         """
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
         for _ in range(MAX_STRUCTURES):
-            choice, structure = self._choose(rng)
+            choice = self.source.choose(rng)
+            structure = self.source.load_structure(choice)
             centre_A = self._sample_centre(choice, structure, rng)
             if centre_A is not None:
                 break
@@ -148,86 +269,32 @@ class CropSampler:
         return Crop(coords_A, channels, self.structures[choice], centre_A, rotation_ia)
 
     def calc_density(self, grid: AtomGrid, centre_A: Float[np.ndarray, "3"]) -> float:
-        """Atoms per nm³ of the sphere inscribed in a cube about the centre."""
+        """Return the atoms per nm³ of the sphere inscribed in a cube about the centre."""
         return self._convert_to_density(len(self._find_inside(grid, centre_A)))
-
-    def _load_structures(self, atoms: pd.DataFrame) -> None:
-        if not len(atoms):
-            raise ValueError("no atoms to make crops of")
-        num_atoms = len(atoms)
-        atoms = self.filters.select_atoms(atoms)
-        if not len(atoms):
-            raise FilterError(f"none of {num_atoms} atoms has {self.filters.describe_atoms()}")
-        # Sorted by name, so that a sample doesn't depend on the order of the structures in a file.
-        rows = atoms.groupby("structure", observed=True, sort=True).indices
-        found = {name: self._prepare(atoms.iloc[rows[name]]) for name in sorted(rows)}
-        found = {name: structure for name, structure in found.items() if len(structure.places)}
-        if not found:
-            raise FilterError(f"none of {len(rows)} structures has {self.filters.describe()}")
-        self.structures = list(found)
-        self._structures = list(found.values())
-        sizes = np.array([len(structure.grid.coords_A) for structure in self._structures])
-        weights = sizes**STRUCTURE_WEIGHT_POWER
-        self._cumulative_weights = weights.cumsum() / weights.sum()
-
-    def _prepare(self, atoms: pd.DataFrame) -> Structure:
-        if not len(atoms):  # none that the filters keep
-            return Structure(None, np.empty(0, dtype=bool), np.empty(0, dtype=np.int64))
-        coords_A = atoms[["x", "y", "z"]].to_numpy(dtype=np.float32)
-        is_finite = np.isfinite(coords_A).all(axis=1)
-        if not is_finite.all():
-            structure = atoms["structure"].iloc[int(np.argmin(is_finite))]
-            num_atoms = np.count_nonzero(~is_finite)
-            raise ValueError(f"structure {structure}: {num_atoms} atoms without finite coordinates")
-        grid = AtomGrid(coords_A, find_channels(atoms["element"]))
-        if self.filters.limits_nucleic_share:
-            is_nucleic = find_nucleic(atoms["residue"])[grid.order]
-        else:
-            is_nucleic = np.zeros(len(atoms), dtype=bool)
-        return Structure(grid, is_nucleic, self.filters.find_places(grid.coords_A, is_nucleic))
-
-    def _choose(self, rng: np.random.Generator) -> tuple[int, Structure]:
-        if self._zones is None:
-            choice = np.searchsorted(self._cumulative_weights, rng.random(), side="right")
-            return int(choice), self._structures[choice]
-        zone = int(rng.integers(len(self._zones)))
-        key = int(self._zones.assembly_ids[zone])
-        if key not in self._cache:
-            while len(self._cache) >= NUM_CACHED:
-                self._cache.popitem(last=False)
-            atoms = self._zones.load_atoms(zone)
-            self._cache[key] = self._prepare(self.filters.select_atoms(atoms))
-        self._cache.move_to_end(key)
-        return zone, self._cache[key]
 
     def _sample_centre(
         self, choice: int, structure: Structure, rng: np.random.Generator
     ) -> Float[np.ndarray, "3"] | None:
-        """A place that the filters let pass, None if none was proposed."""
-        grid, places = structure.grid, structure.places
+        """Sample a centre that the filters accept; None if none of the proposals is."""
         best_A, best_density = None, -1.0
-        if not len(places):
+        if not len(structure.places):
             return None
         for _ in range(MAX_PROPOSALS):
-            if self._zones is None:
-                atom_A = grid.coords_A[places[rng.integers(len(places))]]
-                centre_A = atom_A + rng.normal(scale=CENTRE_JITTER_A, size=3)
-            else:
-                centre_A = self._zones.sample_centre(choice, rng)
-            inside = self._find_inside(grid, centre_A)
+            centre_A = self.source.propose_centre(choice, rng)
+            inside = self._find_inside(structure.grid, centre_A)
             if not self.filters.accepts(structure.is_nucleic[inside]):
                 continue
             density = self._convert_to_density(len(inside))
             if density > best_density:
                 best_A, best_density = centre_A, density
-            if density >= self.min_density_atoms_nm3 or self._zones is not None:
+            if density >= self.source.min_density_atoms_nm3:
                 break
         return best_A
 
     def _find_inside(
         self, grid: AtomGrid, centre_A: Float[np.ndarray, "3"]
     ) -> Int64[np.ndarray, "n"]:
-        """Indices of the atoms in the sphere inscribed in a cube about the centre."""
+        """Return the indices of the atoms in the sphere inscribed in a cube about the centre."""
         radius_A = self.length_A / 2
         near = grid.find_near(centre_A, radius_A)
         offsets_A = grid.coords_A[near] - centre_A.astype(np.float32)
@@ -243,7 +310,7 @@ class CropSampler:
         rotation_ia: Float[np.ndarray, "3 3"],
     ) -> tuple[Float32[np.ndarray, "n 3"], Int64[np.ndarray, "n"]]:
         reach_A = self.length_A / 2 + self.radius_A
-        # The rotated cube's extent along the axes of the structure.
+        # Half the rotated cube's extent along the axes of the structure.
         extent_A = reach_A * np.abs(rotation_ia).sum(axis=0)
         near = grid.find_near(centre_A, extent_A)
         offsets_A = grid.coords_A[near] - centre_A.astype(np.float32)
@@ -253,16 +320,8 @@ class CropSampler:
 
 
 def sample_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
-    """Rotation matrix, uniform over SO(3).
+    """Return a rotation matrix, uniform over SO(3).
 
     source: Shoemake 1992 (a uniform point of the unit sphere in 4D is a uniform rotation)
     """
-    quaternion = rng.normal(size=4)
-    w, x, y, z = quaternion / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return Rotation.from_quat(rng.normal(size=4), scalar_first=True).as_matrix()

@@ -1,8 +1,8 @@
 """Atoms to voxel images: each voxel is the fraction of its volume that atoms fill.
 
-The overlap of a ball with an axis-aligned cube has a closed form, `calc_overlaps`. Because atoms
-of one radius meet the same few voxels around them, that form is tabulated once per radius and read
-trilinearly: `voxelize` does so, for a whole batch, on the device where the atoms are.
+The overlap of a ball with an axis-aligned cube has a closed form, `calc_overlaps`. Atoms of one
+radius touch the same few voxels around them, so that form is tabulated once per radius and
+interpolated trilinearly: `voxelize` does so for a whole batch, on the device of the atoms.
 
 n: atoms, b: images, c: channels, x y z: voxels, k: voxels that one atom can touch along an axis
 """
@@ -20,21 +20,23 @@ from torch.nn.functional import embedding_bag
 CHANNELS = ("C", "N", "O", "P", "S", "other")
 _CHANNEL_OF_ELEMENT = {"C": 0, "N": 1, "O": 2, "P": 3, "S": 4, "SE": 4}
 
-# The table's spacing keeps h² ∂²V/8 <= this fraction of a voxel; ∂²V <= 2πr where a face is met.
+# Sets the table's spacing h so that the interpolation's error, h² ∂²V/8 with ∂²V <= 2πr where the
+# sphere crosses a face, is at most this fraction of a voxel.
 TABLE_ERROR_VOXELS = 2e-4
-# A table takes 16 MB here and outgrows the caches soon after: larger balls are calculated.
+# At this radius, a table takes 16 MB; larger ones no longer fit the caches, so the closed form is
+# calculated.
 MAX_TABLE_RADIUS_VOXELS = 1.5
 
 
 def channel_of_element(element: str) -> int:
-    """Index of the element's channel in CHANNELS: S and Se share one, the unknown are "other"."""
+    """Return the index of the element's channel: S and Se share one; unknown ones are "other"."""
     return _CHANNEL_OF_ELEMENT.get(element.upper(), len(CHANNELS) - 1)
 
 
 def find_channels(elements: Iterable[str]) -> Int[np.ndarray, "n"]:
-    """Channel of each atom, int64.
+    """Return the channel of each atom, int64.
 
-    elements: one symbol per atom; a pandas category column is looked up once per category
+    elements: one symbol per atom; a categorical column is looked up once per category
     """
     categories = getattr(getattr(elements, "cat", None), "categories", None)
     if categories is None:
@@ -56,17 +58,17 @@ def voxelize(
     resolution_A: float = 1.0,
     radius_A: float | Float[Tensor, "n"] = 0.75,
 ) -> Float[Tensor, "b c x y z"]:
-    """Images of atoms: the fraction of each voxel's volume that atoms of the channel fill.
+    """Voxelize atoms: the fraction of each voxel's volume that atoms of each channel fill.
 
-    coords_A:    in the image's frame, whose origin is the centre of the cube: where the size is
-                 odd, an atom at the origin is centred in the middle voxel
-    image_index: the image, 0 to num_images - 1, that the atom belongs to
-    radius_A:    one radius (up to 1.5 voxels from the table, else the closed form, some 4 times
-                 slower), or one per atom (closed form; waits for the GPU to know the largest)
-    returns:     differentiable in the coordinates; overlaps of atoms sum; an atom that crosses the
-                 border fills only the voxels inside
-    raises:      ValueError for sizes or radii that are not positive, and, for atoms on the CPU only
-                 because the check would stall a GPU, for a channel or image that does not exist
+    coords_A:    in the image's frame, whose origin is the centre of the cube: if the size is odd,
+                 an atom at the origin is at the centre of the middle voxel
+    image_index: the image, 0 to num_images - 1, that each atom belongs to
+    radius_A:    one radius (from the table up to 1.5 voxels; above, the closed form, about 4 times
+                 slower), or one per atom (closed form; waits for the GPU to find the largest)
+    returns:     differentiable in the coordinates; overlapping atoms add up; of an atom at the
+                 border, only the part inside counts
+    raises:      ValueError for sizes or radii that aren't positive, or for a channel or an image
+                 that doesn't exist; the latter on the CPU only, as the check would stall a GPU
     """
     check_indices(coords_A, channels, image_index, num_channels, num_images)
     check_grid(size_voxels, resolution_A, radius_A)
@@ -85,7 +87,7 @@ def voxelize(
         radii_voxels = offset.new_full((1,), max_radius_voxels).expand(len(offset))
     first, last = _find_reach(max_radius_voxels)
 
-    # The image of a mirrored atom is mirrored: overlaps are needed for offsets >= 0 only.
+    # By mirror symmetry, overlaps are needed for offsets >= 0 only.
     flip = torch.where(offset.detach() < 0, -1, 1)
     steps = torch.arange(first, last + 1, device=offset.device)
     voxels = nearest.long()[:, :, None] + flip[:, :, None] * steps
@@ -94,7 +96,7 @@ def voxelize(
     else:
         overlaps = _look_up_overlaps(offset * flip, max_radius_voxels)
 
-    # Voxels outside are masked, not dropped: to know how many remain is to wait for the GPU.
+    # Voxels outside are masked, not dropped: counting those that remain would wait for the GPU.
     is_inside = (voxels >= 0) & (voxels < size_voxels)
     x, y, z = voxels.clamp(0, size_voxels - 1).unbind(1)
     in_x, in_y, in_z = is_inside.to(offset.dtype).unbind(1)
@@ -112,14 +114,14 @@ def voxelize(
 def calc_overlaps(
     offset: Float[Tensor, "n 3"], radius: Float[Tensor, "n"], first: int, last: int
 ) -> Float[Tensor, "n k k k"]:
-    """Exact volume that a ball shares with each unit cube centred on first..last along each axis.
+    """Return the exact overlap of a ball with each unit cube centred on first..last on each axis.
 
     offset: the ball's centre; all lengths in voxels
     source: inclusion and exclusion of the planes through a cube's faces, as Strobl et al. 2016; the
             volume beyond two of them from the integral of the circular segment, by parts
     """
-    # Volume between the ball's centre and a corner, odd in each of the corner's coordinates; the
-    # cube's share is the alternating sum over its eight corners.
+    # Volume of the ball between its centre and a corner, odd in each of the corner's coordinates;
+    # the overlap with a cube is the alternating sum over its eight corners.
     edges = torch.arange(first, last + 2, device=offset.device) - 0.5 - offset[:, :, None]
     r = radius[:, None]
     edges = torch.minimum(torch.maximum(edges, -r[:, :, None]), r[:, :, None])
@@ -143,14 +145,14 @@ def calc_overlaps(
 
 
 def _calc_quarter_cap(a: Tensor, r: Tensor) -> Tensor:
-    """Volume of the ball where x > a, y > 0, z > 0."""
+    """Return the volume of the ball where x > a, y > 0, z > 0."""
     return math.pi / 12 * (r - a) ** 2 * (2 * r + a)
 
 
 def _calc_half_wedge(
     a: Float[Tensor, "n i"], b: Float[Tensor, "n j"], r: Float[Tensor, "n 1"]
 ) -> Float[Tensor, "n i j"]:
-    """Volume of the ball where x > a, y > b, z > 0."""
+    """Return the volume of the ball where x > a, y > b, z > 0."""
     a, b, r = a[:, :, None], b[:, None, :], r[:, :, None]
     height2 = r**2 - a**2 - b**2
     # The floor keeps the root's gradient finite where the planes meet on the sphere.
@@ -165,12 +167,12 @@ def _calc_half_wedge(
 
 
 def _find_reach(radius_voxels: float) -> tuple[int, int]:
-    """First and last voxel that a ball can touch whose centre lies 0 to 1/2 from voxel 0's."""
+    """Return the first and last voxel that a ball centred 0 to 1/2 from voxel 0's can touch."""
     return 1 - math.ceil(radius_voxels + 0.5), math.ceil(radius_voxels)
 
 
 def _look_up_overlaps(offset: Float[Tensor, "n 3"], radius_voxels: float) -> Float[Tensor, "n k3"]:
-    """Overlaps by trilinear interpolation between the table's nodes; offset: 0 to 1/2."""
+    """Interpolate overlaps trilinearly between the table's nodes; offset: 0 to 1/2."""
     table, num_nodes = _make_overlap_table(radius_voxels, offset.dtype, offset.device)
     position = offset * (2 * (num_nodes - 1))
     node = position.detach().floor().clamp(0, num_nodes - 2)
@@ -190,10 +192,10 @@ def _look_up_overlaps(offset: Float[Tensor, "n 3"], radius_voxels: float) -> Flo
 def _make_overlap_table(
     radius_voxels: float, dtype: torch.dtype, device: torch.device
 ) -> tuple[Float[Tensor, "nodes k3"], int]:
-    """Overlaps with the ball's centre at each node of a grid over [0, 1/2]³, and nodes per axis."""
+    """Tabulate overlaps, for centres on a grid over [0, 1/2]³; also return its nodes per axis."""
     spacing = math.sqrt(8 * TABLE_ERROR_VOXELS / (2 * math.pi * radius_voxels))
     num_nodes = 1 + max(4, math.ceil(0.5 / spacing))
-    # A table made in inference mode could not be saved for a later backward pass.
+    # A tensor made in inference mode can't be saved for a later backward pass.
     with torch.inference_mode(False), torch.no_grad():
         axis = torch.linspace(0, 0.5, num_nodes, dtype=torch.float64)
         radii = axis.new_full((num_nodes**2,), radius_voxels)

@@ -1,6 +1,6 @@
 """Sequences -> the best local alignment of every pair, exactly, in numpy.
 
-Letters of the shapes: T sequences of one batch, of at most W letters each.
+Letters of the shapes: T sequences of one batch, W letters of the longest.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from tqdm import tqdm
 AMINO_ACIDS = "ARNDCQEGHILKMFPSTWYV"
 BASES = "ACGT"
 
-# Score, matches and columns of an alignment travel as the bit fields of one integer, high to low,
-# so that one maximum picks the best score, of equal scores the most matches, of those the longest.
+# Score, matches and columns of an alignment are bit fields of one integer, from high to low. One
+# maximum finds the best score, among equal scores the most matches, and among those the longest.
 SCORE = 1 << 32
 MATCH = 1 << 16
 COLUMN = 1
 MAX_LENGTH = MATCH - 1
 IMPOSSIBLE = -(1 << 60)
 
-BATCH_SEQUENCES = 24  # of similar length; more of them would be mostly padding
+BATCH_SEQUENCES = 24  # of similar length; with more, most of a batch would be padding
 
 
 @dataclass(frozen=True, eq=False)
 class Scoring:
-    """Scores of an alphabet; a gap of k letters costs gap_open + k · gap_extend.
+    """Scores of an alphabet of A letters; a gap of k letters costs gap_open + k · gap_extend.
 
-    scores:  int [A + 2, A + 2]; the row and column before the last are for unknown letters, the
-             last for padding
+    scores:  int [A + 2, A + 2]; the last row and column are for padding, those before for unknown
+             letters
     """
 
     letters: str
@@ -42,14 +42,17 @@ class Scoring:
     gap_extend: int
 
     def encode(self, sequence: str) -> np.ndarray:
-        """Numbers [N] of the letters; those not in the alphabet are all one, and never match."""
+        """Return the numbers [N] of the letters; unknown letters share one, and never match."""
         index = {letter: i for i, letter in enumerate(self.letters)}
         return np.array([index.get(letter, len(index)) for letter in sequence], dtype=np.intp)
 
 
 @cache
 def score_proteins() -> Scoring:
-    """BLOSUM62 with gaps of 11 + k, the standard of BLAST. source: Henikoff & Henikoff 1992"""
+    """Return BLOSUM62 with gaps of 11 + k, the default of BLAST.
+
+    source: Henikoff & Henikoff 1992
+    """
     blosum62 = gemmi.AlignmentScoring("b")
     names = [gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA) for letter in AMINO_ACIDS]
     scores = [
@@ -60,7 +63,7 @@ def score_proteins() -> Scoring:
 
 @cache
 def score_nucleic_acids() -> Scoring:
-    """2 for equal bases, -3 for others, gaps of 5 + 2 k: the standard of blastn."""
+    """Return 2 for equal bases, -3 for others, gaps of 5 + 2 k: the default of blastn."""
     scores = np.where(np.eye(len(BASES), dtype=bool), 2, -3)
     return Scoring(BASES, _pad_scores(scores, unknown=-3), gap_open=5, gap_extend=2)
 
@@ -72,15 +75,15 @@ def align_pairs(
     pairs: Int64[np.ndarray, "pairs 2"] | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """The best local alignment of every two sequences: first, second [indices, first < second],
-    score, num_matches, num_columns (gaps included).
+    """Find the best local alignment of every pair of sequences.
 
-    Of equal scores, the alignment of most matches counts. 240 proteins take about 20 s.
+    If several have the best score, the one with the most matches is returned. 240 proteins take
+    about 20 s.
 
-    pairs: align these only
-
-    raises: ValueError if a sequence is longer than 65,535 letters
-    source: Smith & Waterman 1981; Gotoh 1982 (affine gaps)
+    pairs:   align only these
+    returns: first, second [indices, first < second], score, num_matches, num_columns (with gaps)
+    raises:  ValueError if a sequence is longer than 65,535 letters
+    source:  Smith & Waterman 1981; Gotoh 1982 (affine gaps)
     """
     for sequence in sequences:
         if len(sequence) > MAX_LENGTH:
@@ -109,9 +112,9 @@ def align_pairs(
 def _align_listed(
     codes: list[np.ndarray], order: list[int], pairs: np.ndarray, scoring: Scoring, progress: bool
 ) -> list[tuple]:
-    """Rows of `align_pairs` for some pairs; codes are in the order of length."""
+    """Return the rows of `align_pairs` for some pairs; codes are sorted by length."""
     place = np.argsort(order)
-    # Each pair is looked up by its longer sequence, the shorter ones in the order of length.
+    # Pairs are grouped by their longer sequence, and sorted by the length of the shorter one.
     listed = np.sort(place[pairs], axis=1)
     listed = listed[np.lexsort((listed[:, 0], listed[:, 1]))]
     queries, starts = np.unique(listed[:, 1], return_index=True)
@@ -132,12 +135,12 @@ def _align_listed(
 def _pad_scores(scores, unknown: int) -> np.ndarray:
     padded = np.full((len(scores) + 2, len(scores) + 2), unknown)
     padded[:-2, :-2] = scores
-    padded[-1, :] = padded[:, -1] = -(1 << 20)  # below any score: ends an alignment
+    padded[-1, :] = padded[:, -1] = -(1 << 20)  # worse than any score gains: ends an alignment
     return padded
 
 
 def _make_profile(batch: list[np.ndarray], scoring: Scoring) -> np.ndarray:
-    """Bit fields [A + 2, T, W] of one column that pairs a letter with each of the targets'."""
+    """Return bit fields [A + 2, T, W] of a column, for each letter and letter of the targets."""
     targets = np.full((len(batch), max(map(len, batch))), len(scoring.scores) - 1)
     for row, code in enumerate(batch):
         targets[row, : len(code)] = code
@@ -147,11 +150,11 @@ def _make_profile(batch: list[np.ndarray], scoring: Scoring) -> np.ndarray:
 
 
 def _align_locally(query: np.ndarray, profile: np.ndarray, scoring: Scoring):
-    """Score, matches and columns, [T] each, of a query's best alignment with each target."""
+    """Return score, matches and columns, [T] each, of a query's best alignment with each target."""
     _, num_targets, width = profile.shape
     gap_open, gap_extend = scoring.gap_open * SCORE, scoring.gap_extend * SCORE - COLUMN
     ramp = np.arange(width) * gap_extend
-    # One row for each letter of the query, [T, W]; the column of zeros is where alignments begin.
+    # One row [T, W] per letter of the query; alignments may begin in the added column of zeros.
     ends = np.zeros((num_targets, width + 1), dtype=np.int64)
     gaps_down = np.full((num_targets, width), IMPOSSIBLE)
     best = np.zeros((num_targets, width), dtype=np.int64)
@@ -159,10 +162,10 @@ def _align_locally(query: np.ndarray, profile: np.ndarray, scoring: Scoring):
         np.maximum(gaps_down, ends[:, 1:] - gap_open, out=gaps_down)
         gaps_down -= gap_extend
         row = np.maximum(ends[:, :-1] + profile[letter], gaps_down)
-        # The best gap along the target, from any column to its left: one running maximum.
+        # The best gap along the target, from any column to the left, is a running maximum.
         gaps_along = np.maximum.accumulate(row + ramp, axis=1)
         np.maximum(row[:, 1:], gaps_along[:, :-1] - (ramp[1:] + gap_open), out=row[:, 1:])
-        row *= row >= SCORE  # an alignment of no score begins anew
+        row *= row >= SCORE  # without a positive score, an alignment starts anew
         ends[:, 1:] = row
         np.maximum(best, row, out=best)
     best = best.max(axis=1)

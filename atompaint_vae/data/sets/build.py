@@ -1,11 +1,11 @@
-"""Structure files -> a set: atoms, and the structures' splits, as two tables beside each other.
+"""Structure files -> a set: tables of the atoms, the structures and the chains.
 
     set.parquet         the atoms of all structures
-    set.structures.csv  where each is from, what it holds, its split
-    set.chains.csv      its chains, their cluster and group
+    set.structures.csv  their origin, their contents, their split
+    set.chains.csv      their chains, with cluster and group
 
-While a set is being made, what was read of each file is kept in set.parquet.parts, so that an
-interrupted build goes on from there. The three files are moved into place when all are complete.
+During a build, the atoms read from each file are kept in set.parquet.parts, so that an interrupted
+build can resume. The three files are moved into place when all of them are complete.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from atompaint_vae.data.structures.formats import (
 CHAIN_COLUMNS = (
     "structure", "chain", "kind", "num_residues", "num_atoms", "cluster", "group", "split",
 )  # fmt: skip
-# Change it whenever the same file would be read as something else.
+# Increase it whenever the same file is read differently.
 PART_VERSION = 1
-# A process takes as long to start as some files to read.
+# Starting a process takes as long as reading about this many files.
 FILES_PER_PROCESS = 16
 
 
 class Broken(NamedTuple):
-    """A file that is left out, and why."""
+    """A file that was left out, and the reason."""
 
     path: Path
     reason: str  # one line, without the path
 
 
 class BuiltSet(NamedTuple):
-    """What a build came to."""
+    """The result of a build."""
 
     table: pd.DataFrame  # one row per structure
     num_atoms: int
@@ -61,6 +61,7 @@ class BuiltSet(NamedTuple):
 
 
 def name_chains_path(atoms_path: Path) -> Path:
+    """Return the path of the table of a set's chains, beside its atoms."""
     return atoms_path.with_name(f"{atoms_path.stem}.chains.csv")
 
 
@@ -76,9 +77,9 @@ def build_set(
 ) -> BuiltSet:
     """Read structure files, split them by sequence and write the set.
 
-    strict: raise for the first file that is broken, rather than leave it out
+    strict: raise at the first broken file, instead of leaving it out
     report: called for each file that is left out
-    raises: StructureError if no file can be read, or the structures are too few to be split
+    raises: StructureError if no file can be read, or there are too few structures to split
     """
     _check_out(out)
     parts_dir = out.with_name(f"{out.name}.parts")
@@ -117,7 +118,10 @@ def build_set(
 
 
 def _check_out(out: Path) -> None:
-    """Whatever would fail at the end of a long build fails now."""
+    """Check now what would otherwise fail at the end of a long build.
+
+    raises: StructureError
+    """
     if out.suffix != ".parquet":
         raise StructureError(f"{out}: expected a name that ends in .parquet")
     if out.is_dir():
@@ -131,7 +135,7 @@ def _check_out(out: Path) -> None:
 
 
 def _find_repeated(paths: list[Path]) -> list[Broken]:
-    """Files whose structure's name another one before has; crops couldn't tell them apart."""
+    """Find files with the structure name of an earlier file; crops couldn't tell them apart."""
     first, broken = {}, []
     for path in paths:
         other = first.setdefault(name_structure(path), path)
@@ -147,19 +151,19 @@ def _handle_broken(broken: Broken, strict: bool, report: Callable[[Broken], None
 
 
 def _name_part(path: Path, assembly: str) -> str:
-    """A name that no other file has, nor the same one once it has changed."""
+    """Return a name unique to this version of a file."""
     try:
         state = path.stat()
         identity = [str(path.resolve()), state.st_size, state.st_mtime_ns, assembly, PART_VERSION]
     except OSError:
-        identity = [str(path), assembly]  # its reader will say what is wrong
+        identity = [str(path), assembly]  # the reader reports what is wrong
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32] + ".parquet"
 
 
 def _read_all(
     parts: dict[Path, Path], assembly: str, num_jobs: int, progress: bool
 ) -> Iterator[Path | Broken]:
-    """Read what isn't there yet; the result of each file, as they come."""
+    """Read the files that have no part yet; yield each result as soon as it is there."""
     from tqdm import tqdm
 
     todo = [(path, part) for path, part in parts.items() if not part.exists()]
@@ -173,7 +177,7 @@ def _read_all(
                 yield _read_part(path, part, assembly)
                 bar.update()
             return
-        # Threads of libraries that this process has started would not survive a fork.
+        # Threads that libraries have started in this process would not survive a fork.
         with ProcessPoolExecutor(num_jobs, mp_context=get_context("spawn")) as executor:
             try:
                 for result in _read_in_parallel(executor, todo, assembly, 4 * num_jobs):
@@ -181,8 +185,8 @@ def _read_all(
                     bar.update()
             except BrokenProcessPool:
                 raise StructureError(
-                    "a process that read structures was killed, for memory if nothing else; "
-                    "--jobs 1 needs least"
+                    "a process that reads structures was killed, probably for lack of memory; "
+                    "--jobs 1 needs the least"
                 ) from None
             except BaseException:
                 executor.shutdown(cancel_futures=True)
@@ -207,7 +211,7 @@ def _read_in_parallel(
 
 
 def _read_part(path: Path, part: Path, assembly: str) -> Path | Broken:
-    """Read a file into a part of the set, whole or not at all."""
+    """Read a file into a part of the set, completely or not at all."""
     try:
         entry = structures.read_entry(path, assembly=assembly)
     except StructureError as error:
@@ -219,13 +223,13 @@ def _read_part(path: Path, part: Path, assembly: str) -> Path | Broken:
     }  # fmt: skip
     facts_path = part.with_suffix(".json")
     facts_path.write_text(json.dumps(facts))
-    # Last: it says that all is there.
+    # Last, since its presence marks the part as complete.
     structures.write_atoms(entry.atoms, part, compression_level=3)
     return path
 
 
 def _load_parts(parts: dict[Path, Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Atoms of all parts, and a row of facts for each; in the order of the structures' names."""
+    """Load the atoms and the facts of all parts, sorted by the structures' names."""
     ordered = sorted(parts, key=name_structure)
     atoms = structures.concatenate_atoms([structures.load_atoms(parts[path]) for path in ordered])
     facts = [json.loads(parts[path].with_suffix(".json").read_text()) for path in ordered]
@@ -255,7 +259,7 @@ def _describe_structures(table: pd.DataFrame, chains: pd.DataFrame) -> pd.DataFr
 
 
 def _write_set(atoms: pd.DataFrame, table: pd.DataFrame, chains: pd.DataFrame, out: Path) -> None:
-    """Write all files under other names, then move them into place, the atoms last."""
+    """Write all files under temporary names, then move them into place, the atoms last."""
     structures_path, chains_path = name_structures_path(out), name_chains_path(out)
     partial = {path: path.with_name(f".{path.name}.tmp") for path in (structures_path, chains_path)}
     try:

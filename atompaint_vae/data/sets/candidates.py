@@ -1,15 +1,16 @@
-"""Sequences -> the pairs worth an alignment, for sets where every pair would take too long.
+"""Sequences -> the pairs worth aligning, for sets where all pairs would take too long.
 
-Which way is taken, `find_method` says:
+`find_method` chooses the method:
 
 exact    every pair; up to MAX_EXACT sequences of a kind
-mmseqs2  pairs that MMseqs2, where it is installed, finds at its highest sensitivity
-k-mers   proteins: three equal triplets of residues on about one diagonal. Nucleic acids: a
-         twentieth of the shorter one's hexamers in common.
+mmseqs2  pairs that MMseqs2, if it is installed, finds at its highest sensitivity
+k-mers   proteins: at least three common triplets of residues near one diagonal; nucleic acids: at
+         least a twentieth of the shorter one's hexamers in common
 
-Whatever finds a pair, `align_pairs` measures it, so the meaning of "alike" is the same; what isn't
-found isn't known. Of the 308 alike pairs among the 236 proteins of the starter set, k-mers find
-270 (246 of 262 related ones) in a third of all pairs, MMseqs2 276 (260) in a fiftieth.
+`align_pairs` then aligns every candidate, so "alike" means the same for each method; but pairs that
+a method misses stay unknown. Of the 308 alike pairs among the 236 proteins of the starter set,
+k-mers find 270 (246 of 262 related ones) while aligning a third of all pairs, MMseqs2 finds 276
+(260) while aligning a fiftieth.
 """
 
 from __future__ import annotations
@@ -32,23 +33,22 @@ MIN_TRIPLETS = 3
 DIAGONAL_WIDTH = 16
 MIN_SHARED_HEXAMERS = 0.05
 
-# E-values up to 10, since pairs of 0.1 are alike by the aligner's scores, not by MMseqs2's.
+# E-values up to 10: MMseqs2's may be higher than those of the aligner, which are limited to 0.1.
 MMSEQS_OPTIONS = (
     "-s", "7.5", "-e", "10", "--max-seqs", "100000", "--format-output", "query,target",
 )  # fmt: skip
 
 
 def find_method(num_sequences: int, kind: str) -> str:
-    """The way that so many different sequences of a kind are compared: 'exact', 'mmseqs2' or
-    'k-mers'."""
+    """Choose a method for so many different sequences of a kind: 'exact', 'mmseqs2' or 'k-mers'."""
     if num_sequences <= MAX_EXACT:
         return "exact"
-    # MMseqs2 finds no nucleic acids as short as those that count here.
+    # MMseqs2 doesn't find nucleic acids as short as those that matter here.
     return "mmseqs2" if kind == "protein" and shutil.which("mmseqs") else "k-mers"
 
 
 def find_candidates(sequences: list[str], kind: str, method: str) -> Int64[np.ndarray, "pairs 2"]:
-    """Indices of the pairs that may be alike, each once, the smaller index first, in order.
+    """Return the indices of the pairs that may be alike, sorted, each once, smaller index first.
 
     raises: ValueError for an unknown method, or if MMseqs2 fails
     """
@@ -82,7 +82,7 @@ def _search_with_mmseqs(sequences: list[str]) -> np.ndarray:
 def _search_triplets(sequences: list[str]) -> np.ndarray:
     words = [_encode_words(text, AMINO_ACIDS, PROTEIN_K) for text in sequences]
     index, longest = _Index(words), max(map(len, words))
-    # Diagonals fall into bins, each half over the next, so that no two neighbours are parted.
+    # Each bin of diagonals overlaps the next by half, so that close diagonals always share a bin.
     half = DIAGONAL_WIDTH // 2
     num_bins = 2 * longest // half + 3
     pairs = []
@@ -109,7 +109,7 @@ def _search_hexamers(sequences: list[str]) -> np.ndarray:
 
 
 class _Index:
-    """Where each word occurs, over all sequences."""
+    """An index of where each word occurs in all sequences."""
 
     def __init__(self, words: list[np.ndarray]):
         everything = np.concatenate(words)
@@ -119,8 +119,8 @@ class _Index:
         self._places = np.concatenate([np.arange(len(own)) for own in words])[order]
 
     def find(self, words: np.ndarray, after: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Places of words in the query, sequences that hold them, and places there; of the
-        sequences after one only."""
+        """Return the places of words in the query, the sequences that contain them, and the places
+        there; only for sequences after a given one."""
         known = np.flatnonzero(words >= 0)
         starts = self._words.searchsorted(words[known], side="left")
         lengths = self._words.searchsorted(words[known], side="right") - starts
@@ -133,7 +133,7 @@ class _Index:
 
 
 def _encode_words(sequence: str, letters: str, k: int) -> np.ndarray:
-    """Numbers of the words of k letters, at their places; -1 where a letter is unknown."""
+    """Return the number of the word of k letters at each place; -1 if a letter is unknown."""
     lookup = np.full(256, -1, dtype=np.int64)
     lookup[np.frombuffer(letters.encode(), np.uint8)] = np.arange(len(letters))
     codes = lookup[np.frombuffer(sequence.encode("latin-1", "replace"), np.uint8)]

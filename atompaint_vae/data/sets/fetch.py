@@ -1,7 +1,7 @@
 """PDB ids -> structure files, from a mirror of the archive.
 
-A file is in the folder whole or not at all: it is downloaded under another name, checked, and then
-moved. sha256.txt holds the hash of each, so that a file that has changed since is fetched again.
+A file in the folder is always complete: it is downloaded under a temporary name, checked, and then
+moved. sha256.txt holds the hash of each file; a file that has changed since is fetched again.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ USER_AGENT = f"atompaint_vae/{__version__}"
 
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
-# Whoever answers so has the file or hasn't; asking again is no use.
+# After these, another attempt would get the same answer.
 FINAL_CODES = frozenset({400, 401, 403, 404, 405, 410, 451})
 
 
 class Failure(NamedTuple):
-    """An entry that could not be fetched, and why, in one line."""
+    """An entry that could not be fetched, and the reason in one line."""
 
     pdb_id: str
     reason: str
 
 
 class Fetched(NamedTuple):
-    """What came of each id."""
+    """Ids by result: fetched now, fetched before, failed."""
 
     new: list[str]
     cached: list[str]
@@ -56,7 +56,7 @@ class Fetched(NamedTuple):
 
 
 class Pause:
-    """A time that all connections to a server wait for, when it says that it is busy."""
+    """A pause of all connections to a server, for as long as a busy server asks for."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -72,9 +72,9 @@ class Pause:
 
 
 def make_url(mirror: str, pdb_id: str) -> str:
-    """Address of an entry's file: {id}, {ID} and {mid}, the middle letters, filled in.
+    """Fill in the URL of an entry's file: {id}, {ID} and {mid}, the middle letters.
 
-    raises: StructureError if the mirror is no such pattern
+    raises: StructureError if the mirror is not such a pattern
     """
     try:
         url = mirror.format(id=pdb_id, ID=pdb_id.upper(), mid=pdb_id[-3:-1])
@@ -103,7 +103,7 @@ def fetch_structures(
 ) -> Fetched:
     """Fetch the entries that aren't in the folder yet, several at a time.
 
-    raises: StructureError if the mirror is no URL, or the folder can't be written
+    raises: StructureError if the mirror isn't a URL, or the folder can't be written
     """
     pooch.get_logger().setLevel(logging.ERROR)
     urls = {pdb_id: make_url(mirror, pdb_id) for pdb_id in ids}
@@ -120,7 +120,7 @@ def fetch_structures(
         path = folder / Path(urlsplit(url).path).name
         if registry.holds(path):
             return False
-        path.unlink(missing_ok=True)  # it isn't what was fetched; pooch would keep it
+        path.unlink(missing_ok=True)  # it has changed, but pooch would keep it
         _fetch_patiently(url, path, pause, timeout_s, num_attempts, first_pause_s)
         registry.add(path)
         return True
@@ -154,7 +154,12 @@ def _fetch_patiently(
     num_attempts: int,
     first_pause_s: float,
 ) -> None:
-    """raises: StructureError with the last attempt's reason"""
+    """Download a file, with several attempts.
+
+    Not pooch's own retries: those ask again after a 404, and ignore Retry-After.
+
+    raises: StructureError with the last attempt's reason
+    """
     for attempt in range(1, num_attempts + 1):
         pause.wait()
         try:
@@ -173,7 +178,7 @@ def _fetch_patiently(
         except OSError as error:
             raise StructureError(f"{path}: {describe_error(error)}") from error
         if attempt < num_attempts:
-            # Random, so that connections which failed together don't come back together.
+            # Random, so that connections that failed together don't retry together.
             longest_s = min(first_pause_s * 2 ** (attempt - 1), MAX_PAUSE_S)
             time.sleep(longest_s * random.uniform(0.5, 1))
     tries = "1 attempt" if num_attempts == 1 else f"{num_attempts} attempts"
@@ -187,14 +192,14 @@ def _download(url: str, path: Path, timeout_s: int | float) -> None:
         http(url, output_file, *args, **kwargs)
         _check_content(Path(output_file), path.name)
 
-    # pooch writes another file and moves it here if nothing is raised.
+    # pooch writes a temporary file, and moves it into place unless an error is raised.
     pooch.retrieve(
         url, known_hash=None, fname=path.name, path=path.parent, downloader=download_and_check
     )
 
 
 def _check_content(path: Path, name: str) -> None:
-    """Some servers send an error, or a part of the file, as if all were well.
+    """Check that a download is a whole structure file: some servers report no error otherwise.
 
     raises: StructureError
     """
@@ -211,7 +216,7 @@ def _check_content(path: Path, name: str) -> None:
 
 
 def _read_retry_after(response: requests.Response) -> float:
-    """Seconds that the server asks for, 0 if it doesn't say."""
+    """Return the seconds to wait that the server asks for, 0 if it doesn't."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() else 0.0
 
@@ -232,11 +237,11 @@ class _Registry:
     def __init__(self, path: Path):
         self._path, self._lock = path, threading.Lock()
         lines = path.read_text().splitlines() if path.exists() else []
-        # Of a file that was fetched again, the last line counts.
+        # If a file was fetched again, its last line counts.
         self._hashes = dict(words for line in lines if len(words := line.split()) == 2)
 
     def holds(self, path: Path) -> bool:
-        """Whether the file is there and is what was fetched."""
+        """Return whether the file exists and is unchanged since it was fetched."""
         known = self._hashes.get(path.name)
         return known is not None and path.exists() and pooch.file_hash(str(path)) == known
 

@@ -1,10 +1,11 @@
-"""A folder, a pattern or a list -> the structure files that it names."""
+"""A folder, a pattern or a list of files -> the structure files that it names."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from atompaint_vae.data import PDB_ID
 from atompaint_vae.data.structures.formats import (
     SUFFIXES,
     StructureError,
@@ -12,18 +13,15 @@ from atompaint_vae.data.structures.formats import (
     find_suffix,
 )
 
-# source: wwPDB (four characters; from 2027 on, pdb_ and eight)
-PDB_ID = re.compile(r"[0-9][A-Za-z0-9]{3}|pdb_[0-9]{4}[0-9][A-Za-z0-9]{3}")
 _IS_PATTERN = re.compile(r"[*?\[]")
 
 
 def find_structure_files(inputs: list[str], folder: Path | None = None) -> list[Path]:
-    """Structure files that the inputs name, each once, in order.
+    """Return the structure files that the inputs name, each once, in order.
 
     inputs: each a folder (searched to any depth), a structure file, a pattern such as
             'pdb/**/*.cif.gz', or a text file that lists files and PDB ids
-    folder: where to look for ids, and for files of relative names, of a list; that of the list by
-            default
+    folder: where to look for the ids and relative paths of a list; by default, where the list is
     raises: StructureError if an input doesn't exist, or names no structure file
     """
     found: dict[Path, None] = {}
@@ -38,15 +36,15 @@ def find_structure_files(inputs: list[str], folder: Path | None = None) -> list[
 
 
 def read_ids(path: Path) -> list[str]:
-    """PDB ids of a text file, in lower case, each once; # begins a comment.
+    """Return the PDB ids of a text file, in lower case, each once; # begins a comment.
 
-    raises: StructureError for what is no id, with its line, or if there are none
+    raises: StructureError, with the line, for a word that is not an id; or if there are no ids
     """
     ids: dict[str, None] = {}
     for line, word in _read_words(path):
         if not PDB_ID.fullmatch(word):
             raise StructureError(
-                f"{path}:{line}: {word!r} is no PDB id; expected 4 characters such as 1ema"
+                f"{path}:{line}: {word!r} is not a PDB id, such as 1ema or pdb_00001ema"
             )
         ids[word.lower()] = None
     if not ids:
@@ -78,10 +76,10 @@ def _read_list(path: Path, folder: Path | None) -> list[Path]:
     files = []
     for line, word in _read_words(path):
         if find_suffix(Path(word)) in SUFFIXES:
-            files.append(folder / word)  # if it is missing, its own reader says so
+            files.append(folder / word)  # if it is missing, the reader reports it
             continue
         if not PDB_ID.fullmatch(word):
-            raise StructureError(f"{path}:{line}: {word!r} is neither a PDB id nor a file's name")
+            raise StructureError(f"{path}:{line}: {word!r} is neither a PDB id nor a file name")
         by_id = by_id or _index_folder(folder)
         if word.lower() not in by_id:
             raise StructureError(f"{path}:{line}: no structure file of {word} in {folder}")
@@ -90,7 +88,7 @@ def _read_list(path: Path, folder: Path | None) -> list[Path]:
 
 
 def _index_folder(folder: Path) -> dict[str, Path]:
-    """Structure files by the names that the PDB's archives give them: 1ema.cif, pdb1ema.ent.gz."""
+    """Find structure files by the PDB archives' naming: 1ema.cif, pdb1ema.ent.gz."""
     by_id = {}
     for file in sorted(folder.rglob("*")):
         if _is_structure(file):

@@ -1,8 +1,8 @@
 """Databases of macromol_gym_unsupervised: structures in SQLite, with zones to make crops in.
 
-A zone is a cube in a structure; the crops of a zone are centred anywhere in it. The database says
-which zones are worth it, and which split each structure is in. It may be larger than memory:
-structures are read when a crop of theirs is asked for.
+A zone is a cube in a structure; crops are centred anywhere in a zone. The database defines the
+zones, and the split of each structure. It may be larger than the memory: a structure is read when a
+crop of it is needed.
 
 source: macromol_gym_unsupervised 0.3 (database_io.py)
 """
@@ -24,16 +24,20 @@ from jaxtyping import Float
 from atompaint_vae.data.structures.formats import StructureError, describe_error
 
 MAGIC = b"SQLite format 3\x00"
-# Its own names of splits vary; ours are the first of each.
+# The names of splits in databases, by our names.
 SPLIT_NAMES = {
     "train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",),
 }  # fmt: skip
-NUM_CACHED = 64  # structures of one process; of 5,000 atoms each, some 10 MB
+NUM_CACHED = 64  # structures per process; with 5,000 atoms each, about 10 MB
 COLUMNS = ("element", "x", "y", "z")
 
 
+class EmptySplitError(StructureError):
+    """A database that has no zones in a split."""
+
+
 def is_database(path: Path) -> bool:
-    """Whether a file is an SQLite database; False if there is none."""
+    """Return whether a file exists and is an SQLite database."""
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
@@ -42,9 +46,10 @@ def is_database(path: Path) -> bool:
 
 
 class ZoneDatabase:
-    """Zones of one split, in the order of their ids.
+    """Zones of one split, sorted by id.
 
-    raises: StructureError if it isn't such a database, or has no zones in that split
+    raises: StructureError if the file isn't such a database; EmptySplitError if it has no zones in
+            that split
     """
 
     def __init__(self, path: Path, split: str):
@@ -61,7 +66,7 @@ class ZoneDatabase:
             names,
         )
         if not rows:
-            raise StructureError(f"{path}: no zones in split {split!r}")
+            raise EmptySplitError(f"{path}: no zones in split {split!r}")
         self.assembly_ids = np.array([row[1] for row in rows])
         self.centres_A = np.stack([self._decode(np.load, row[2]) for row in rows]).astype(float)
         self.structures = [row[3] for row in rows]
@@ -74,7 +79,9 @@ class ZoneDatabase:
         return f"{len(self)} zones of {len(set(self.structures))} structures"
 
     def load_atoms(self, zone: int) -> pd.DataFrame:
-        """Atoms of the zone's structure: element, x, y, z [Å], occupancy and residue where known.
+        """Load the atoms of a zone's structure: element, x, y, z [Å], occupancy and residue.
+
+        Where the database doesn't know them, occupancy is 1 and residue is ''.
 
         raises: StructureError if the database holds something else
         """
@@ -92,19 +99,19 @@ class ZoneDatabase:
         return atoms.assign(structure=self.structures[zone])
 
     def sample_centre(self, zone: int, rng: np.random.Generator) -> Float[np.ndarray, "3"]:
-        """A uniform point of the zone."""
+        """Sample a uniform point of a zone."""
         return self.centres_A[zone] + rng.uniform(-0.5, 0.5, 3) * self.zone_size_A
 
     def _load_zone_size(self) -> float:
         query = "SELECT value, encoding FROM metadata WHERE key = 'zone_size_A'"
         rows = self._select(query, ())
         if not rows:
-            raise StructureError(f"{self.path}: the metadata don't say zone_size_A")
+            raise StructureError(f"{self.path}: no zone_size_A in the metadata")
         value, encoding = rows[0]
         return float(json.loads(value) if encoding == "json" else value)
 
     def _select(self, query: str, values: tuple) -> list[tuple]:
-        # One connection each time: it is a millisecond of many, and safe in forked workers.
+        # A new connection each time takes less than a millisecond, and is safe in forked workers.
         uri = f"file:{pathname2url(str(self.path.absolute()))}?mode=ro"
         try:
             connection = sqlite3.connect(uri, uri=True)

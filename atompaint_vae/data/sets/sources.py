@@ -1,8 +1,8 @@
-"""The structures that `data.source` of the hyperparameters names, by split.
+"""Sources of structures, as `data.source` of the hyperparameters names them; their splits.
 
     starter          the set that comes with this package
     path/set.parquet a set that `atompaint-vae data build` wrote
-    path/set.sqlite  a database of macromol_gym_unsupervised, told by its content
+    path/set.sqlite  a database of macromol_gym_unsupervised, recognised by its content
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ SPLITS = ("train", "validation", "test")
 
 
 class StructureCountError(ValueError):
-    """A source doesn't have so many structures."""
+    """A number of structures was requested that the source doesn't have."""
 
 
 def find_atoms_path(source: str | Path) -> Path:
-    """The file of atoms that a source names; "starter" is the bundled one."""
+    """Return the file of atoms that a source names; "starter" is the bundled one."""
     if source == STARTER:
         return Path(str(files("atompaint_vae.data"))) / "starter" / "atoms.parquet"
     return Path(source)
 
 
 def name_structures_path(atoms_path: Path) -> Path:
-    """The table of a set's structures and their splits that is written beside its atoms."""
+    """Return the path of the table of a set's structures and splits, beside its atoms."""
     return atoms_path.with_name(f"{atoms_path.stem}.structures.csv")
 
 
 def find_structures_path(atoms_path: Path) -> Path:
-    """The table that says the split of each structure: set.structures.csv beside set.parquet, or
-    structures.csv if only that is there."""
+    """Find the table of a set's structures and splits: set.structures.csv beside set.parquet, or
+    structures.csv if only that exists."""
     own = name_structures_path(atoms_path)
     shared = atoms_path.with_name("structures.csv")
     return shared if shared.exists() and not own.exists() else own
 
 
 def load_structures(atoms_path: Path) -> pd.DataFrame:
-    """The table of a set's structures: text, as in the file.
+    """Load the table of a set's structures, with all values as text.
 
     raises: ValueError if it is missing or lacks the columns pdb_id and split
     """
     path = find_structures_path(atoms_path)
     try:
-        # Else 1E10, an id of the PDB, would be a number, and NA a missing one.
+        # Otherwise the PDB id 1E10 would be read as a number, and NA as missing.
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; it says the split of each structure") from None
+        raise ValueError(f"{path}: no such file; it lists the split of each structure") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path}: {describe_error(error)}") from error
     for column in ("pdb_id", "split"):
@@ -65,11 +65,11 @@ def load_structures(atoms_path: Path) -> pd.DataFrame:
 
 
 def load_split(source: str | Path, split: str) -> pd.DataFrame:
-    """Atoms of the structures of one split.
+    """Load the atoms of the structures of one split.
 
-    source:  "starter", or a Parquet file of atoms that has the table of its structures beside it
+    source:  "starter", or a Parquet file of atoms with the table of its structures beside it
     split:   "train", "validation" or "test"
-    raises:  ValueError if the split is unknown or empty, or if no table says it
+    raises:  ValueError if the split is unknown or empty, or the table is missing
     """
     _check_split(split)
     atoms_path = find_atoms_path(source)
@@ -87,26 +87,26 @@ def load_split(source: str | Path, split: str) -> pd.DataFrame:
 def open_split(
     source: str | Path, split: str, *, num_structures: int | None = None
 ) -> pd.DataFrame | ZoneDatabase:
-    """What `CropDataset` takes: atoms as `load_split`, or one split of a database.
+    """Open one split for `CropDataset`: atoms as `load_split`, or the zones of a database.
 
-    num_structures: of a set, the atoms of so many structures; the fewer are among the more
-    raises:         also StructureCountError if there are not so many, or if the source is a
-                    database
+    num_structures: take only so many structures of a set; a smaller number is a subset of a larger
+    raises:         ValueError as `load_split`; StructureCountError if there are too few structures,
+                    or the source is a database
     """
     _check_split(split)
     path = find_atoms_path(source)
     if is_database(path):
         if num_structures:
-            raise StructureCountError("a database has no structures to choose some of, only zones")
+            raise StructureCountError("structures can't be chosen from a database of zones")
         return ZoneDatabase(path, split)
     atoms = load_split(source, split)
     return choose_structures(atoms, num_structures) if num_structures else atoms
 
 
 def choose_structures(atoms: pd.DataFrame, num_structures: int) -> pd.DataFrame:
-    """The atoms of some structures, chosen by a hash of their names.
+    """Select the atoms of some structures, chosen by a hash of their names.
 
-    raises: StructureCountError if there are not so many
+    raises: StructureCountError if there are too few
     """
     names = atoms["structure"].cat.categories
     if num_structures > len(names):
@@ -120,7 +120,7 @@ def choose_structures(atoms: pd.DataFrame, num_structures: int) -> pd.DataFrame:
 
 
 def calc_source_hash(source: str | Path) -> str:
-    """sha256 of whatever decides which crops a source gives."""
+    """Return the sha256 of the files that determine the crops of a source."""
     path = find_atoms_path(source)
     digest = hashlib.sha256()
     paths = [path]

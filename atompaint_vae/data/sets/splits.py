@@ -1,27 +1,28 @@
-"""Chains -> clusters and groups of like sequence -> splits that share none of them.
+"""Chains -> clusters and groups of similar sequence -> splits that share none of them.
 
 Two protein chains are alike if the best local alignment (BLOSUM62, gaps 11 + k) of their observed
 residues has, with identity being matches / columns, gaps included,
 
-- an identity of at least 30 % over 80 columns or more. Shorter alignments need more, since chance
-  gives more: 290.15 n^-0.562 + 5 % for n columns, which is 30 % at 80, 48 % at 30, 100 % at 7.
-  source: Sander & Schneider 1991 (the curve that separates like from unlike structures, + 5 %)
-- or an expectation value of at most 0.1 among all pairs with the set's chains, whatever the
-  identity: relatives too remote for 30 %, such as the globins, stay together as well.
+- an identity of at least 30 % over 80 columns or more. Shorter alignments need more, since they
+  reach more by chance: 290.15 n^-0.562 + 5 % for n columns, which is 30 % at 80, 48 % at 30 and
+  100 % at 7.
+  source: Sander & Schneider 1991 (the threshold for similar structures, + 5 %)
+- or an expectation value (E-value) of at most 0.1 among all pairs with the set's chains, whatever
+  the identity. This also keeps remote relatives below 30 % together, such as the globins.
   source: Altschul & Gish 1996 (λ = 0.267, K = 0.041 for these scores)
 
-No coverage is asked for: one domain in common is enough, and so is a peptide that is a part of
-another chain. Chains of fewer than 7 residues are alike to none.
+No coverage is required: one shared domain is enough, and so is a peptide that is a part of another
+chain. A chain of fewer than 7 residues is alike to none.
 
 Two nucleic-acid chains are alike if at least 80 % of the shorter one's bases are in the alignment
-(2 / -3, gaps 5 + 2 k; U is T) and 80 % of its columns are matches. Fewer than 12 bases are alike
-to none: those occur in the ribosome by chance. A duplex holds both strands of itself, so
-complements are not compared.
+(2 / -3, gaps 5 + 2 k; U is read as T) and 80 % of its columns are matches. A chain of fewer than 12
+bases is alike to none: such words occur in the ribosome by chance. Complements are not compared,
+since a duplex contains both of its strands.
 
-Entries that hold chains which are alike, directly or over any number of others, are one group, and
-a group is never divided between splits. That is strict enough to join a few by chance; clusters,
-which are for people to read, join the chains that are relatives beyond doubt (expectation at most
-0.001). A cluster is always inside one group.
+Entries whose chains are alike, directly or through others, form one group, and a group is never
+divided between splits. This criterion is strict enough to join a few entries by chance. Clusters,
+which are for people to read, join only chains that are homologous beyond doubt (E-value at most
+0.001). A cluster is always part of one group.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from atompaint_vae.data.sets.alignment import (
     align_pairs,
@@ -52,21 +55,21 @@ MIN_NUCLEIC_IDENTITY = 0.80
 MIN_NUCLEIC_COVERAGE = 0.80
 MIN_NUCLEIC_RESIDUES = 12
 
-# No family is more than this part of validation or test, lest one fold decides the score.
+# A larger family would let one fold decide the score of validation or test.
 MAX_GROUP_FRACTION = 0.3
 
 
 class Leakage(NamedTuple):
-    """How alike the chains of different splits are at most."""
+    """The greatest similarity between chains of different splits."""
 
-    num_pairs: int  # pairs of unlike-split sequences that are alike; 0 if the splits are sound
+    num_pairs: int  # pairs of sequences in different splits that are alike; 0 if there is no leak
     max_identity: float  # matches / columns, over alignments of at least 80 columns
     max_shared: float  # matches / residues of the shorter chain, for chains of at least 30
     worst_pair: tuple[str, str]  # the chains of max_identity, as structure_chain
 
 
 def calc_min_identity(num_columns) -> np.ndarray:
-    """Identity from which an alignment of so many columns makes two protein chains alike."""
+    """Return the identity at which an alignment of so many columns makes two proteins alike."""
     num_columns = np.maximum(np.asarray(num_columns, dtype=float), 1)
     curve = (290.15 * num_columns**-0.562 + 5) / 100
     return np.where(num_columns >= MIN_IDENTITY_COLUMNS, MIN_IDENTITY, curve.clip(MIN_IDENTITY, 1))
@@ -75,12 +78,14 @@ def calc_min_identity(num_columns) -> np.ndarray:
 def compare_sequences(
     sequences: list[str], kind: str, *, method: str = "exact", progress: bool = False
 ) -> pd.DataFrame:
-    """Pairs of sequences, as `align_pairs`, with identity [of 1], is_alike, is_related [in one
-    cluster], shorter [residues of the shorter one] and shared [the part of those that match].
+    """Align pairs of sequences, and decide which are alike.
 
-    kind:   'protein' or 'nucleic'
-    method: 'exact' for every pair; or how those that may be alike are found, see `candidates`
-    raises: ValueError if kind or method is none of these
+    kind:    'protein' or 'nucleic'
+    method:  'exact' for every pair; or how to find those that may be alike, see `candidates`
+    returns: the columns of `align_pairs`, identity [fraction], is_alike, is_related [in one
+             cluster], shorter [residues of the shorter one] and shared [fraction of those that
+             match]
+    raises:  ValueError for an unknown kind or method
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of chain {kind!r}; expected one of {', '.join(KINDS)}")
@@ -115,7 +120,7 @@ def compare_sequences(
 
 
 def find_methods(chains: pd.DataFrame) -> dict[str, str]:
-    """How `compare_chains` finds pairs of each kind: 'exact' unless the chains are many."""
+    """Choose how `compare_chains` finds pairs of each kind: 'exact' unless chains are many."""
     sequences = chains.groupby("kind").sequence.nunique()
     return {kind: find_method(int(sequences.get(kind, 0)), kind) for kind in KINDS}
 
@@ -123,11 +128,11 @@ def find_methods(chains: pd.DataFrame) -> dict[str, str]:
 def compare_chains(
     chains: pd.DataFrame, *, methods: dict[str, str] | None = None, progress: bool = False
 ) -> pd.DataFrame:
-    """Pairs of different sequences of a kind: kind, first_sequence, second_sequence and the
-    columns of `compare_sequences`.
+    """Align pairs of different sequences of the same kind.
 
     chains:  columns kind, sequence
-    methods: for each kind, as `find_methods`, which is asked if this is None
+    methods: for each kind, as `find_methods` returns, which is called if this is None
+    returns: kind, first_sequence, second_sequence and the columns of `compare_sequences`
     """
     methods = find_methods(chains) if methods is None else methods
     tables = []
@@ -143,12 +148,11 @@ def compare_chains(
 
 
 def cluster_chains(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
-    """Name of each chain's cluster, which is the longest chain in it as structure_chain; '' for
-    what is no polymer.
+    """Return the name of each chain's cluster: its longest chain, as structure_chain.
 
     chains:  columns structure, chain, kind, sequence
     pairs:   of these chains, as `compare_chains`
-    returns: str, with the index of `chains`
+    returns: str, with the index of `chains`; '' for chains that are not polymers
     """
     names = pd.Series("", index=chains.index, dtype=object)
     polymers = chains[chains.kind.isin(KINDS)]
@@ -161,7 +165,7 @@ def cluster_chains(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 
 def group_structures(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
-    """Name of each structure's group, which is its structure of the most atoms.
+    """Return the name of each structure's group: its structure with the most atoms.
 
     chains:  columns structure, kind, sequence, num_atoms
     pairs:   of these chains, as `compare_chains`
@@ -172,9 +176,10 @@ def group_structures(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     structures = pd.Series(range(len(num_atoms)), index=num_atoms.index)
     polymers = chains[chains.kind.isin(KINDS)]
     labels = _label_chains(polymers, pairs[pairs.is_alike])
-    # One graph of the structures, and after them the chains' labels.
+    # The nodes of one graph: the structures, followed by the chains' labels.
     size = len(structures) + len(labels)
-    connected = _connect(size, owner[polymers.index].map(structures), labels + len(structures))
+    owners = owner[polymers.index].map(structures)
+    connected = _label_components(size, owners, labels + len(structures))
     groups = pd.Series(connected[: len(structures)], index=structures.index)
     by_size = num_atoms.sort_values(ascending=False, kind="stable").index
     largest = pd.Series(by_size, index=groups[by_size].to_numpy())
@@ -182,16 +187,16 @@ def group_structures(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 
 def assign_splits(chains: pd.DataFrame, fractions: dict[str, float] = SPLIT_FRACTIONS) -> pd.Series:
-    """Split of each structure, the same whenever the chains are.
+    """Return the split of each structure, which depends on nothing but the chains.
 
-    The group with the most atoms goes to the first split. Then groups with nucleic acid, from the
-    most of it, go round from the last split to the first, so that each has some; then all others,
-    from the largest, each to the split that is relatively furthest from its share of the atoms. A
-    group of more than 0.3 of a later split's share goes to the first instead, unless half of the
-    groups are as large.
+    The group with the most atoms goes to the first split. The groups with nucleic acid, starting
+    with the most of it, go to each split in turn, from the last to the first, so that each has
+    some. All others, starting with the largest, go to the split that is furthest from its share of
+    the atoms, relative to that share. A group larger than 0.3 of a later split's share goes to the
+    first split instead, unless half of the groups are as large.
 
     chains:    columns structure, kind, group, num_atoms
-    fractions: share of all atoms, the largest split first
+    fractions: of all atoms, the largest split first
     returns:   str, indexed by structure in the order of `chains`
     raises:    ValueError if there are fewer groups than splits
     """
@@ -216,8 +221,7 @@ def assign_splits(chains: pd.DataFrame, fractions: dict[str, float] = SPLIT_FRAC
         split_of_group[group] = name
         atoms[name] += groups.num_atoms[group]
 
-    # Groups are in the order of their names, which break ties: that of the structures is of no
-    # account.
+    # Groups are sorted by name, so that ties don't depend on the order of the structures.
     by_size = groups.sort_values("num_atoms", ascending=False, kind="stable")
     assign(by_size.index[0], names[0])
     rest = by_size.iloc[1:]
@@ -230,10 +234,10 @@ def assign_splits(chains: pd.DataFrame, fractions: dict[str, float] = SPLIT_FRAC
 
 
 def measure_leakage(chains: pd.DataFrame, pairs: pd.DataFrame | None = None) -> Leakage:
-    """How alike chains of different splits are at most, proteins and nucleic acids together.
+    """Return the greatest similarity between chains of different splits, of all kinds together.
 
     chains: columns structure, chain, kind, sequence, split
-    pairs:  of these chains, as `compare_chains`, or made anew
+    pairs:  of these chains, as `compare_chains`, which is called if this is None
     """
     pairs = compare_chains(chains) if pairs is None else pairs
     polymers = chains[chains.kind.isin(KINDS)]
@@ -258,28 +262,20 @@ def measure_leakage(chains: pd.DataFrame, pairs: pd.DataFrame | None = None) -> 
 
 
 def _label_chains(polymers: pd.DataFrame, links: pd.DataFrame) -> pd.Series:
-    """Numbers of the connected components of sequences, with the index of `polymers`."""
+    """Return the number of each chain's connected component, with the index of `polymers`."""
     keys = pd.MultiIndex.from_frame(polymers[["kind", "sequence"]])
     unique = keys.unique()
     first = unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", "first_sequence"]]))
     second = unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", "second_sequence"]]))
-    labels = _connect(len(unique), first, second)
+    labels = _label_components(len(unique), first, second)
     return pd.Series(labels[unique.get_indexer(keys)], index=polymers.index)
 
 
-def _connect(size: int, first, second) -> np.ndarray:
-    """Numbers [size] of the connected components of a graph's nodes, in the order of the nodes."""
-    parents = list(range(size))
-
-    def find_root(node: int) -> int:
-        while parents[node] != node:
-            parents[node] = node = parents[parents[node]]
-        return node
-
-    for a, b in zip(first, second, strict=True):
-        roots = sorted((find_root(int(a)), find_root(int(b))))
-        parents[roots[1]] = roots[0]
-    return pd.factorize(np.array([find_root(node) for node in range(size)], dtype=int))[0]
+def _label_components(size: int, first, second) -> np.ndarray:
+    """Return the number [size] of the connected component of each node of a graph."""
+    edges = np.asarray(first), np.asarray(second)
+    graph = coo_array((np.ones(len(edges[0]), dtype=bool), edges), shape=(size, size))
+    return connected_components(graph, directed=False)[1]
 
 
 def _name_chains(chains: pd.DataFrame) -> pd.Series:

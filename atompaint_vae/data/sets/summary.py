@@ -1,4 +1,4 @@
-"""A set of structures -> what it holds, in numbers."""
+"""A set of structures -> counts of its contents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from atompaint_vae.data.sets.macromol_db import ZoneDatabase, is_database
+from atompaint_vae.data.sets.macromol_db import EmptySplitError, ZoneDatabase, is_database
 from atompaint_vae.data.sets.sources import SPLITS, find_atoms_path, load_structures
 from atompaint_vae.data.structures.chains import list_residues
 from atompaint_vae.data.structures.formats import StructureError
@@ -26,12 +26,12 @@ class Summary(NamedTuple):
     name: str
     splits: pd.DataFrame  # structures, chains, atoms and kinds of residues, indexed by split
     elements: pd.DataFrame  # atoms, by element (the commonest first) and split
-    resolutions_A: pd.DataFrame  # columns split, resolution_A; structures that have none left out
+    resolutions_A: pd.DataFrame  # columns split, resolution_A; only of structures that have one
     sizes: pd.DataFrame  # columns split, num_atoms, of each structure
 
 
 def load_summary(source: str) -> Summary:
-    """What a source of structures holds.
+    """Summarise a source of structures.
 
     raises: ValueError if it can't be read
     """
@@ -67,7 +67,7 @@ def load_summary(source: str) -> Summary:
 
 
 def describe_set(summary: Summary) -> str:
-    """The summary as text for a terminal: three tables."""
+    """Format a summary for a terminal, as three tables."""
     splits = pd.concat([summary.splits, summary.splits.sum().to_frame("all").T])
     text = [f"{summary.name}", "", splits.map("{:,}".format).to_string(), ""]
     shares = summary.elements.sum(axis=1)
@@ -83,7 +83,7 @@ def describe_set(summary: Summary) -> str:
 
 
 def count_resolutions(summary: Summary) -> pd.DataFrame:
-    """Structures by resolution and split; empty if none is known."""
+    """Count structures by resolution and split; empty if no resolution is known."""
     if summary.resolutions_A.empty:
         return pd.DataFrame()
     edges = RESOLUTION_EDGES_A
@@ -108,22 +108,20 @@ def _count_elements(atoms: pd.DataFrame) -> pd.DataFrame:
 
 
 def _order_splits(table: pd.DataFrame) -> pd.DataFrame:
-    """Our three splits first, then whatever else the table names."""
+    """Sort a table's rows: our three splits first, then any others."""
     known = [split for split in SPLITS if split in table.index]
     others = [split for split in table.index if split not in SPLITS]
     return table.loc[[*known, *others]].fillna(0).astype(int)
 
 
 def _summarise_database(path: Path, name: str) -> Summary:
-    """Of a database, structures are read one at a time."""
+    """Summarise a database, reading one structure at a time."""
     rows, elements, sizes = [], [], []
     for split in SPLITS:
         try:
             zones = ZoneDatabase(path, split)
-        except StructureError as error:
-            if "no zones" in str(error):
-                continue
-            raise
+        except EmptySplitError:
+            continue
         _, first = np.unique(zones.assembly_ids, return_index=True)
         count, num_atoms = Counter(), []
         for zone in first:

@@ -1,6 +1,6 @@
-"""BinaryCIF -> the block of the mmCIF file that it was made from.
+"""BinaryCIF -> the equivalent mmCIF document.
 
-A column is a chain of encodings; decoding goes through it backwards.
+A column is encoded in several steps; decoding undoes them in reverse order.
 
 source: Sehnal et al. 2020 (BinaryCIF and CIFTools); specification 0.3
 """
@@ -13,13 +13,13 @@ import gemmi
 import msgpack
 import numpy as np
 
-# Only what gemmi makes a structure from: others, such as anisotropic displacements, cost time.
+# Only those that gemmi makes a structure from; others, such as anisotropic displacements, are slow.
 CATEGORIES = (
     "_atom_site", "_cell", "_em_3d_reconstruction", "_entity", "_entity_poly", "_entry", "_exptl",
     "_pdbx_struct_assembly", "_pdbx_struct_assembly_gen", "_pdbx_struct_oper_list", "_refine",
     "_reflns", "_struct_asym", "_symmetry",
 )  # fmt: skip
-# Of the atoms' many columns, those that gemmi looks at.
+# The columns of the atoms that gemmi reads.
 ATOM_COLUMNS = frozenset({
     "id", "group_PDB", "type_symbol", "label_atom_id", "label_alt_id", "label_comp_id",
     "label_asym_id", "label_entity_id", "label_seq_id", "pdbx_PDB_ins_code", "Cartn_x", "Cartn_y",
@@ -31,11 +31,11 @@ _TYPES = {1: "<i1", 2: "<i2", 3: "<i4", 4: "<u1", 5: "<u2", 6: "<u4", 32: "<f4",
 
 
 class BinaryCifError(ValueError):
-    """Content that isn't BinaryCIF, or is damaged."""
+    """Content that is damaged, or isn't BinaryCIF."""
 
 
 def read_binary_cif(content: bytes) -> gemmi.cif.Document:
-    """Document with those categories that a structure needs.
+    """Read the categories that a structure needs.
 
     raises: BinaryCifError
     """
@@ -44,16 +44,16 @@ def read_binary_cif(content: bytes) -> gemmi.cif.Document:
         document = gemmi.cif.Document()
         for block in data["dataBlocks"]:
             _add_block(document, block)
-    # Damage may turn any value into any other; what numpy and msgpack raise then is no promise.
+    # Damage may change any value into any other, so numpy and msgpack may raise any of these.
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, MemoryError,
             msgpack.UnpackException, RuntimeError) as error:  # fmt: skip
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise BinaryCifError(f"not a sound BinaryCIF file: {reason}") from error
+        raise BinaryCifError(f"not a BinaryCIF file, or damaged: {reason}") from error
     return document
 
 
 def decode_column(data: dict) -> np.ndarray:
-    """Values of an encoded array, {'data': bytes, 'encoding': [...]}."""
+    """Decode an array, {'data': bytes, 'encoding': [...]}."""
     values = data["data"]
     for encoding in reversed(data["encoding"]):
         values = _DECODERS[encoding["kind"]](values, encoding)
@@ -75,11 +75,11 @@ def _add_block(document: gemmi.cif.Document, source: dict) -> None:
 
 
 def _write_column(column: dict, num_rows: int) -> list[str]:
-    """Values as a CIF file would have them."""
+    """Return the values as a CIF file would write them."""
     values = decode_column(column["data"])
     if len(values) != num_rows:
         name, num = column["name"], len(values)
-        raise BinaryCifError(f"column {name} has {num} values of {num_rows}")
+        raise BinaryCifError(f"column {name} has {num} values, expected {num_rows}")
     if values.dtype == np.float64:
         texts = list(map(repr, values.tolist()))
     elif values.dtype.kind in "iuf":
@@ -110,7 +110,9 @@ def _decode_intervals(data: np.ndarray, encoding: dict) -> np.ndarray:
 def _decode_runs(data: np.ndarray, encoding: dict) -> np.ndarray:
     values, counts = data[::2], data[1::2]
     if counts.size and (counts.min() < 0 or counts.sum(dtype=np.int64) != encoding["srcSize"]):
-        raise BinaryCifError(f"runs of {counts.sum(dtype=np.int64)} values in all")
+        raise BinaryCifError(
+            f"runs of {counts.sum(dtype=np.int64)} values in all, expected {encoding['srcSize']}"
+        )
     return np.repeat(values, counts)
 
 
@@ -119,7 +121,7 @@ def _decode_deltas(data: np.ndarray, encoding: dict) -> np.ndarray:
 
 
 def _decode_packed(data: np.ndarray, encoding: dict) -> np.ndarray:
-    """Integers that were spread over several small ones: an extreme value is continued."""
+    """Add up integers that were split into several small ones: an extreme value is continued."""
     limits = np.iinfo(data.dtype)
     is_continued = data == limits.max
     if not encoding["isUnsigned"]:

@@ -1,4 +1,4 @@
-"""Atoms -> residues and chains: what kind of polymer each is, and its sequence."""
+"""Atoms -> residues and chains: the kind of polymer, and the sequence."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import pandas as pd
 
 
 def list_residues(atoms: pd.DataFrame) -> pd.DataFrame:
-    """Residues in the order of their atoms: structure, chain, residue, residue_num,
-    insertion_code, num_atoms, kind ('protein', 'nucleic' or 'other'), code (one letter, X if
-    unknown).
+    """List residues in the order of their atoms.
 
-    A residue is told by chain, number, insertion code and name together; atoms of one residue
-    that a file scatters over its chain count as one, at the place of the first.
+    A residue is identified by chain, number, insertion code and name together. If its atoms are
+    scattered over the file, it is listed once, at the place of the first.
+
+    returns: structure, chain, residue, residue_num, insertion_code, num_atoms, kind ('protein',
+             'nucleic' or 'other'), code (one letter, X if unknown)
     """
     keys = ["structure", "chain", "residue_num", "insertion_code", "residue"]
     groups = atoms.groupby(keys, observed=True, sort=False)
@@ -25,10 +26,12 @@ def list_residues(atoms: pd.DataFrame) -> pd.DataFrame:
 
 
 def list_chains(atoms: pd.DataFrame) -> pd.DataFrame:
-    """Polymers and what else there is, in order: structure, chain, kind, num_residues, num_atoms,
-    sequence (observed residues, one letter each; '' for 'other').
+    """List the chains in the order of their atoms, one row for each kind of residue.
 
-    A chain that holds protein and ligands is two rows, told by kind.
+    A chain that holds protein and ligands is two rows, one of kind 'protein' and one of 'other'.
+
+    returns: structure, chain, kind, num_residues, num_atoms, sequence (observed residues, one
+             letter each; '' for 'other')
     """
     residues = list_residues(atoms)
     groups = residues.groupby(["structure", "chain", "kind"], observed=True, sort=False)
@@ -40,7 +43,7 @@ def list_chains(atoms: pd.DataFrame) -> pd.DataFrame:
 
 
 def classify_residue(name: str) -> tuple[str, str]:
-    """Kind and one-letter code of a residue's name."""
+    """Return the kind and the one-letter code of a residue, by its name."""
     info = gemmi.find_tabulated_residue(name)
     code = info.one_letter_code.upper()
     code = code if code.isalpha() else "X"

@@ -1,6 +1,6 @@
 """Structure file -> parsed structure: mmCIF, PDB and BinaryCIF, gzipped or not.
 
-gemmi reads mmCIF and PDB; BinaryCIF becomes the block that gemmi would have read from the mmCIF.
+gemmi reads mmCIF and PDB; BinaryCIF is converted to the document that gemmi reads from mmCIF.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ BINARY_SUFFIXES = (".bcif",)
 SUFFIXES = (*MMCIF_SUFFIXES, *PDB_SUFFIXES, *BINARY_SUFFIXES)
 
 ASSEMBLIES = ("asymmetric", "biological")
-# A virus's shell has some; twenty times as many are more than a machine's memory.
+# The capsid of a virus has a few million; 20 times as many don't fit into the memory.
 MAX_ASSEMBLY_ATOMS = 10_000_000
 
-# What stands for an unknown element in files of the PDB, and how mmCIF leaves a value out.
+# How PDB files write an unknown element, and how mmCIF writes a missing value.
 UNKNOWN_ELEMENTS = frozenset({"X", "", "?", "."})
 KNOWN_ELEMENTS = frozenset(gemmi.Element(number).name.upper() for number in range(1, 119))
 _ELEMENTS_OF_POLYMERS = frozenset("HCNOSP")
 
 
 class StructureError(ValueError):
-    """A structure or atoms file that can't be used; the message is one line and names the file."""
+    """An unusable file of a structure or of atoms; the message is one line and names the file."""
 
 
 class ParsedFile(NamedTuple):
-    """The first model of a file, and what the file says of the experiment."""
+    """The first model of a file, and its metadata."""
 
     model: gemmi.Structure
     resolution_A: float | None
@@ -47,11 +47,11 @@ class ParsedFile(NamedTuple):
 
 
 def parse_structure(path: Path, *, assembly: str = "asymmetric") -> ParsedFile:
-    """The first model of a structure file.
+    """Parse the first model of a structure file.
 
-    assembly: 'asymmetric' for what the file holds; 'biological' for the first assembly that the
-              file names, or what it holds if it names none
-    raises:   StructureError if the file can't be read, or holds no atoms or an element unheard of
+    assembly: 'asymmetric' for the atoms in the file; 'biological' for the first assembly that it
+              defines, or the atoms in the file if it defines none
+    raises:   StructureError if the file can't be read, has no atoms or has an unknown element
     """
     if assembly not in ASSEMBLIES:
         raise ValueError(f"unknown assembly {assembly!r}: expected one of {', '.join(ASSEMBLIES)}")
@@ -75,13 +75,13 @@ def parse_structure(path: Path, *, assembly: str = "asymmetric") -> ParsedFile:
 
 
 def read_content(path: Path) -> bytes:
-    """Bytes of a file, decompressed if its name ends in .gz.
+    """Read a file, and decompress it if its name ends in .gz.
 
     raises: StructureError if it can't be read, is truncated or empty
     """
     try:
         content = path.read_bytes()
-        # gemmi takes a truncated gzip file for a short one; this raises.
+        # gemmi reads a truncated gzip file as a short one; this raises.
         content = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
     except (OSError, EOFError, zlib.error) as error:
         raise StructureError(f"{path}: {describe_error(error)}") from error
@@ -91,18 +91,18 @@ def read_content(path: Path) -> bytes:
 
 
 def find_suffix(path: Path) -> str:
-    """The suffix that tells the format, without that of the compression."""
+    """Return the suffix that shows the format, without .gz."""
     name = path.name[:-3] if path.suffix.lower() == ".gz" else path.name
     return Path(name).suffix.lower()
 
 
 def name_structure(path: Path) -> str:
-    """The file's name without its suffixes."""
+    """Return the file's name without its suffixes."""
     return Path(path.name[:-3] if path.suffix.lower() == ".gz" else path.name).stem
 
 
 def describe_error(error: Exception) -> str:
-    """What went wrong, in one line."""
+    """Describe an error in one line."""
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno).lower()
     text = " ".join(str(error).split()) or type(error).__name__
@@ -110,7 +110,7 @@ def describe_error(error: Exception) -> str:
 
 
 def _parse(path: Path, content: bytes) -> tuple[gemmi.Structure, Iterable[str]]:
-    """The structure, and the elements as the file writes them."""
+    """Return the structure, and the elements as the file writes them."""
     suffix = find_suffix(path)
     if suffix in PDB_SUFFIXES:
         lines = content.splitlines()
@@ -121,7 +121,7 @@ def _parse(path: Path, content: bytes) -> tuple[gemmi.Structure, Iterable[str]]:
         except RuntimeError as error:
             if "charge" not in str(error):
                 raise
-        # Before 1996, an entry's name and the line's number were where elements are now.
+        # Before 1996, the columns of the element held the entry's id and the line's number.
         return gemmi.read_pdb_string(b"\n".join(line[:72] for line in lines)), ()
     if suffix in MMCIF_SUFFIXES:
         document = gemmi.cif.read_string(content)
@@ -139,9 +139,9 @@ def _parse(path: Path, content: bytes) -> tuple[gemmi.Structure, Iterable[str]]:
 
 
 def _find_missing_elements(path: Path, model: gemmi.Model, elements: Iterable[str]) -> None:
-    """Set the elements that a file leaves out to what the atoms' names say, where they do.
+    """Infer elements that the file leaves out from the atoms' names, where possible.
 
-    raises: StructureError for a symbol that is no element
+    raises: StructureError for a symbol that isn't an element
     """
     if not model.count_atom_sites(gemmi.Selection("[X]")):
         return
@@ -166,7 +166,7 @@ def _find_missing_elements(path: Path, model: gemmi.Model, elements: Iterable[st
 
 
 def _build_assembly(path: Path, parsed: gemmi.Structure) -> str:
-    """Replace the model by the file's first assembly; its name, '' if the file names none."""
+    """Replace the model by the file's first assembly; return its name, '' if there is none."""
     if not parsed.assemblies:
         return ""
     assembly = parsed.assemblies[0]
@@ -179,5 +179,5 @@ def _build_assembly(path: Path, parsed: gemmi.Structure) -> str:
         )
     parsed.transform_to_assembly(assembly.name, gemmi.HowToNameCopiedChain.AddNumber)
     if len(parsed) == 0 or parsed[0].count_atom_sites() == 0:
-        raise StructureError(f"{path}: assembly {assembly.name} names none of the chains")
+        raise StructureError(f"{path}: assembly {assembly.name} contains none of the chains")
     return assembly.name

@@ -1,4 +1,4 @@
-"""Structure file -> atoms: one table of heavy atoms, and the compact Parquet file that holds it."""
+"""Structure file -> atoms: a table of heavy atoms, and the compact Parquet file that holds it."""
 
 from __future__ import annotations
 
@@ -28,27 +28,26 @@ COLUMNS = (
     "x", "y", "z", "occupancy",
 )  # fmt: skip
 
-# The PDB format can't hold more, and float32 can't hold 0.001 Å much beyond it.
+# The limit of the PDB format; much further out, float32 can't resolve 0.001 Å.
 MAX_COORDINATE_A = 9999.999
 
-# gemmi's own table of waters, and the names that simulation packages give them.
+# The waters that gemmi knows, and those of simulation packages.
 WATERS = frozenset({"HOH", "DOD", "WAT", "H2O", "OH2", "SOL", "TIP", "TIP3", "TP3", "SPC"})
-# Membrane planes of the OPM database: their atoms are called N and O, but are no atoms.
+# Membrane planes of the OPM database, whose points are called N and O, but are not atoms.
 DUMMY_RESIDUES = frozenset({"DUM"})
 # gemmi calls an element X if it is unknown, missing or a pseudo-atom.
 NOT_HEAVY_ELEMENTS = frozenset({"H", "D", "X"})
 
-
-# A nucleotide has 35 atoms with its hydrogens; conformers of it are a few times that.
+# A nucleotide has 35 atoms with its hydrogens; several conformers have a few times as many.
 MAX_RESIDUE_LINES = 150
 
 
 class Entry(NamedTuple):
-    """Atoms of a structure file, and what the file says of them."""
+    """Atoms of a structure file, and its metadata."""
 
     atoms: pd.DataFrame
     resolution_A: float | None
-    method: str  # as the file writes it, '' if it doesn't
+    method: str  # as in the file, '' if missing
     num_models: int
     assembly: str  # '' for the asymmetric unit
 
@@ -56,24 +55,23 @@ class Entry(NamedTuple):
 def read_structure(
     path: str | os.PathLike, *, structure: str | None = None, assembly: str = "asymmetric"
 ) -> pd.DataFrame:
-    """Heavy atoms of a structure file, in the file's order, one row each.
+    """Read the heavy atoms of a structure file, in the file's order, one row each.
 
-    Kept: the first model, without hydrogen, deuterium, water and dummy atoms; of the alternate
-    locations of a residue the first one in the file, and so the first one of its names where it
-    is heterogeneous; of the atoms of one name in a polymer's residue the first (files may
-    leave out the letters of the alternate locations). Atoms of zero occupancy are kept.
-    An element that the file leaves out is told by the atom's name; atoms whose element stays
-    unknown (X) are left out.
+    Only the first model is read, without hydrogen, deuterium, water and dummy atoms. If a residue
+    has alternate locations, the first in the file is kept, and therefore the first residue name
+    where the residue is heterogeneous. If several atoms of a polymer's residue have the same name,
+    the first is kept, since files may leave out the letters of alternate locations. Atoms of zero
+    occupancy are kept. An element that the file leaves out is inferred from the atom's name; atoms
+    whose element stays unknown (X) are left out.
 
     path:      mmCIF, PDB or BinaryCIF, gzipped or not
-    structure: name for the column of that name; the file's stem by default
-    assembly:  'asymmetric' for what the file holds, 'biological' for its first assembly
+    structure: value of the column structure; by default, the file's name without suffixes
+    assembly:  'asymmetric' for the atoms in the file, 'biological' for its first assembly
     returns:   structure, chain (the author's), residue (its name), insertion_code ('' if none),
                element [category]; residue_num [int32]; x, y, z [Å, float32, rounded to 0.001];
                occupancy [float32]
-    raises:    StructureError if the file is missing, empty, broken, without heavy atoms, with an
-               element that isn't one, or with coordinates that are not numbers or beyond
-               ±9999.999 Å
+    raises:    StructureError if the file is missing, empty or broken, has no heavy atoms, has an
+               unknown element, or has coordinates that are not numbers or beyond ±9999.999 Å
     """
     return read_entry(path, structure=structure, assembly=assembly).atoms
 
@@ -81,7 +79,7 @@ def read_structure(
 def read_entry(
     path: str | os.PathLike, *, structure: str | None = None, assembly: str = "asymmetric"
 ) -> Entry:
-    """Atoms as `read_structure`, with the resolution [Å, None if there is none] and more."""
+    """Read atoms as `read_structure`, with the resolution [Å, None if missing] and more."""
     path = Path(path)
     parsed = parse_structure(path, assembly=assembly)
     try:
@@ -113,13 +111,13 @@ def read_entry(
     _check_positions(path, atoms, positions_A)
 
     atoms["structure"] = name_structure(path) if structure is None else structure
-    # Adding zero makes -0.0 plain, so that equal atoms are equal bytes.
+    # Adding zero turns -0.0 into 0.0, so that equal atoms are equal bytes.
     atoms[list(COORDINATES)] = (positions_A.round(3) + 0.0).astype(np.float32)
     return Entry(_set_types(atoms), *parsed[1:])
 
 
 def concatenate_atoms(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """All atoms of several tables, in order, with common categories."""
+    """Concatenate tables of atoms, in order, with common categories."""
     tables = list(tables)
     for name in CATEGORIES:
         categories = sorted(set().union(*(table[name].cat.categories for table in tables)))
@@ -131,7 +129,7 @@ def concatenate_atoms(tables: list[pd.DataFrame]) -> pd.DataFrame:
 def write_atoms(
     atoms: pd.DataFrame, path: str | os.PathLike, *, compression_level: int = 19
 ) -> None:
-    """Write atoms as a compact Parquet file, or leave whatever was there if that fails.
+    """Write atoms as a compact Parquet file; if that fails, an existing file is left as it was.
 
     raises: StructureError if columns are missing
     """
@@ -144,26 +142,26 @@ def write_atoms(
         pq.write_table(
             table, partial, compression="zstd", compression_level=compression_level,
             use_dictionary=[*CATEGORIES, "occupancy"], write_page_checksum=True,
-            # The three high bytes of neighbouring atoms are much alike.
+            # The three high bytes of neighbouring atoms are similar.
             column_encoding={
                 **dict.fromkeys(COORDINATES, "BYTE_STREAM_SPLIT"),
                 "residue_num": "DELTA_BINARY_PACKED",
             },
         )  # fmt: skip
-        Path(partial).chmod(0o644)  # a temporary file is private, the atoms are not
+        Path(partial).chmod(0o644)  # a temporary file is private
         Path(partial).replace(path)
     finally:
         Path(partial).unlink(missing_ok=True)
 
 
 def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
-    """Atoms as `write_atoms` wrote them, types and order included.
+    """Load atoms as `write_atoms` wrote them, with the same types and order.
 
     raises: StructureError if the file is missing, not Parquet, or lacks columns
     """
     path = Path(path)
     try:
-        # Opened here, so that a script that draws can tell what it read.
+        # Opened in Python, so that provenance can record what a plotting script read.
         with path.open("rb") as opened:
             file = pq.ParquetFile(opened, page_checksum_verification=True)
             atoms = file.read().to_pandas(ignore_metadata=True)
@@ -171,7 +169,7 @@ def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
         raise StructureError(f"{path}: {describe_error(error)}") from error
     except pa.ArrowException as error:
         raise StructureError(f"{path}: not a Parquet file: {describe_error(error)}") from error
-    except (ValueError, MemoryError, OverflowError) as error:  # damaged, but not beyond parsing
+    except (ValueError, MemoryError, OverflowError) as error:  # damaged, but parsed
         raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
     _check_columns(path, atoms.columns)
     try:
@@ -181,8 +179,8 @@ def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
 
 
 def _flatten(parsed: gemmi.Structure) -> tuple[np.ndarray, gemmi.FlatStructure]:
-    """Chain names [N] and everything else of a model's atoms, hydrogens included."""
-    # A flat structure holds names of up to 7 letters; a chain's two names may be longer.
+    """Return chain names [N] and everything else of a model's atoms, with hydrogens."""
+    # A flat structure cuts names off after 7 letters; a chain's two names may be longer.
     names = [chain.name for chain in parsed[0]]
     for index, chain in enumerate(parsed[0]):
         chain.name = str(index)
@@ -193,25 +191,25 @@ def _flatten(parsed: gemmi.Structure) -> tuple[np.ndarray, gemmi.FlatStructure]:
 
 
 def _decode_names(codes: np.ndarray) -> np.ndarray:
-    """Strings [N] of null-padded characters [N, 8]."""
+    """Decode null-padded characters [N, 8] to strings [N]."""
     codes = np.ascontiguousarray(codes).astype(np.uint8)
     return _decode_unique(codes.view(f"S{codes.shape[1]}").ravel(), "utf-8")
 
 
 def _decode_letters(codes: np.ndarray) -> np.ndarray:
-    """Strings [N] of characters [N], '' for the blank and the null."""
+    """Decode characters [N] to strings [N], '' for a blank or a null."""
     letters = np.ascontiguousarray(codes).astype(np.uint8).view("S1")
     return np.char.strip(_decode_unique(letters, "latin-1"))
 
 
 def _decode_unique(texts: np.ndarray, encoding: str) -> np.ndarray:
-    """Strings [N] of bytes [N]; few are different, and only those are worth decoding."""
+    """Decode bytes [N] to strings [N], each distinct one once, since there are few."""
     codes, unique = pd.factorize(texts)
     return np.char.decode(unique.astype(texts.dtype), encoding, "replace")[codes]
 
 
 def _find_first_altlocs(atoms: pd.DataFrame) -> np.ndarray:
-    """True [N] for atoms without an alternate location and those of their residue's first one."""
+    """Mark [N] atoms without an alternate location, and those of their residue's first one."""
     is_alternate = (atoms.altloc != "").to_numpy()
     if not is_alternate.any():
         return ~is_alternate
@@ -226,11 +224,11 @@ def _find_first_altlocs(atoms: pd.DataFrame) -> np.ndarray:
 
 
 def _find_first_names(atoms: pd.DataFrame) -> np.ndarray:
-    """True [N] for atoms of a name that no earlier atom of the same residue has, and for all that
-    belong to no polymer: some programs call every carbon of a ligand C.
+    """Mark [N] atoms whose name no earlier atom of the same residue has, and all atoms outside
+    polymers, since some programs call every carbon of a ligand C.
 
-    Files that leave out the letters of the chains number the residues of each anew, so that a
-    residue whose name and number come again is another one if the file has it further on.
+    In files without chain letters, residue numbers may start again with each chain. A residue with
+    the name and number of an earlier one is therefore another if it comes much later in the file.
     """
     residue = atoms[["chain", "residue_num", "insertion_code", "residue"]]
     is_far = atoms.serial.diff().abs() > MAX_RESIDUE_LINES

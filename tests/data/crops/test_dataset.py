@@ -108,10 +108,10 @@ def test_an_interrupted_epoch_goes_on_where_it_was():
     [
         (
             {"batch_size": 4, "world_size": 2},
-            "^12 samples an epoch are not a multiple of 8, 4 for each of 2 processes$",
+            "^12 samples per epoch are not a multiple of 8, 4 for each of 2 processes$",
         ),
         ({"rank": 2, "world_size": 2}, r"^rank 2 is not in 0\.\.1$"),
-        ({"batch_size": 0}, "^at least 1 sample and 1 a batch expected, not 12 and 0$"),
+        ({"batch_size": 0}, "^expected at least 1 sample and 1 per batch, not 12 and 0$"),
     ],
 )
 def test_steps_that_cannot_be_shared_are_an_error(params, message):
@@ -260,7 +260,7 @@ def test_a_table_of_splits_without_its_columns_is_named(source):
 
 def test_a_missing_table_of_splits_is_named(source):
     source.with_name("structures.csv").unlink()
-    with pytest.raises(ValueError, match=r"structures\.csv: no such file; it says the split of"):
+    with pytest.raises(ValueError, match=r"structures\.csv: no such file; it lists the split of"):
         load_split(source, "train")
 
 

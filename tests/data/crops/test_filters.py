@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from torch.utils.data import DataLoader
 
+from atompaint_vae.data.crops import filters
 from atompaint_vae.data.crops.dataset import CropDataset, collate_crops
 from atompaint_vae.data.crops.filters import (
     CropFilters,
     calc_border_distances,
     find_nucleic,
 )
-from atompaint_vae.data.crops.sampler import CropSampler, filters
+from atompaint_vae.data.crops.sampler import CropSampler
 
 
 def make_lattice(half_A: float, spacing_A: float = 2.5) -> np.ndarray:

@@ -80,7 +80,7 @@ def test_a_folder_becomes_a_set_that_training_can_use(folder, tmp_path, capsys, 
     said = capsys.readouterr().out
     assert "set.parquet: 7 structures, 280 atoms" in said
     assert "protein chains: every pair aligned" in said
-    assert "leakage: 0 pairs of like chains in different splits" in said
+    assert "leakage: 0 pairs of similar chains in different splits" in said
 
 
 def test_structures_of_one_sequence_are_in_one_split(folder, tmp_path):
@@ -261,8 +261,8 @@ def test_wrong_options_are_named(folder, tmp_path, capsys, arguments, message):
 
 
 def test_a_list_names_files_and_ids(folder, tmp_path):
-    (folder / "list.txt").write_text("0ABC, 6abc  # two ids\ndeep/pdb6abc.ent.gz\n1abc.pdb\n")
-    expected = [folder / n for n in ("0abc.pdb", "deep/pdb6abc.ent.gz", "1abc.pdb")]
+    (folder / "list.txt").write_text("2ABC, 6abc  # two ids\ndeep/pdb6abc.ent.gz\n1abc.pdb\n")
+    expected = [folder / n for n in ("2abc.pdb", "deep/pdb6abc.ent.gz", "1abc.pdb")]
     assert find_structure_files([str(folder / "list.txt")]) == expected
     shutil.move(folder / "list.txt", tmp_path)
     assert find_structure_files([str(tmp_path / "list.txt")], folder) == expected
@@ -281,7 +281,7 @@ def test_ids_are_read_in_lower_case_once_each(tmp_path):
     path.write_text("1EMA 2abc, 1ema # comment\npdb_00001abc\n")
     assert read_ids(path) == ["1ema", "2abc", "pdb_00001abc"]
     path.write_text("1ema\nfour\n")
-    with pytest.raises(StructureError, match=r"ids\.txt:2: 'four' is no PDB id; expected 4 charac"):
+    with pytest.raises(StructureError, match=r"ids\.txt:2: 'four' is not a PDB id, such as 1ema"):
         read_ids(path)
     path.write_text("# none\n")
     with pytest.raises(StructureError, match=r"ids\.txt: no PDB ids"):

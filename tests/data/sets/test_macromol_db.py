@@ -121,7 +121,7 @@ def test_filters_apply_to_databases(db_path):
     atoms = make_atoms(0).to_pandas()
     num_kept = ((atoms.element == "ZN") & (atoms.occupancy == 1)).sum()
     sampler.sample(0, 0)
-    assert len(sampler._cache[1].grid.coords_A) == num_kept
+    assert len(sampler.source.load_structure(0).grid.coords_A) == num_kept
     assert set(sampler.sample(0, 1).channels.tolist()) == {5}
 
 
@@ -147,6 +147,13 @@ def test_show_counts_a_database(db_path, capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["train", "1", "2", "3,000"] in lines
     assert ["all", "3", "4", "9,000"] in lines
+
+
+def test_show_reports_a_broken_database_whatever_its_name(db_path, tmp_path, capsys):
+    path = tmp_path / "no zones.sqlite"
+    path.write_bytes(db_path.read_bytes()[:5000])
+    assert run_command(["data", "show", str(path), "--no-svg"]) == 2
+    assert "no zones.sqlite: not a database of macromol_gym" in capsys.readouterr().err
 
 
 def test_what_is_no_such_database_is_named(db_path, tmp_path):

@@ -125,6 +125,20 @@ def test_chains_cluster_and_structures_group_transitively():
     }  # fmt: skip
 
 
+def test_structures_are_grouped_by_likeness_and_chains_clustered_by_kinship():
+    rng = np.random.default_rng(9)
+    protein = make_sequence(rng, 300)
+    chains = make_chains(
+        ("1AAA", "A", "protein", protein), ("2BBB", "P", "protein", protein[100:107])
+    )
+    pairs = compare_chains(chains)
+    # Seven equal residues are all that is asked for, but no proof of a common ancestor.
+    assert pairs.is_alike.item()
+    assert not pairs.is_related.item()
+    assert group_structures(chains, pairs).tolist() == ["1AAA", "1AAA"]
+    assert cluster_chains(chains, pairs).tolist() == ["1AAA_A", "2BBB_P"]
+
+
 def make_groups(sizes: dict[str, int], nucleic: tuple[str, ...] = ()) -> pd.DataFrame:
     rows = []
     for name, num_atoms in sizes.items():

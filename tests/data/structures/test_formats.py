@@ -130,7 +130,7 @@ def test_damaged_binary_cif_is_read_or_refused_in_one_line(tmp_path_factory, sta
 
 @pytest.mark.parametrize("content", [b"hello", msgpack.packb({}), BCIF.read_bytes()[:-9]])
 def test_what_is_no_binary_cif_is_said_so(content):
-    with pytest.raises(BinaryCifError, match=r"^not a sound BinaryCIF file: "):
+    with pytest.raises(BinaryCifError, match=r"^not a BinaryCIF file, or damaged: "):
         read_binary_cif(content)
 
 
