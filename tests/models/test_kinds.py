@@ -28,7 +28,7 @@ def toy():
 @pytest.fixture(scope="module")
 def trained(toy, make_expt):
     """Both runs, finished; below a folder `expts`, as in a notebook."""
-    expt = make_expt(TOY)
+    expt = make_expt(TOY, inside="expts")
     code, stdout, stderr = expt.train()
     assert code == 0, stderr
     assert re.fullmatch(r"(?:[ab]: finished, best validation accuracy 0\.\d{3}\n){2}", stdout)
@@ -60,11 +60,9 @@ def test_mistakes_are_told_by_the_keys_of_the_kind(make_expt, toy):
 
 
 def test_kinds_may_differ_within_an_experiment(make_expt, toy):
-    vae = "{layers: [2x0e], latent: 1x0e}"
-    edits = {"shared:\n": "shared:\n", "runs:\n  a:\n": "runs:\n  a:\n    kind: toy\n  b:\n"
-             f"    model: {vae}\n"}  # fmt: skip
-    expt = make_expt(edits | {
-        "  model:\n    layers:\n      - 1xfourier1+2x0e\n    latent: 2x0e+1x1e\n": ""})
+    model = "  model:\n    layers:\n      - 1xfourier1+2x0e\n    latent: 2x0e+1x1e\n"
+    own = "".join(f"  {line}\n" for line in model.splitlines())
+    expt = make_expt({model: "", "runs:\n  a:\n": f"runs:\n  a:\n    kind: toy\n  b:\n{own}"})
     runs = load_hparams(expt.path / "hparams.nt")
     assert {name: hparams.kind for name, hparams in runs.items()} == {"a": "toy", "b": "vae"}
     assert runs["a"].loss.jitter == 0.1
@@ -111,12 +109,10 @@ def test_list(trained):
 
 
 @pytest.fixture
-def toy_notebook(trained, tmp_path, monkeypatch):
-    notebook = Notebook(tmp_path)
+def toy_notebook(trained, monkeypatch):
+    notebook = Notebook(trained.path.parents[1])
     notebook.write("conf.py", CONF)
-    (tmp_path / "expts").mkdir()
-    (tmp_path / "expts" / trained.path.name).symlink_to(trained.path)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(notebook.source)
     return notebook
 
 
@@ -147,22 +143,29 @@ def test_pages(toy_notebook):
 
 def test_a_frozen_input(make_expt, trained, toy):
     """The teacher's weights are known by their hash; a resumed run refuses others."""
-    edits = {**TOY, "      channel: 3\n": "      channel: 3\n      teacher: 20240101_x/a\n"}
-    expt = make_expt(edits, inside="expts")
+    expt = make_expt({}, inside="expts")
+    for edit in (TOY, {"  b:\n    model:\n": "  b:\n    model:\n      teacher: 20240101_x/a\n",
+                       "  a:\n": "  a:\n    seed: 0\n"}):  # fmt: skip
+        expt.edit(edit)
     code, _, stderr = expt.train("b")
     assert code == 2
     assert "model.teacher: unknown run 'a' of 20240101_x" in stderr
-    assert expt.train("a", "b", "--max-steps", "5")[0] == 0
-    assert expt.train("a")[0] == 0
-    code, _, stderr = expt.train("b", "--max-steps", "8")
-    assert code == 0, stderr
-    hashes = load_record(expt.get_paths("b").record).inputs
-    assert list(hashes) == ["model.teacher"]
-    assert re.fullmatch(r"[0-9a-f]{64}", hashes["model.teacher"])
+    for args in (["a"], ["b", "--max-steps", "5"], ["b", "--max-steps", "8"]):
+        code, _, stderr = expt.train(*args)
+        assert code == 0, stderr
+    paths = expt.get_paths("b")
+    record = load_record(paths.record)
+    assert list(record.inputs) == ["model.teacher"]
+    assert re.fullmatch(r"[0-9a-f]{64}", record.inputs["model.teacher"])
+    assert record.num_parameters == 2  # the teacher's aren't trained
 
-    best = expt.get_paths("a").best
+    state = torch.load(expt.get_paths("a").best, weights_only=True)["state_dict"]
+    state_b = torch.load(paths.last, weights_only=True)["state_dict"]
+    for name in ("weight", "bias"):
+        assert torch.equal(state_b[f"model.teacher.line.{name}"], state[f"model.line.{name}"])
+
+    expt.edit({"    seed: 0\n": "    seed: 1\n"})
     assert expt.train("a", "--restart")[0] == 0
-    assert load_record(expt.get_paths("a").record).state == "finished"
-    state = torch.load(best, weights_only=True)["state_dict"]
-    teacher = torch.load(expt.get_paths("b").last, weights_only=True)["state_dict"]
-    assert torch.equal(teacher["model.teacher.line.weight"], state["model.line.weight"])
+    code, _, stderr = expt.train("b")
+    assert code == 2
+    assert "model.teacher has other weights than when the run started" in stderr

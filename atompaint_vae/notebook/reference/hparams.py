@@ -50,7 +50,8 @@ def list_declaring_files() -> list[str]:
 
 def describe_key(key: HparamsKey, *, has_target: bool) -> list[str]:
     """Return a key's entry; `:confval:` leads to the first of several of one name."""
-    default = "none: it must be given" if key.default is None else f"``{key.default}``"
+    defaults = {None: "none: it must be given", "": "blank"}
+    default = defaults.get(key.default, f"``{key.default}``")
     return [
         f".. confval:: {key.name}",
         f"   :type: {quote(key.expected)}",
