@@ -261,3 +261,17 @@ def test_samples_are_decoded_noise():
         noise = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(3))
         assert torch.equal(images, model.decode(noise))
     assert images.shape == (2, *model.image_shape)
+
+
+def test_models_are_float32_whatever_the_default_is():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = atompaint_vae.load_pretrained("finer-cnn-10")
+        assert torch.get_default_dtype() == torch.float64
+        image = torch.rand(1, *model.image_shape, dtype=torch.float32)
+        assert model(image).dtype == torch.float32
+        tensors = [x for x in model.state_dict().values() if x.is_floating_point()]
+        assert {x.dtype for x in tensors} == {torch.float32}
+    finally:
+        torch.set_default_dtype(before)

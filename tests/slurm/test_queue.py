@@ -99,6 +99,13 @@ def test_a_slurm_that_does_not_answer(expt, say):
     assert task.reason == "slurm_load_jobs error: Unable to contact controller"
 
 
+@pytest.mark.parametrize("stderr", ["", "\n", " \n\n"])
+def test_a_slurm_that_fails_and_says_nothing(expt, say, stderr):
+    say(stderr=stderr, code=3)
+    task = find_tasks(expt, ["a"])["a"]
+    assert (task.state, task.reason) == ("unknown", "squeue failed with exit code 3")
+
+
 def test_no_slurm(expt, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     task = find_tasks(expt, ["a"])["a"]

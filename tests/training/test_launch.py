@@ -1,5 +1,6 @@
 """What train.py says to a user's mistakes, and what damage it survives."""
 
+import math
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import torch
 
 from atompaint_vae.data.sets.sources import find_atoms_path
 from atompaint_vae.models.kind import get_kind
+from atompaint_vae.models.vae.metrics import HeldOutMetrics
 from atompaint_vae.records.metrics import MetricsError
 from atompaint_vae.records.record import RunPaths, load_record
 from atompaint_vae.records.validations import find_best_validation
@@ -20,6 +22,7 @@ from atompaint_vae.training.checkpoints import (
     Diverged,
     load_checkpoint,
 )
+from atompaint_vae.training.module import TrainingModule
 from atompaint_vae.training.processes import Processes
 from atompaint_vae.training.signals import SignalWatch
 
@@ -194,6 +197,42 @@ def test_garbage_in_a_table(make_expt, tmp_path):
     paths.val_metrics.write_text("step,epoch,elapsed_s,r2\n5,1,1,0.1\nx,1,1,0.2\n")
     with pytest.raises(MetricsError, match=r"val.csv:3: step: expected a number, got 'x'"):
         find_best_validation(paths, get_kind("vae"))
+
+
+def test_a_damaged_table_does_not_hide_what_ended_the_run(make_expt):
+    expt = make_expt()
+
+    def fail_at_step_7():
+        step = TrainingModule.training_step
+
+        def damaging_step(module, batch, index):
+            if module.trainer.global_step == 6:
+                expt.paths.val_metrics.write_text("step,epoch,elapsed_s,r2\n5,1,1,o.1\n")
+                raise RuntimeError("the real failure")
+            return step(module, batch, index)
+
+        TrainingModule.training_step = damaging_step
+
+    code, _, stderr = expt.train(prepare=fail_at_step_7)
+    assert code == 1
+    assert "the real failure" in stderr
+    record = load_record(expt.paths.record)
+    assert (record.state, record.sessions[-1].error) == ("failed", "RuntimeError: the real failure")
+
+
+def test_validations_without_a_number(make_expt):
+    """No weights are the best; the user must not be told of a damaged checkpoint."""
+    expt = make_expt({"epochs: 3": "epochs: 1"})
+
+    def lose_r2():
+        calc = HeldOutMetrics.calc
+        HeldOutMetrics.calc = lambda self: {**calc(self), "r2": math.nan}
+
+    for _ in range(2):  # the second resumes at the end
+        code, _, stderr = expt.train(prepare=lose_r2)
+        assert code == 1
+        assert stderr.endswith("a: failed: no validation had a number for R²\n")
+    assert load_record(expt.paths.record).best is None
 
 
 def test_leftovers_of_killed_processes_are_removed(make_expt):
