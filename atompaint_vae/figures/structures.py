@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from ..data.crops.dataset import CropDataset, collate_crops
 from ..data.sets.summary import Summary, count_resolutions
-from .reconstructions import colour_slab
+from .slices import choose_slab, colour_slab
 from .style import RUN_COLOURS, make_figure
 
 
@@ -50,10 +50,10 @@ def plot_crops(dataset: CropDataset, indices: list[int]) -> Figure:
     images = dataset.make_images(batch).numpy()
     figure, axes = make_figure(1, len(indices), figsize=(1.9 * len(indices), 2.2), squeeze=False)
     half_A = dataset.size_voxels * dataset.resolution_A / 2
+    slab = choose_slab(dataset.size_voxels, dataset.resolution_A)
     for axis, image, index in zip(axes[0], images, indices, strict=True):
-        axis.imshow(
-            colour_slab(image), interpolation="nearest", extent=(-half_A, half_A, -half_A, half_A)
-        )
+        extent = (-half_A, half_A, -half_A, half_A)
+        axis.imshow(colour_slab(image, slab), interpolation="nearest", extent=extent)
         axis.set(title=f"{dataset[index][1].structure}, crop {index}", xlabel="x [Å]")
         axis.grid(False)
     axes[0, 0].set_ylabel("y [Å]")

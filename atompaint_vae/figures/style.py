@@ -58,12 +58,19 @@ def set_log_ticks(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def render_figure(figure: Figure, kind: str = "svg") -> bytes:
-    """A figure as an SVG or PDF, the same each time; closes the figure."""
-    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+def render_figure(figure: Figure, kind: str = "svg", dpi: float | None = None) -> bytes:
+    """
+    Return a figure as a file of some kind, and close the figure.
+
+    The same figure gives the same bytes each time.
+
+    kind: svg, pdf or png
+    dpi:  resolution of a PNG, in dots per inch
+    """
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
     file = io.BytesIO()
     with plt.rc_context(STYLE):
-        figure.savefig(file, format=kind, metadata=dates[kind])
+        figure.savefig(file, format=kind, metadata=dates[kind], dpi=dpi or "figure")
     plt.close(figure)
     return file.getvalue()
 

@@ -14,12 +14,19 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import directives
 
-from ...figures.colours import RESIDUAL_COLOURS
+from ...figures.colours import RESIDUAL_COLOURS, pick_colours
+from ...figures.stored_crops import (
+    ReconstructionError,
+    StoredCrop,
+    describe_blocks,
+    list_inputs,
+    read_crops,
+)
 from ..core.problems import NotebookDirective
 from ..tables.table_nodes import add_html_node
-from .slices import describe_blocks, draw_slices, pick_colours
-from .stored import Crop, ReconstructionError, list_inputs, pack_crop, read_crops
+from .packing import pack_crop
 
+DOTS_PER_INCH = 144
 FOLDER = "reconstructions"
 """Of pictures and scripts: among the doctrees, and in the pages' ``_static``."""
 
@@ -59,7 +66,7 @@ class ReconstructionDirective(NotebookDirective):
         folder.mkdir(parents=True, exist_ok=True)
         name = "-".join([run.parent.parent.name, run.name, *(crop.rank for crop in crops)])
         picture = folder / f"{name}.png"
-        picture.write_bytes(draw_slices(crops))
+        picture.write_bytes(render_picture(crops))
         view = {
             "title": run.name,
             "colours": dict(
@@ -73,7 +80,7 @@ class ReconstructionDirective(NotebookDirective):
         self.set_source_info(wrapper)
         return [wrapper]
 
-    def make_figure(self, picture: Path, crops: list[Crop]) -> nodes.figure:
+    def make_figure(self, picture: Path, crops: list[StoredCrop]) -> nodes.figure:
         """The picture with its caption."""
         # From the root: Sphinx takes no absolute paths.
         uri = "/" + Path(os.path.relpath(picture, self.env.srcdir)).as_posix()
@@ -92,7 +99,16 @@ class ReconstructionDirective(NotebookDirective):
         return figure
 
 
-def choose_crops(crops: list[Crop], ranks: str | None) -> list[Crop]:
+def render_picture(crops: list[StoredCrop]) -> bytes:
+    """Return the slices of some crops as a PNG."""
+    # matplotlib is slow to import, and most builds draw nothing.
+    from ...figures.slices import draw_crops
+    from ...figures.style import render_figure
+
+    return render_figure(draw_crops(crops, show_blocks=True), "png", dpi=DOTS_PER_INCH)
+
+
+def choose_crops(crops: list[StoredCrop], ranks: str | None) -> list[StoredCrop]:
     """
     The crops of some ranks, such as "worst, best", in that order; all by default.
 
@@ -108,7 +124,7 @@ def choose_crops(crops: list[Crop], ranks: str | None) -> list[Crop]:
     return [by_rank[rank] for rank in chosen]
 
 
-def write_script(crop: Crop, folder: Path, run: str) -> dict:
+def write_script(crop: StoredCrop, folder: Path, run: str) -> dict:
     """What a page has to know of a crop; its script is written to the folder."""
     packed, step = pack_crop(crop)
     name = f"{crop.sample_index}.js"
