@@ -11,7 +11,7 @@ from ...records.experiment import Experiment
 from .drawings import FILE_NAME, find_reasons, load_provenance, split_command
 
 SOURCES = ("docs", "expts")
-SCRIPT = re.compile(r"^from atompaint_vae\.figures\.script import ", re.MULTILINE)
+SCRIPT = re.compile(r"^from atompaint_vae\.figures\.provenance\.script import ", re.MULTILINE)
 
 
 @dataclass(frozen=True)

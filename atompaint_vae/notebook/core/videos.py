@@ -6,8 +6,8 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
 
-from ..tables.table_nodes import add_html_node, pass_over
 from .absent import check_content
+from .nodes import add_html_node, pass_over
 from .problems import NotebookDirective
 
 

@@ -22,8 +22,8 @@ from ...figures.stored_crops import (
     list_inputs,
     read_crops,
 )
+from ..core.nodes import add_html_node
 from ..core.problems import NotebookDirective
-from ..tables.table_nodes import add_html_node
 from .packing import pack_crop
 
 DOTS_PER_INCH = 144

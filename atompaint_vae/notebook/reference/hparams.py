@@ -9,7 +9,7 @@ from sphinx.util.docutils import SphinxDirective
 from ...config import schema, space
 from ...config.hparams import Hparams, HparamsKey, list_keys
 from ...config.space import SearchFile
-from ..sheets.sheet_text import quote
+from ..sheets.sheet import quote
 
 
 class HyperparametersDirective(SphinxDirective):

@@ -8,6 +8,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from .api import escape, format_docstring, parse_legend, split_blocks
 
+PACKAGE = __package__.rpartition(".")[0]
+"""All of this extension."""
+
 
 class MarkupDirective(SphinxDirective):
     """The reference of all directives and roles of this extension, from their docstrings."""
@@ -57,7 +60,7 @@ def describe(kind: str, name: str, item: type) -> list[str]:
 
 
 def _is_ours(item: type) -> bool:
-    return getattr(item, "__module__", "").startswith(f"{__package__}.")
+    return getattr(item, "__module__", "").startswith(f"{PACKAGE}.")
 
 
 def setup_component(app):

@@ -15,10 +15,11 @@ from docutils import nodes
 from ...records.properties import Value, list_reduced, load_run, make_signature
 from ...records.record import RunPaths
 from ...text.files import write_atomic
+from ..core.nodes import add_html_node
 from ..core.problems import note_unreadable
-from ..sheets.sheets import SHEET
-from ..tables.readers import Table
-from ..tables.table_nodes import Format, add_html_node, datatable, make_table_node
+from ..sheets.pages import SHEET
+from ..tables.cells import Table
+from ..tables.table_nodes import Format, datatable, make_table_node
 from .run_data import RunsDirective, add_run_scripts, dump_json, note_runs, write_runs
 from .runs import DEFAULT_METRICS, make_run_table
 

@@ -16,7 +16,8 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from ...records.compare import check_curve, choose_columns
 from ...records.properties import load_runs
 from ...text.files import write_atomic
-from ..tables.table_nodes import add_html_node, make_table_node
+from ..core.nodes import add_html_node
+from ..tables.table_nodes import make_table_node
 from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
 from .runs import make_run_table, make_warnings
 

@@ -18,10 +18,11 @@ from ...records.compare import (
 )
 from ...records.filters import format_value
 from ...records.properties import HPARAMS, PropertyError, Run, Value, get_value
+from ..core.nodes import add_html_node
 from ..core.problems import report
-from ..sheets.sheets import link_run
-from ..tables.readers import Table
-from ..tables.table_nodes import Format, add_html_node, datatable, make_table_node
+from ..sheets.pages import link_run
+from ..tables.cells import Table
+from ..tables.table_nodes import Format, datatable, make_table_node
 from .run_data import RunsDirective, load_noted, note_runs
 
 DEFAULT_METRICS = ("val.r2", "test.r2")

@@ -2,7 +2,9 @@
 
 import os
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from docutils import nodes
@@ -16,22 +18,18 @@ from ...records.experiment import Experiment
 from ...records.find import UnknownRunError
 from ...records.metrics import MetricsError
 from ...records.properties import load_numbers
-from ...records.record import RecordError, RunRecord, describe_damage, load_record
+from ...records.record import (
+    UNREADABLE,
+    RecordError,
+    RunRecord,
+    describe_damage,
+    load_record,
+)
 from ...text.located import LocatedError, read_text
 from ..core.problems import NotebookDirective, note_damages
 from ..core.watch import watch_files
 from ..tables.cells import Table
-from .backlinks import backlinks
-from .sheet_text import (
-    make_redo,
-    make_runs_table,
-    make_section,
-    make_table,
-    quote,
-    round_number,
-    write_name,
-)
-from .sheets import NOTES, SHEET, find_sibling, make_anchor
+from .pages import NOTES, SHEET, backlinks, find_sibling, make_anchor
 
 HPARAMS = "hparams.nt"
 LISTING = "atompaint_sheet"  # what the folder held when the page was read
@@ -203,6 +201,112 @@ def align_numbers(content: list[nodes.Node]) -> None:
             for row in table.findall(nodes.row):
                 for entry, is_number in zip(row, are_numbers, strict=True):
                     entry["classes"] += ["num"] * is_number
+
+
+def make_section(title: str, lines: list[str]) -> list[str]:
+    return [title, len(title) * "=", "", *lines, ""] if lines else []
+
+
+def make_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    options = ("header-rows: 1", "widths: auto", "class: sheet-table")
+    lines = [".. list-table::", *(f"   :{option}" for option in options), ""]
+    for row in (header, *rows):
+        first, *others = map(quote, row)
+        lines += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
+    return [*lines, ""]
+
+
+def quote(text: str) -> str:
+    """Text that reStructuredText shows as it is."""
+    return re.sub(r"([^\w\s]|_)", r"\\\1", re.sub(r"\s+", " ", text))
+
+
+def write_name(name: str) -> str:
+    """A file's name in the font of code, where reStructuredText can."""
+    return quote(name) if "`" in name else f"``{name}``"
+
+
+def make_runs_table(records: dict[str, RunRecord | None], damages: dict[str, str]) -> list[str]:
+    if not records and not damages:
+        return []
+    header = ["run", "state", "best validation R²", "compression", "latent", "parameters", "began",
+              "duration", "commit", "machine"]  # fmt: skip
+    rows = [
+        [name, *(describe_record(record) if record else ["planned", *8 * [""]])]
+        for name, record in records.items()
+    ]
+    rows += [[name, f"{UNREADABLE}: {x}", *8 * [""]] for name, x in damages.items()]
+    lines = make_table(header, rows)
+    if any(record and record.sessions and record.sessions[-1].git_dirty
+           for record in records.values()):  # fmt: skip
+        lines += ["A commit with a \\+ had changes that were not committed.", ""]
+    return lines
+
+
+def describe_record(record: RunRecord) -> list[str]:
+    first, last = (record.sessions[0], record.sessions[-1]) if record.sessions else (None, None)
+    times = [s.ended - s.started for s in record.sessions if s.ended]
+    return [
+        record.state + (f": {last.error}" if last and last.error else ""),
+        "" if record.best_val_r2 is None else f"{record.best_val_r2:.3f}",
+        "" if record.compression_ratio is None else f"{record.compression_ratio:.1f}",
+        "×".join(map(str, record.latent_shape or ())),
+        "" if record.num_parameters is None else f"{record.num_parameters:,}",
+        f"{first.started:%Y-%m-%d}" if first else "",
+        describe_duration(sum(times, timedelta())) if times else "",
+        describe_commit(last) if last else "",
+        f"{last.device}; torch {last.versions.get('torch', '?')}" if last else "",
+    ]
+
+
+def describe_duration(time: timedelta) -> str:
+    minutes, seconds = divmod(round(time.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def describe_commit(session) -> str:
+    commit = session.git_commit[:7] if session.git_commit else "none"
+    return commit + ("+" if session.git_dirty else "")
+
+
+def round_number(number: float) -> str:
+    return f"{number:,.0f}" if 1000 <= abs(number) < 1e12 else f"{number:.4g}"
+
+
+def make_redo(path: str, records: dict[str, RunRecord | None], commands: list[str]) -> list[str]:
+    """The commands that train each run again, at its commit, and draw."""
+    runs = {}
+    for run, record in records.items():
+        session = record.sessions[-1] if record and record.sessions else None
+        runs.setdefault(session.git_commit if session else None, []).append(run)
+    lines = []
+    for commit, names in runs.items():
+        block = [shlex.join(["./train.py", *names])]
+        if commit is None:
+            cd = shlex.join(["cd", path])
+            lines += ["Train what isn't finished:", "", *make_block([cd, *block])]
+            continue
+        copy = f"../{path.rpartition('/')[2]}_{commit[:7]}"
+        block = [
+            shlex.join(["git", "worktree", "add", copy, commit]),
+            shlex.join(["cd", f"{copy}/{path}"]),
+            shlex.join(["rm", "-rf", *(f"runs/{x}" for x in names)]),
+            *block,
+        ]
+        runs_text = ", ".join(map(quote, names))
+        lines += [f"Train {runs_text} again, in a copy of the notebook as it was:", ""]
+        lines += make_block(block)
+    if commands:
+        block = [shlex.join(["cd", path]), *(f"./{command}" for command in commands)]
+        lines += ["Draw again, from the records:", "", *make_block(block)]
+    return lines
+
+
+def make_block(lines: list[str]) -> list[str]:
+    return [".. code-block:: sh", "", *(f"   {line}" for line in lines), ""]
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:

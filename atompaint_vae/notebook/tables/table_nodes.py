@@ -15,6 +15,7 @@ from docutils import nodes
 from docutils.utils import column_width
 from sphinx.util.osutil import relative_uri
 
+from ..core.nodes import add_html_node
 from .cells import Table
 
 LONG_TABLE_ROWS = 30  # more than this must break across printed pages
@@ -166,10 +167,6 @@ def depart_datatable_html(self, node):
     self.body.append("</div>\n")
 
 
-def pass_over(self, node):
-    """Nothing: the children write themselves."""
-
-
 def visit_value_html(self, node):
     # The cell's tag is written already; a cell that is shown otherwise than it's written says so.
     if "written" in node:
@@ -187,12 +184,6 @@ def visit_value_text(self, node):
 
 def depart_value_text(self, node):
     self.end_state(wrap=False, end=None)
-
-
-def add_html_node(app, node: type[nodes.Element], visit, depart, **others):
-    """Nothing; only pages of HTML write such a node in a way of their own, and the `others`."""
-    silent = dict.fromkeys(["latex", "text", "man", "texinfo"], (pass_over, pass_over))
-    app.add_node(node, html=(visit, depart), **silent | others)
 
 
 def add_nodes(app):

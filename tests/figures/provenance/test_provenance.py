@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from atompaint_vae import cli
+from atompaint_vae.figures.provenance import drawings as provenance
+from atompaint_vae.figures.provenance import stale
 from atompaint_vae.figures.provenance.drawings import (
     ProvenanceError,
     load_provenance,
-    stale,
     strip_source,
 )
-from atompaint_vae.figures.provenance.drawings import drawings as provenance
 from atompaint_vae.figures.provenance.trace import trace_files
 
 ROOT = Path(__file__).parents[3]

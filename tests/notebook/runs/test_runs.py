@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from atompaint_vae.notebook import FEW_PAGES
-from atompaint_vae.notebook.runs.runs import compare, run_data
+from atompaint_vae.notebook.runs import compare, run_data
 from atompaint_vae.records.metrics import append_metrics
 
 INDEX = "Index\n=====\n\n.. toctree::\n   :glob:\n\n   *\n\n"

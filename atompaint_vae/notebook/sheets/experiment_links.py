@@ -10,8 +10,8 @@ from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
 from ...records.find import DATE
-from ..sheets.sheets import NOTES, SHEET
 from .experiments import find_pages
+from .pages import NOTES, SHEET
 
 logger = logging.getLogger(__name__)
 

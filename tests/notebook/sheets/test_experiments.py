@@ -3,11 +3,11 @@ import sys
 
 import pytest
 
-from atompaint_vae.notebook.core.experiment_links import (
+from atompaint_vae.notebook.sheets.experiment_links import (
     ExperimentError,
     find_experiment,
 )
-from atompaint_vae.notebook.core.experiments import find_children
+from atompaint_vae.notebook.sheets.experiments import find_children
 
 FOLDERS = [
     "expts/20241029_train_vae",

@@ -14,8 +14,8 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
-from ..sheets.sheets import NOTES, SHEET
 from ..tables.cells import make_text_key
+from .pages import NOTES, SHEET
 
 DATED = re.compile(r"\d{8}(_|$)")
 
