@@ -140,7 +140,7 @@ def test_shared_code_counts_only_where_it_was_imported(expt, capsys, monkeypatch
     package = shutil.copytree(ROOT / "atompaint_vae", tmp_path / "copy/atompaint_vae")
     monkeypatch.setattr(provenance, "PACKAGE", package)
     edit(package / "figures/curves.py", "alpha=0.35", "alpha=0.5")
-    edit(package / "runs/schema.py", "seed: Int = Field(0", "seed: Int = Field(1")
+    edit(package / "config/schema.py", "seed: Int = Field(0", "seed: Int = Field(1")
     assert check(expt, capsys)[0] == 0
     edit(package / "figures/tables.py", "index=False", "index=True")
     code, (line,) = check(expt, capsys)
