@@ -18,13 +18,17 @@ PROTECTED = re.compile(
     re.DOTALL,
 )
 LOOSE_MARKUP = re.compile(r"\*|\||(?<=\w)_(?!\w)")
+UNDERLINES = "-~^'"  # of sections within sections
 
 
 class ModulesDirective(NotebookDirective):
     """
-    The documentation of each module of a package and of the packages in it, one section each.
+    The documentation of each module of a package, one section each.
 
-    package: its name; it is imported
+    A package inside is a section that begins with its docstring and holds the sections of its
+    modules. Names that begin with an underscore are left out.
+
+    package: its name; its modules are imported
     """
 
     required_arguments = 1
@@ -33,19 +37,38 @@ class ModulesDirective(NotebookDirective):
         names = find_modules(self.arguments[0])
         self.env.metadata[self.env.docname]["atompaint_modules"] = {self.arguments[0]: names}
         if not names:
-            raise ValueError(f"no package {self.arguments[0]!r} of modules")
-        blocks = []
-        for name in names:
-            title = name.removeprefix(f"{self.arguments[0]}.")
-            blocks += [title, "-" * len(title), "", f".. automodule:: {name}", "   :members:", ""]
-        return self.parse_text_to_nodes("\n".join(blocks), allow_section_headings=True)
+            raise ValueError(f"no modules found in package {self.arguments[0]!r}")
+        lines = write_sections(self.arguments[0], names)
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+
+
+def write_sections(package: str, names: list[str], underlines: str = UNDERLINES) -> list[str]:
+    """
+    Return the sections of a package as reStructuredText: its modules, then the packages in it.
+
+    names:      of all the modules, those of packages inside included
+    underlines: characters below the titles of this level and of those below it
+    """
+    inside: dict[str, list[str]] = {}
+    for name in names:
+        title = name.removeprefix(f"{package}.").partition(".")[0]
+        inside.setdefault(title, []).append(name)
+    modules, packages = [], []
+    for title, members in inside.items():
+        name = f"{package}.{title}"
+        section = [title, underlines[0] * len(title), "", f".. automodule:: {name}"]
+        if members == [name]:
+            modules += [*section, "   :members:", ""]
+        else:
+            packages += [*section, "", *write_sections(name, members, underlines[1:])]
+    return modules + packages
 
 
 def find_modules(package: str) -> list[str]:
     """
-    Return the names of a package's public modules, those of packages in it too.
+    Return the names of a package's public modules, including those of packages inside.
 
-    None of them is imported; [] if there is no such package.
+    No module is imported. The list is empty if there is no such package.
     """
     try:
         spec = importlib.util.find_spec(package)
