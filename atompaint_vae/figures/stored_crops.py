@@ -117,8 +117,8 @@ def _load_arrays(path: Path) -> dict[str, np.ndarray]:
     image, reconstruction = arrays["image"].shape, arrays["reconstruction"].shape
     if len(image) != 5 or image != reconstruction:
         raise ReconstructionError(
-            f"{name}: images {image} and reconstructions {reconstruction}, expected two of the"
-            " same [crops, channels, x, y, z]"
+            f"{name}: images {image} and reconstructions {reconstruction}, expected the"
+            " same shape [crops, channels, x, y, z]"
         )
     for key in ARRAYS[:4]:
         if arrays[key].shape != image[:1]:
@@ -140,7 +140,8 @@ def _read_resolution(path: Path) -> float:
     except nt.NestedTextError as error:
         raise ReconstructionError(f"{name}:{error.lineno + 1}: {error.get_message()}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise ReconstructionError(f"{name}: no number data.resolution_A") from error
+        text = f"{name}: data.resolution_A is missing or not a number"
+        raise ReconstructionError(text) from error
     if not 0 < resolution_A < np.inf:
         raise ReconstructionError(f"{name}: data.resolution_A is {resolution_A:g}, not positive")
     return resolution_A
@@ -157,6 +158,6 @@ def _read_channel_names(path: Path, num_channels: int) -> list[str]:
     if len(names) != num_channels:
         raise ReconstructionError(
             f"{path.parent.name}/{path.name}: {len(names)} columns r2_<channel>,"
-            f" but images of {num_channels} channels"
+            f" but the images have {num_channels} channels"
         )
     return names

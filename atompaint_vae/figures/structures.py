@@ -1,4 +1,4 @@
-"""A set of structures: how large they are, what they are made of, how well they are resolved."""
+"""Figures of a set of structures: sizes, elements, resolutions, and slices of crops."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from .style import RUN_COLOURS, make_figure
 
 
 def plot_summary(summary: Summary) -> Figure:
-    """Sizes, elements and resolutions of a set's structures, split by split."""
+    """Draw the sizes, elements and resolutions of a set's structures, for each split."""
     figure, (sizes, elements, resolutions) = make_figure(1, 3, figsize=(9.5, 2.8))
     splits = list(summary.splits.index)
     edges = np.geomspace(
@@ -45,7 +45,7 @@ def plot_summary(summary: Summary) -> Figure:
 
 
 def plot_crops(dataset: CropDataset, indices: list[int]) -> Figure:
-    """Slabs through the middle of some crops, coloured by element."""
+    """Draw slabs through the middle of some crops, coloured by element."""
     batch = collate_crops([dataset[index] for index in indices])
     images = dataset.make_images(batch).numpy()
     figure, axes = make_figure(1, len(indices), figsize=(1.9 * len(indices), 2.2), squeeze=False)
@@ -61,7 +61,7 @@ def plot_crops(dataset: CropDataset, indices: list[int]) -> Figure:
 
 
 def _draw_bars(axis, counts, colours) -> None:
-    """Bars of the splits side by side: on a logarithmic scale, stacked ones would mislead."""
+    """Draw the splits' bars side by side: on a logarithmic scale, stacked bars would mislead."""
     width = 0.85 / len(counts.columns)
     for place, (colour, split) in enumerate(zip(colours, counts.columns, strict=True)):
         offset = (place - (len(counts.columns) - 1) / 2) * width

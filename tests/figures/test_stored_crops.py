@@ -59,7 +59,7 @@ def change_array(run, name, change):
         (
             lambda run: change_array(run, "image", lambda x: x[:, :2]),
             "a/reconstructions.npz: images (3, 2, 13, 13, 13) and reconstructions"
-            " (3, 3, 13, 13, 13), expected two of the same [crops, channels, x, y, z]",
+            " (3, 3, 13, 13, 13), expected the same shape [crops, channels, x, y, z]",
         ),
         (
             lambda run: change_array(run, "reconstruction", lambda x: x * np.nan),
@@ -67,11 +67,11 @@ def change_array(run, name, change):
         ),
         (
             lambda run: write_text(run, "hparams.nt", "data:\n  size_voxels: 13\n"),
-            "a/hparams.nt: no number data.resolution_A",
+            "a/hparams.nt: data.resolution_A is missing or not a number",
         ),
         (
             lambda run: write_text(run, "hparams.nt", "data:\n  resolution_A: fine\n"),
-            "a/hparams.nt: no number data.resolution_A",
+            "a/hparams.nt: data.resolution_A is missing or not a number",
         ),
         (
             lambda run: write_text(run, "hparams.nt", "data:\n  resolution_A: 0\n"),
@@ -83,7 +83,7 @@ def change_array(run, name, change):
         ),
         (
             lambda run: write_text(run, "test.csv", "r2,r2_C\n1,1\n"),
-            "a/test.csv: 1 columns r2_<channel>, but images of 3 channels",
+            "a/test.csv: 1 columns r2_<channel>, but the images have 3 channels",
         ),
     ],
 )

@@ -1,8 +1,9 @@
-"""The directive ``.. reconstruction:: run``: slices, and behind a button a view in 3D.
+"""
+The directive ``.. reconstruction:: run``: slices, and a 3D view that a button opens.
 
-The picture of slices is what every builder shows. On HTML pages a small script puts a button below
-it; the viewer and the crops' densities are fetched when it is pressed. They are classic scripts:
-browsers load no modules, and no data, from ``file://``.
+Every builder shows the picture of slices. On HTML pages, a small script adds a button below it,
+which loads the viewer and the crops' densities. These are classic scripts, because browsers load
+neither modules nor data from ``file://``.
 """
 
 import hashlib
@@ -28,22 +29,22 @@ from .packing import pack_crop
 
 DOTS_PER_INCH = 144
 FOLDER = "reconstructions"
-"""Of pictures and scripts: among the doctrees, and in the pages' ``_static``."""
+"""The folder of pictures and scripts, among the doctrees and in the pages' ``_static``."""
 
 
 class reconstruction(nodes.General, nodes.Element):
-    """A figure of slices; ``view`` is what the script has to know."""
+    """A figure of slices; ``view`` is the data for the script."""
 
 
 class ReconstructionDirective(NotebookDirective):
     """
-    The crops that a run has kept, each beside what its model made of it.
+    The test crops that a run stored, each beside its reconstruction.
 
-    The content is the caption; paragraphs after its first go below the picture.
+    The first paragraph of the content is the caption; further ones go below the picture.
 
     run:   the run's folder, relative to the page's folder, or to the notebook's root if it begins
            with a slash
-    crops: which of its crops to show, and in which order, such as ``worst, best``
+    crops: which crops to show, in this order, separated by commas, such as ``worst, best``
     name:  a target for ``:ref:`` and ``:numref:``
     """
 
@@ -81,8 +82,8 @@ class ReconstructionDirective(NotebookDirective):
         return [wrapper]
 
     def make_figure(self, picture: Path, crops: list[StoredCrop]) -> nodes.figure:
-        """The picture with its caption."""
-        # From the root: Sphinx takes no absolute paths.
+        """Return the picture with its caption."""
+        # Relative to the root: Sphinx doesn't accept absolute paths.
         uri = "/" + Path(os.path.relpath(picture, self.env.srcdir)).as_posix()
         description = "; ".join(
             f"{x.rank}: {x.structure}, R² = {x.r2:.2f}, {describe_blocks(x.blocks)}" for x in crops
@@ -110,9 +111,9 @@ def render_picture(crops: list[StoredCrop]) -> bytes:
 
 def choose_crops(crops: list[StoredCrop], ranks: str | None) -> list[StoredCrop]:
     """
-    The crops of some ranks, such as "worst, best", in that order; all by default.
+    Return the crops of some ranks, such as "worst, best", in that order; all by default.
 
-    raises: ReconstructionError if there is no such crop
+    raises: ReconstructionError for an unknown rank
     """
     if ranks is None:
         return crops
@@ -120,18 +121,20 @@ def choose_crops(crops: list[StoredCrop], ranks: str | None) -> list[StoredCrop]
     chosen = [x.strip() for x in ranks.split(",")]
     for rank in chosen:
         if rank not in by_rank:
-            raise ReconstructionError(f"no crop {rank!r}; known: {', '.join(by_rank)}")
+            hint = "; separate crops by commas" if " " in rank else ""
+            known = ", ".join(by_rank)
+            raise ReconstructionError(f"no crop {rank!r}; known: {known}{hint}")
     return [by_rank[rank] for rank in chosen]
 
 
 def write_script(crop: StoredCrop, folder: Path, run: str) -> dict:
-    """What a page has to know of a crop; its script is written to the folder."""
+    """Write the script of a crop to the folder, and return what the page needs to load it."""
     packed, step = pack_crop(crop)
     name = f"{crop.sample_index}.js"
     key = f"{run}/{name}"
     script = f"AtompaintCrops[{json.dumps(key)}]={packed};\n"
     (folder / name).write_text(script, "utf-8")
-    # The address changes with the content, so that no cache keeps what is old.
+    # The address changes with the content, so that caches don't serve an old script.
     digest = hashlib.sha256(script.encode()).hexdigest()[:8]
     return {
         "key": key,
@@ -158,7 +161,7 @@ def depart_reconstruction_html(self, node):
 
 
 def add_scripts(app, pagename, templatename, context, doctree):
-    """Nothing; a page with reconstructions gets the script that opens them."""
+    """Add the script that opens the 3D view to pages with reconstructions."""
     if app.builder.name == "epub" or doctree is None:
         return
     if next(iter(doctree.findall(reconstruction)), None) is not None:

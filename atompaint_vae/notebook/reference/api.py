@@ -8,7 +8,7 @@ from docutils import nodes
 
 from ..core.problems import NotebookDirective
 
-# "atoms:   columns x, y, z [Å]", or names and meanings in two columns without the colon
+# "atoms:   columns x, y, z [Å]", or two columns of names and meanings, without the colon
 LEGEND_LINE = re.compile(r"(\*{0,2}[\w./]+(?:, ?\*{0,2}[\w./]+)*)(?::\s+|\s{2,})(\S.*)")
 LIST_ITEM = re.compile(r"([-*•]|\(?\d+[.)]|#\.)\s")
 PROTECTED = re.compile(
@@ -85,12 +85,12 @@ def find_modules(package: str) -> list[str]:
 
 
 def list_folders(path: Path, top: Path) -> list[Path]:
-    """Return the folders between a file and one above it."""
+    """Return the folders between a file and a folder above it."""
     return [x for x in path.parents if x.is_relative_to(top) and x != top]
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The pages whose package has gained or lost a module."""
+    """Return the pages whose package has gained or lost a module."""
     return [
         doc
         for doc, metadata in env.metadata.items()
@@ -101,10 +101,10 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
 
 def format_docstring(lines: list[str]) -> list[str]:
     """
-    A docstring as reStructuredText, whatever its paragraphs look like.
+    Return a docstring as valid reStructuredText.
 
-    Legends become field lists, paragraphs that are laid out by hand literal blocks, and
-    characters that would begin markup by accident are escaped.
+    Legends become field lists, and indented text becomes literal blocks. Characters that would
+    start markup by accident are escaped.
 
     lines: of a docstring with blocks such as ``atoms:   columns x, y, z [Å]``
     """
@@ -123,7 +123,7 @@ def format_docstring(lines: list[str]) -> list[str]:
 
 
 def parse_legend(block: list[str]) -> list[tuple[str, str]]:
-    """Names and meanings of a paragraph, none if it isn't a legend."""
+    """Return the names and meanings in a paragraph, an empty list if it isn't a legend."""
     entries: list[tuple[str, str]] = []
     for line in block:
         if match := LEGEND_LINE.fullmatch(line):
@@ -137,7 +137,7 @@ def parse_legend(block: list[str]) -> list[tuple[str, str]]:
 
 
 def split_blocks(lines: list[str]) -> list[list[str]]:
-    """The paragraphs of a docstring, each as its lines."""
+    """Return the paragraphs of a docstring, each as a list of lines."""
     blocks, block = [], []
     for line in [*lines, ""]:
         if line.strip():
@@ -152,7 +152,7 @@ def _format_block(block: list[str], is_structure: bool) -> list[str]:
     if is_structure or block[0].startswith(">>> "):
         return block if block[0].startswith((".. ", ">>> ")) else _escape_lines(block)
     if entries := parse_legend(block):
-        # Sphinx rewrites field lists that stand in an object's description, but not deeper ones.
+        # Sphinx rewrites field lists at the top of an object's description, but not nested ones.
         fields = [f"   :{escape(name)}: {escape(text)}" for name, text in entries]
         return [".. container:: docstring-legend", "", *fields]
     if any(line[0].isspace() for line in block):
@@ -165,7 +165,7 @@ def _escape_lines(block: list[str]) -> list[str]:
 
 
 def escape(text: str) -> str:
-    """The text with a backslash before each character that would begin markup by accident."""
+    """Return text with a backslash before each character that would start markup by accident."""
     pieces, end = [], 0
     for match in PROTECTED.finditer(text):
         pieces += [_escape_loose(text[end : match.start()]), match[0]]
@@ -179,7 +179,7 @@ def _escape_loose(text: str) -> str:
 
 def process_docstring(app, what, name, obj, options, lines):
     if name.split(".")[0] == "atompaint_vae":
-        # What a NamedTuple says of its fields says nothing.
+        # The automatic docstrings of a NamedTuple's fields say nothing.
         is_dull = bool(lines) and lines[0].startswith("Alias for field number")
         lines[:] = [] if is_dull else format_docstring(lines)
 

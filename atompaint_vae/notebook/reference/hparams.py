@@ -1,4 +1,4 @@
-"""The directive ``.. hyperparameters::``: every key of hparams.nt, from the schema itself."""
+"""The directive ``.. hyperparameters::``: every key of hparams.nt, from the schema."""
 
 from typing import ClassVar
 
@@ -14,9 +14,9 @@ from ..sheets.sheet import quote
 
 class HyperparametersDirective(SphinxDirective):
     """
-    A target for each key, ``:confval:`` leads to it: what it takes, its default, its meaning.
+    The type, default and meaning of each hyperparameter; ``:confval:`` links to one.
 
-    search: the keys of ``search:`` instead
+    search: list the keys of ``search:`` instead
     """
 
     option_spec: ClassVar = {"search": directives.flag}
@@ -47,7 +47,7 @@ def describe_key(key: HparamsKey) -> list[str]:
 
 
 def mark_code(text: str) -> str:
-    """A description, whose code stands between single backticks, as reStructuredText."""
+    """Return a description, in which single backticks mark code, as reStructuredText."""
     return "`".join(
         f"`{part}`" if number % 2 else quote(part) for number, part in enumerate(text.split("`"))
     )

@@ -1,7 +1,8 @@
-"""A run sheet for each experiment's folder, with or without notes.
+"""
+The pages of run sheets, one for each experiment's folder, and the links to and from them.
 
-Sphinx builds no page that isn't a file. So each folder gets a ``sheet.rst`` of two lines, which git
-ignores; what is on the page is up to ``.. runsheet::``, see `sheet.py`.
+Sphinx only builds pages that are files. So each folder gets a short ``sheet.rst``, which git
+ignores; the directive ``.. runsheet::`` in it makes the content, see `sheet.py`.
 """
 
 import os
@@ -20,16 +21,16 @@ logger = logging.getLogger(__name__)
 
 SHEET, NOTES = "sheet", "notes"
 MARK = ".. Made by the build, which writes it again; git ignores it.\n"
-# An orphan is one that may be missing from the contents: not every notebook lists its experiments.
+# Orphans may be missing from the contents: not every notebook lists its experiments.
 STUB = MARK + "\n:orphan:\n\n{line}\n{title}\n{line}\n\n.. runsheet::\n"
-LINK = "\n\n:doc:`{sheet}`\n"  # in the contents, sheets would be half of the links
+LINK = "\n\n:doc:`{sheet}`\n"  # not in the contents, where sheets would be half of the links
 
 
 def write_sheets(app) -> None:
-    """Nothing; writes the sheets that are new, removes those whose experiment is gone."""
+    """Write the sheets of new experiments, and remove those of experiments that are gone."""
     expts_dir = Path(app.srcdir) / "expts"
     experiments = find_experiments(expts_dir)
-    app.env.atompaint_experiments = experiments  # before Sphinx divides itself to read
+    app.env.atompaint_experiments = experiments  # before Sphinx forks processes to read
     wanted = set()
     for name in experiments:
         path = expts_dir / name / f"{SHEET}.rst"
@@ -44,7 +45,7 @@ def write_sheets(app) -> None:
         path = Path(folder, f"{SHEET}.rst")
         if path.name in files and path not in wanted and is_ours(path):
             path.unlink()
-            if not any(path.parent.iterdir()):  # all that git left of it
+            if not any(path.parent.iterdir()):  # git has removed the rest of it
                 path.parent.rmdir()
 
 
@@ -53,12 +54,12 @@ def is_ours(path: Path) -> bool:
 
 
 def find_sibling(page: str, name: str) -> str:
-    """The page of that name in the same folder."""
+    """Return the page of that name in the same folder."""
     return f"{page.rpartition('/')[0]}/{name}"
 
 
 def append_sheets(app, env) -> None:
-    """Nothing; a printed notebook ends with the sheets that its contents don't list."""
+    """Append the sheets that the contents don't list to a printed notebook."""
     if app.builder.name == "latex":
         notes = sorted(x for x in env.found_docs if x.endswith(f"/{NOTES}"))
         sheets = [x for note in notes if (x := find_sibling(note, SHEET)) in env.found_docs]
@@ -66,17 +67,17 @@ def append_sheets(app, env) -> None:
 
 
 def make_anchor(run: str) -> str:
-    """The id of a run on its experiment's sheet."""
+    """Return the id of a run on its experiment's sheet."""
     return f"run-{quote(run, safe='').replace('%', '_')}"
 
 
 def link_run(id: str, text: nodes.Element) -> addnodes.pending_xref:
-    """What becomes a link from a run's name to its place on the sheet, if there is one."""
+    """Return a reference to a run's place on its experiment's sheet, if that exists."""
     return addnodes.pending_xref("", text, refdomain="", reftype="run", reftarget=id)
 
 
 def resolve_run(app, env, node, contnode):
-    """The link of a run's name; the name alone, where no sheet is built."""
+    """Return the link of a run's name, or the name alone if there is no sheet."""
     if node["reftype"] != "run":
         return None
     experiment, _, run = node["reftarget"].rpartition("/")
@@ -87,7 +88,7 @@ def resolve_run(app, env, node, contnode):
 
 
 def add_link(app, page: str, source: list[str]) -> None:
-    """Nothing; leads from an experiment's notes to its sheet."""
+    """Append a link to the sheet to an experiment's notes."""
     if page.startswith("expts/") and page.endswith(f"/{NOTES}"):
         sheet = find_sibling(page, SHEET)
         if sheet in app.env.found_docs:
@@ -95,7 +96,7 @@ def add_link(app, page: str, source: list[str]) -> None:
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The notes that gain or lose a sheet, and the sheets that gain or lose notes."""
+    """Return the notes that gain or lose a sheet, and the sheets that gain or lose notes."""
     pairs = {f"/{SHEET}": NOTES, f"/{NOTES}": SHEET}
     return [
         sibling
@@ -107,11 +108,11 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
 
 
 class backlinks(nodes.General, nodes.Element):
-    """The place of the links, which are known when all pages are read."""
+    """The place of links to the pages that show a folder; known when all pages are read."""
 
 
 def find_users(env) -> dict[str, list[str]]:
-    """The pages that show a file of a folder, by the sheet of that folder; its notes are none."""
+    """Return the pages, other than its notes, that show a file of a folder, by its sheet."""
     folders = {page.rpartition("/")[0] for page in env.found_docs if page.endswith(f"/{SHEET}")}
     users: dict[str, set[str]] = {}
     for path, pages in list_files(env):
@@ -125,7 +126,7 @@ def find_users(env) -> dict[str, list[str]]:
 
 
 def list_files(env) -> Iterator[tuple[str, Iterable[str]]]:
-    """The files that pages show or read, relative to the notebook's root, and these pages."""
+    """Yield the files that pages show or read, relative to the root, with these pages."""
     root = Path(env.srcdir)
     for page, paths in env.dependencies.items():
         for path in paths:
@@ -136,7 +137,7 @@ def list_files(env) -> Iterator[tuple[str, Iterable[str]]]:
 
 
 def add_links(app, doctree, docname: str) -> None:
-    """Nothing; the links are in their place."""
+    """Put the links to the pages that show a folder on its sheet."""
     for node in list(doctree.findall(backlinks)):
         pages = find_users(app.env).get(docname, [])
         links = [make_link(app, docname, page) for page in pages]
@@ -147,7 +148,7 @@ def add_links(app, doctree, docname: str) -> None:
 
 
 def make_link(app, sheet: str, page: str) -> nodes.reference:
-    """A link to a page; to the section that a target of the folder's name stands before."""
+    """Return a link to a page, to the section after a target of the folder's name if it has one."""
     title = app.env.titles[page].astext()
     folder = sheet.split("/")[-2].lower()
     place, anchor, section = app.env.domains.standard_domain.labels.get(folder, ("", "", ""))
@@ -158,7 +159,7 @@ def make_link(app, sheet: str, page: str) -> nodes.reference:
 
 
 def find_changed(app, env) -> list[str]:
-    """The sheets that other pages show now than when they were written."""
+    """Return the sheets whose links have changed since they were written."""
     before, now = getattr(env, "atompaint_users", {}), find_users(env)
     env.atompaint_users = now
     return [

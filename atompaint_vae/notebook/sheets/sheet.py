@@ -1,4 +1,4 @@
-"""The directive ``.. runsheet::``: everything that an experiment's folder holds, on one page."""
+"""The directive ``.. runsheet::``: everything in an experiment's folder, on one page."""
 
 import os
 import re
@@ -32,7 +32,7 @@ from ..tables.cells import Table
 from .pages import NOTES, SHEET, backlinks, find_sibling, make_anchor
 
 HPARAMS = "hparams.nt"
-LISTING = "atompaint_sheet"  # what the folder held when the page was read
+LISTING = "atompaint_sheet"  # the content of the folder when the page was read
 FIGURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
 TABLES = (".csv", ".tsv", ".xlsx", ".ods", ".parquet")
 SCRIPTS = (".py", ".sh")
@@ -65,7 +65,7 @@ class RunSheetDirective(NotebookDirective):
         return [*links, backlinks(), *content]
 
     def locate(self, lines: list[str]) -> StringList:
-        """The same lines; to be warned of at the file that they show, if they show one."""
+        """Return the lines with their sources: the file that they show, otherwise the page."""
         page, _ = self.get_source_info()
         source, places = page, []
         for line in "\n".join(lines).split("\n"):
@@ -78,12 +78,15 @@ class RunSheetDirective(NotebookDirective):
     def make_links(self) -> list[str]:
         name = f"``{self.path}``"
         if find_sibling(self.env.docname, NOTES) not in self.env.found_docs:
-            return [f"All that is in {name}, which has no notes of its own.", ""]
-        return [f"All that is in {name}; what came of it: :doc:`{NOTES}`.", ""]
+            return [f"Everything in {name}, which has no notes of its own.", ""]
+        return [f"Everything in {name}; for the results, see :doc:`{NOTES}`.", ""]
 
     def load_records(self) -> tuple[dict[str, RunRecord | None], dict[str, str]]:
-        """The record of each run, None if it never began; what is wrong with those that can't be
-        read."""
+        """
+        Return the record of each run, None if it never started, and the damages by run.
+
+        Damaged runs have no record.
+        """
         expt = Experiment(self.folder)
         try:
             names = list(expt.load_hparams()) if expt.hparams_path.exists() else []
@@ -105,7 +108,7 @@ class RunSheetDirective(NotebookDirective):
         return records, damages
 
     def make_test_table(self) -> list[str]:
-        """The metrics of the test structures."""
+        """Return the table of the metrics on the test structures."""
         tables = {}
         for path in sorted((self.folder / "runs").glob("*/test.csv")):
             try:
@@ -122,11 +125,11 @@ class RunSheetDirective(NotebookDirective):
         if not columns:
             return []
         rows = [[name, *(row.get(x, "") for x in columns)] for name, row in tables.items()]
-        return ["On the test structures, with the weights of the best validation:", "",
+        return ["On the test structures, with the weights that did best in validation:", "",
                 *make_table(["run", *columns], rows)]  # fmt: skip
 
     def find_commands(self) -> list[str]:
-        """The commands that wrote the folder's figures and tables."""
+        """Return the commands that wrote the folder's figures and tables."""
         try:
             return list(load_provenance(self.folder))
         except ProvenanceError as error:
@@ -136,7 +139,7 @@ class RunSheetDirective(NotebookDirective):
     def make_outputs(self) -> list[str]:
         lines = []
         for path in list_files(self.folder, FIGURES):
-            # docutils drops the blanks of an address, unless they are escaped.
+            # docutils drops spaces from an address, unless they are escaped.
             address = re.sub(r"(\s)", r"\\\1", path.name)
             lines += [f".. figure:: {address}", "", f"   {write_name(path.name)}", ""]
         for path in list_files(self.folder, TABLES):
@@ -166,7 +169,7 @@ def list_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def list_folder(folder: Path) -> list[str]:
-    """The names of all that a sheet shows, and of its runs."""
+    """Return the names of all files and runs that a sheet shows."""
     shown = [x.name for x in list_files(folder, (*FIGURES, *TABLES, *SCRIPTS, ".nt"))]
     return shown + list_runs(folder)
 
@@ -177,7 +180,7 @@ def list_runs(folder: Path) -> list[str]:
 
 
 def list_read(folder: Path) -> list[Path]:
-    """The files that a sheet says something about, those that may come, too."""
+    """Return the files that a sheet depends on, including those that don't exist yet."""
     expt = Experiment(folder)
     runs = map(expt.get_run_paths, list_runs(folder))
     of_runs = (path for run in runs for path in (run.record, run.test_metrics))
@@ -185,7 +188,7 @@ def list_read(folder: Path) -> list[Path]:
 
 
 def mark_runs(content: list[nodes.Node], names: Sequence[str]) -> None:
-    """Nothing; links lead to the row of each run."""
+    """Make the row of each run a target for links."""
     tables = (table for node in content for table in node.findall(nodes.table))
     body = next(next(tables).findall(nodes.tbody)) if names else ()
     for row, name in zip(body, names, strict=True):
@@ -193,7 +196,7 @@ def mark_runs(content: list[nodes.Node], names: Sequence[str]) -> None:
 
 
 def align_numbers(content: list[nodes.Node]) -> None:
-    """Nothing; cells in columns of numbers have a class."""
+    """Give the cells in columns of numbers a class."""
     for table in (x for node in content for x in node.findall(nodes.table)):
         if "sheet-table" in table["classes"]:
             header, *rows = ([x.astext() for x in row] for row in table.findall(nodes.row))
@@ -217,12 +220,12 @@ def make_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str
 
 
 def quote(text: str) -> str:
-    """Text that reStructuredText shows as it is."""
+    """Return text escaped for reStructuredText."""
     return re.sub(r"([^\w\s]|_)", r"\\\1", re.sub(r"\s+", " ", text))
 
 
 def write_name(name: str) -> str:
-    """A file's name in the font of code, where reStructuredText can."""
+    """Return a file's name as code, or escaped if reStructuredText can't show it as code."""
     return quote(name) if "`" in name else f"``{name}``"
 
 
@@ -277,7 +280,7 @@ def round_number(number: float) -> str:
 
 
 def make_redo(path: str, records: dict[str, RunRecord | None], commands: list[str]) -> list[str]:
-    """The commands that train each run again, at its commit, and draw."""
+    """Return the commands that train each run again, at its commit, and draw again."""
     runs = {}
     for run, record in records.items():
         session = record.sessions[-1] if record and record.sessions else None
@@ -287,7 +290,7 @@ def make_redo(path: str, records: dict[str, RunRecord | None], commands: list[st
         block = [shlex.join(["./train.py", *names])]
         if commit is None:
             cd = shlex.join(["cd", path])
-            lines += ["Train what isn't finished:", "", *make_block([cd, *block])]
+            lines += ["Train the runs that aren't finished:", "", *make_block([cd, *block])]
             continue
         copy = f"../{path.rpartition('/')[2]}_{commit[:7]}"
         block = [
@@ -297,7 +300,7 @@ def make_redo(path: str, records: dict[str, RunRecord | None], commands: list[st
             *block,
         ]
         runs_text = ", ".join(map(quote, names))
-        lines += [f"Train {runs_text} again, in a copy of the notebook as it was:", ""]
+        lines += [f"Train {runs_text} again, in a copy of the notebook at the same commit:", ""]
         lines += make_block(block)
     if commands:
         block = [shlex.join(["cd", path]), *(f"./{command}" for command in commands)]
@@ -310,7 +313,7 @@ def make_block(lines: list[str]) -> list[str]:
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The sheets whose folder has gained or lost something."""
+    """Return the sheets whose folder has gained or lost something."""
     return [
         page
         for page, metadata in env.metadata.items()

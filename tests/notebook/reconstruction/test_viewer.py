@@ -121,6 +121,7 @@ def test_other_builders_take_it(notebook, run, builder):
     [
         ("expts/20250101_blocks/runs/b", "no such run: b; known: a"),
         (f"{RUN}\n   :crops: best, first", "no crop 'first'; known: worst, median, best"),
+        (f"{RUN}\n   :crops: best worst", "no crop 'best worst'; known: worst, median, best; sep"),
         (f"{RUN}\n\n   - a list", "the caption must begin with a paragraph, not with a bullet"),
     ],
 )

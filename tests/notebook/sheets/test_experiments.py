@@ -46,8 +46,8 @@ def test_find_experiment(target, folder):
 @pytest.mark.parametrize(
     "target, message",
     [
-        ("train_vae", "'train_vae' may be any of 20241029_train_vae, 20241217_train_vae"),
-        ("20250102", "'20250102' may be any of 20250102_a, 20250102_b"),
+        ("train_vae", "'train_vae' is ambiguous: 20241029_train_vae, 20241217_train_vae"),
+        ("20250102", "'20250102' is ambiguous: 20250102_a, 20250102_b"),
         ("20241218", "no experiment '20241218'; did you mean 20241217_train_vae"),
         ("train_vea", "no experiment 'train_vea'; did you mean "),
         ("8", "no experiment '8'"),
@@ -62,7 +62,7 @@ def test_no_such_experiment(target, message):
 
 def test_experiments_of_one_name_are_told_apart_by_their_paths():
     places = {x: (x, "", x) for x in ["a/1_x", "b/1_x"]}
-    with pytest.raises(ExperimentError, match="'1' may be any of a/1_x, b/1_x"):
+    with pytest.raises(ExperimentError, match="'1' is ambiguous: a/1_x, b/1_x"):
         find_experiment("1", places)
     assert find_experiment("b/1_x", places)[2] == "b/1_x"
 
@@ -188,7 +188,7 @@ def test_a_number_that_stands_in_the_folder(notebook):
     notebook.write("design/7_x/.expt/id", "30")
     notebook.write("design/pool/.expt/id", "30")
     warnings, _ = notebook.build()
-    assert "'30' may be any of pool, 7_x" in warnings or "any of 7_x, pool" in warnings
+    assert "'30' is ambiguous: 7_x, pool" in warnings
 
 
 def test_notes_without_a_title_go_by_their_folder(notebook):
