@@ -59,7 +59,7 @@ CASES = [
     (".. video:: x.csv\n\n   - a list", "video: the caption must begin with a paragraph"),
     (f".. reconstruction:: {LONG}", "reconstruction: "),
     (".. reconstruction:: ..", "reconstruction: "),
-    (".. modules:: no.such", "modules: no package 'no.such' of modules"),
+    (".. modules:: no.such", "modules: no modules found in package 'no.such'"),
     (".. modules:: os.path", "modules: no package 'os.path' of modules"),
     (f":metric:`{LONG}`", "metric: expected 'experiment/run property format'"),
     (":metric:`20250101/a test.r2 999999999d`", "metric: test.r2 is 0.9"),
