@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analysis.matching import score_matches
 from ..records.experiment import RecordedRun
 from ..records.metrics import load_metrics
 from ..text.files import write_atomic
@@ -62,6 +61,9 @@ def make_score_table(counts: pd.DataFrame) -> pd.DataFrame:
 
     counts: sums over several crops
     """
+    # It imports SciPy and torch, which other tables do without.
+    from ..analysis.matching import score_matches
+
     scores = score_matches(counts[counts["true"] > 0]).reset_index()
     formats = {
         "min_weight": ("least weight", "{:g}"), "element": ("element", "{}"),

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 
 import pytest
 
@@ -150,23 +148,6 @@ def test_a_link_that_leads_nowhere_is_a_warning_at_its_line(notebook):
     warnings, out = notebook.build()
     assert warnings == ""
     assert 'href="expts/1_train/notes.html"' in (out / "index.html").read_text("utf-8")
-
-
-def test_parallel_build_is_the_same(notebook):
-    notebook.write("conf.py", notebook.source.joinpath("conf.py").read_text() + "numfig = True\n")
-    notebook.write("index.rst", "Index\n=====\n\n:expt:`9`\n")
-    notebook.write("x.csv", "a\n001\n")
-    for i in range(12):
-        table = ".. datatable:: /x.csv\n   :name: t{0}\n\n   Caption\n\n:numref:`t{0}` :expt:`3`"
-        write_notes(notebook, f"expts/{i}_x", f"E{i}", table.format(i))
-    pages = {}
-    for jobs in ("1", "4"):
-        out = notebook.source / f"_build/{jobs}"
-        command = [sys.executable, "-m", "sphinx", "-E", "-q", "-W", "-j", jobs, "."]
-        subprocess.run([*command, out], cwd=notebook.source, check=True)
-        pages[jobs] = {x.relative_to(out): x.read_text("utf-8") for x in out.rglob("*.html")}
-    assert len(pages["1"]) > 12
-    assert pages["1"] == pages["4"]
 
 
 def test_a_number_that_stands_in_the_folder(notebook):
