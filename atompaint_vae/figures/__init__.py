@@ -1,0 +1,1 @@
+"""Figures and tables: curves, slices, structures, and where each came from."""

@@ -1,4 +1,4 @@
-"""One metric of runs of any experiments, against steps, epochs or time."""
+"""Curves of one metric, of runs of any experiments, against steps, epochs or time."""
 
 import math
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ def plot_run_curves(
     seeds: bool = False,
 ) -> Figure:
     """
-    A metric of each run, such as `val.r2`, with a legend.
+    Draw a metric of each run, such as `val.r2`, with a legend.
 
     x:      one of AXES
-    smooth: weight of the moving average, from 0, as recorded, to below 1
-    seeds:  whether runs that differ only in their seed are drawn as mean ± standard deviation
+    smooth: weight of the moving average, 0 <= smooth < 1; 0 leaves the values as recorded
+    seeds:  draw runs that differ only in their seed as mean ± standard deviation
     raises: PropertyError if no run has such a curve
     """
     check_curve(runs, metric)
@@ -82,7 +82,7 @@ def _label_axes(axes: Axes, metric: str, *, x, logx, logy, smooth, seeds) -> Non
 def read_curve(
     run: Run, metric: str, x: str, smooth: float
 ) -> tuple[list[int], list[float], list[float], list[float]]:
-    """Steps, places on the axis `x`, values as recorded and smoothed, of a run that has a curve."""
+    """Return the steps, positions on the x axis, recorded values and smoothed values of a run."""
     table, _, column = metric.partition(".")
     columns = run.tables[table]
     xs = [value / 60 for value in columns[x]] if x == "elapsed_s" else list(columns[x])
@@ -91,7 +91,7 @@ def read_curve(
 
 
 def smooth_values(values: Sequence[float], weight: float) -> list[float]:
-    """The mean of the values so far, each weighted by `weight` to the power of its age."""
+    """Return running means in which each value is weighted by `weight` to the power of its age."""
     smoothed, total, norm = [], 0.0, 0.0
     for value in values:
         if math.isfinite(value):
@@ -101,7 +101,7 @@ def smooth_values(values: Sequence[float], weight: float) -> list[float]:
 
 
 def average_curves(curves: Sequence[tuple]) -> tuple[list[float], list[float], list[float]]:
-    """Mean place, mean and standard deviation (n − 1) at the steps that all the curves have."""
+    """Return mean position, mean and standard deviation (n − 1) at the steps in all the curves."""
     rows = [dict(zip(steps, zip(xs, ys, strict=True), strict=True)) for steps, xs, _, ys in curves]
     xs, means, deviations = [], [], []
     for step in rows[0]:

@@ -1,16 +1,16 @@
-"""A set of structures: how large they are, what they are made of, how well they are resolved."""
+"""Figures of a set of structures: sizes, elements, resolutions, and slices of crops."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..data.crops.dataset import CropDataset, collate_crops
 from ..data.sets.summary import Summary, count_resolutions
-from .reconstructions import colour_slab
+from .slices import choose_slab, colour_slab
 from .style import RUN_COLOURS, make_figure
 
 
 def plot_summary(summary: Summary) -> Figure:
-    """Sizes, elements and resolutions of a set's structures, split by split."""
+    """Draw the sizes, elements and resolutions of a set's structures, for each split."""
     figure, (sizes, elements, resolutions) = make_figure(1, 3, figsize=(9.5, 2.8))
     splits = list(summary.splits.index)
     edges = np.geomspace(
@@ -45,15 +45,15 @@ def plot_summary(summary: Summary) -> Figure:
 
 
 def plot_crops(dataset: CropDataset, indices: list[int]) -> Figure:
-    """Slabs through the middle of some crops, coloured by element."""
+    """Draw slabs through the middle of some crops, coloured by element."""
     batch = collate_crops([dataset[index] for index in indices])
     images = dataset.make_images(batch).numpy()
     figure, axes = make_figure(1, len(indices), figsize=(1.9 * len(indices), 2.2), squeeze=False)
     half_A = dataset.size_voxels * dataset.resolution_A / 2
+    slab = choose_slab(dataset.size_voxels, dataset.resolution_A)
     for axis, image, index in zip(axes[0], images, indices, strict=True):
-        axis.imshow(
-            colour_slab(image), interpolation="nearest", extent=(-half_A, half_A, -half_A, half_A)
-        )
+        extent = (-half_A, half_A, -half_A, half_A)
+        axis.imshow(colour_slab(image, slab), interpolation="nearest", extent=extent)
         axis.set(title=f"{dataset[index][1].structure}, crop {index}", xlabel="x [Å]")
         axis.grid(False)
     axes[0, 0].set_ylabel("y [Å]")
@@ -61,7 +61,7 @@ def plot_crops(dataset: CropDataset, indices: list[int]) -> Figure:
 
 
 def _draw_bars(axis, counts, colours) -> None:
-    """Bars of the splits side by side: on a logarithmic scale, stacked ones would mislead."""
+    """Draw the splits' bars side by side: on a logarithmic scale, stacked bars would mislead."""
     width = 0.85 / len(counts.columns)
     for place, (colour, split) in enumerate(zip(colours, counts.columns, strict=True)):
         offset = (place - (len(counts.columns) - 1) / 2) * width

@@ -1,4 +1,4 @@
-"""How figures look, and how they are saved."""
+"""The style of figures, and how they are saved."""
 
 import io
 from pathlib import Path
@@ -12,11 +12,11 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from ..text.files import write_atomic
 
 RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b5b5b")
-"""Told apart by colour-blind readers too (Okabe and Ito 2008); yellow is left out, which white
-paper swallows."""
+"""Colours that colour-blind readers can distinguish (Okabe and Ito 2008), without yellow, which has
+too little contrast on white."""
 
 MANY_DECADES = 100
-"""Upper over lower end of an axis for which powers of ten are labels enough."""
+"""From this ratio of the upper to the lower end of an axis, powers of ten are enough labels."""
 
 MIN_LABELS = 3
 
@@ -37,15 +37,16 @@ STYLE = {
 
 
 def make_figure(*args, **kwargs):
-    """plt.subplots in the notebook's style."""
+    """Return `plt.subplots` in the notebook's style."""
     with plt.rc_context(STYLE):
         return plt.subplots(*args, **kwargs)
 
 
 def set_log_ticks(axes: Axes) -> None:
-    """Nothing; a logarithmic y axis that shows less than two decades has three labels or more.
+    """
+    Give a logarithmic y axis of less than two decades at least three labels.
 
-    Powers of ten would leave it with one or none. Call it when all is drawn.
+    Powers of ten alone would give it one or none. Call this after everything is drawn.
     """
     low, high = axes.get_ylim()
     if high / low >= MANY_DECADES:
@@ -58,17 +59,24 @@ def set_log_ticks(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def render_figure(figure: Figure, kind: str = "svg") -> bytes:
-    """A figure as an SVG or PDF, the same each time; closes the figure."""
-    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+def render_figure(figure: Figure, kind: str = "svg", dpi: float | None = None) -> bytes:
+    """
+    Return a figure as a file of some kind, and close the figure.
+
+    The same figure gives the same bytes each time.
+
+    kind: svg, pdf or png
+    dpi:  resolution of a PNG, in dots per inch
+    """
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
     file = io.BytesIO()
     with plt.rc_context(STYLE):
-        figure.savefig(file, format=kind, metadata=dates[kind])
+        figure.savefig(file, format=kind, metadata=dates[kind], dpi=dpi or "figure")
     plt.close(figure)
     return file.getvalue()
 
 
 def save_figure(figure: Figure, path: Path):
-    """Write an SVG, whole or not at all, and say so."""
+    """Write an SVG atomically, and print its name."""
     write_atomic(path, render_figure(figure))
     print(path.name)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analysis.matching import score_matches
 from ..records.experiment import RecordedRun
 from ..records.metrics import load_metrics
 from ..text.files import write_atomic
@@ -13,7 +12,7 @@ from ..text.formats import format_shape
 
 
 def make_compression_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
-    """Size of each run's model and latent, and what came of it on the test structures."""
+    """Return the size of each run's model and latent, and its R² on the test structures."""
     rows = []
     for run in runs:
         rows.append(
@@ -31,7 +30,7 @@ def make_compression_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
 
 
 def make_channel_table(runs: Sequence[RecordedRun]) -> pd.DataFrame:
-    """R² on the test structures, overall and for each channel; empty where a channel is."""
+    """Return R² on the test structures, overall and per channel; blank for empty channels."""
     rows = []
     for run in runs:
         metrics = load_metrics(run.paths.test_metrics).iloc[0]
@@ -52,16 +51,20 @@ def _find_test_r2(run: RecordedRun) -> str:
 
 
 def save_table(table: pd.DataFrame, path: Path):
-    """Write a CSV, whole or not at all, and say so."""
+    """Write a CSV atomically, and print its name."""
     write_atomic(path, table.to_csv(index=False))
     print(path.name)
 
 
 def make_score_table(counts: pd.DataFrame) -> pd.DataFrame:
-    """Precision, recall and RMSD as text for a table; rows without true atoms are left out.
-
-    counts: the sums of several crops
     """
+    Return precision, recall and RMSD as text for a table, without rows that have no true atoms.
+
+    counts: sums over several crops
+    """
+    # It imports SciPy and torch, which other tables do without.
+    from ..analysis.matching import score_matches
+
     scores = score_matches(counts[counts["true"] > 0]).reset_index()
     formats = {
         "min_weight": ("least weight", "{:g}"), "element": ("element", "{}"),

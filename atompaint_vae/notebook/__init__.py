@@ -1,54 +1,41 @@
-"""The notebook's pages: a Sphinx extension that imports no torch.
-
-Enable it with ``extensions = ["atompaint_vae.notebook"]`` in a ``conf.py``.
 """
+The notebook's pages: a Sphinx extension that imports no torch.
+
+Enable it with ``extensions = ["atompaint_vae.notebook"]`` in a ``conf.py``. A module of a package
+here that has a `setup_component(app)` is named in that package's COMPONENTS.
+"""
+
+from importlib import import_module
 
 import atompaint_vae
 
-ENV_VERSION = 3
-"""Of what the modules keep in Sphinx's environment: counted up when a build can't go on from it."""
+PACKAGES = ("core", "tables", "sheets", "runs", "reconstruction", "reference")
+"""Each imports only from those before it. Setup follows this order, and within a package that of
+COMPONENTS: Sphinx calls transforms and handlers of one priority in the order of their setup."""
+
+ENV_VERSION = 4
+"""Version of what the modules keep in Sphinx's environment and doctrees. Increase it with each
+change that makes those on disk useless, such as the move of a node's class."""
 
 FEW_PAGES = 20
-"""One process reads and writes them sooner than several, which send each other all that Sphinx
+"""Up to this number of pages, one process is faster than several, which exchange all that Sphinx
 knows of the notebook."""
 
 
 def work_alone(app, env, docnames):
-    """Nothing; a build of few pages is left to one process."""
+    """Leave a build of few pages to one process."""
     if len(docnames) <= FEW_PAGES:
         app.parallel = 1
 
 
 def setup(app):
-    """Metadata of the extension, after each component has set itself up."""
+    """Set up all components, and return the metadata of the extension."""
     from ..records.properties import VERSION
-    from .core import (
-        assets,
-        experiment_links,
-        experiments,
-        math,
-        navigation,
-        numbers,
-        pictures,
-        problems,
-        references,
-        updates,
-        videos,
-        watch,
-    )
-    from .reconstruction import viewer
-    from .reference import api, hparams, markup
-    from .runs import compare, curves, run_data, runs
-    from .sheets import backlinks, sheet, sheets, stale
-    from .tables import datatable
 
     app.connect("env-before-read-docs", work_alone)
-    for component in (
-        assets, math, navigation, datatable, experiments, experiment_links, references, updates,
-        numbers, pictures, problems, videos, stale, sheets, sheet, backlinks, hparams, run_data,
-        runs, curves, compare, viewer, api, markup, watch,
-    ):  # fmt: skip
-        component.setup_component(app)
+    for package in PACKAGES:
+        for component in import_module(f"{__name__}.{package}").COMPONENTS:
+            import_module(f"{__name__}.{package}.{component}").setup_component(app)
     return {
         "version": atompaint_vae.__version__,
         "env_version": 1000 * ENV_VERSION + VERSION,

@@ -19,7 +19,7 @@ from atompaint_vae.data.crops.dataset import (
     make_crops,
 )
 from atompaint_vae.figures.provenance.script import run_page_script
-from atompaint_vae.figures.reconstructions import colour_slab
+from atompaint_vae.figures.slices import colour_slab
 from atompaint_vae.figures.style import make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.training.weights import load_pretrained_hparams

@@ -8,7 +8,7 @@ Usage:
 from pathlib import Path
 
 from atompaint_vae.figures.provenance.script import run_script
-from atompaint_vae.figures.reconstructions import plot_slices
+from atompaint_vae.figures.slices import plot_slices
 from atompaint_vae.figures.style import save_figure
 from atompaint_vae.records.experiment import Experiment
 

@@ -110,9 +110,8 @@ def downloads(tmp_path_factory):
     return tmp_path_factory.mktemp("downloads")
 
 
-# Not kept while other modules are tested: a page with a 3D view costs time even when idle.
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory, downloads):
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory, downloads):
     missing = [x for x in ("chromium", "chromedriver") if shutil.which(x) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
@@ -128,6 +127,12 @@ def chromium(tmp_path_factory, downloads):
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="module")
+def chromium(driver):
+    yield driver
+    driver.get("about:blank")  # an idle page with a 3D view would slow down other modules
 
 
 @pytest.fixture

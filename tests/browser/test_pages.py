@@ -44,7 +44,9 @@ def sort_by(browser, column, order):
 
 def search(browser, text, expected):
     """Type into the first table's search box; the names of the rows that are left."""
-    find(browser, "input[type=search]").send_keys(text)
+    box = find(browser, "input[type=search]")
+    box.clear()
+    box.send_keys(text)
     return wait_until(lambda: [row[0] for row in read_rows(browser)], expected)
 
 
@@ -53,19 +55,19 @@ def test_rows_are_those_of_the_file(browser):
     assert len(read_rows(browser, 1)) == 25
 
 
-@pytest.mark.parametrize(
-    "column, ascending, descending",
-    [
-        (2, ["005", "002", "001", "003", "004"], ["003", "001", "002", "005", "004"]),
-        (3, ["005", "003", "001", "002", "004"], ["002", "001", "003", "005", "004"]),
-        (4, ["003", "002", "001", "004", "005"], ["005", "004", "001", "002", "003"]),
-        (1, ["001", "002", "003", "004", "005"], ["005", "004", "003", "002", "001"]),
-    ],
-)
-def test_a_click_sorts_numbers_as_numbers_and_text_as_text(browser, column, ascending, descending):
-    assert sort_by(browser, column, "ascending") == ascending
-    assert sort_by(browser, column, "descending") == descending
-    assert sort_by(browser, column, None) == ["001", "002", "003", "004", "005"]
+SORTED = [
+    (2, ["005", "002", "001", "003", "004"], ["003", "001", "002", "005", "004"]),
+    (3, ["005", "003", "001", "002", "004"], ["002", "001", "003", "005", "004"]),
+    (4, ["003", "002", "001", "004", "005"], ["005", "004", "001", "002", "003"]),
+    (1, ["001", "002", "003", "004", "005"], ["005", "004", "003", "002", "001"]),
+]
+
+
+def test_a_click_sorts_numbers_as_numbers_and_text_as_text(browser):
+    for column, ascending, descending in SORTED:
+        assert sort_by(browser, column, "ascending") == ascending, column
+        assert sort_by(browser, column, "descending") == descending, column
+        assert sort_by(browser, column, None) == ["001", "002", "003", "004", "005"], column
 
 
 def test_sorting_by_keyboard(browser):
@@ -75,19 +77,19 @@ def test_sorting_by_keyboard(browser):
     assert wait_until(lambda: [row[0] for row in read_rows(browser)], expected) == expected
 
 
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("needle", ["004"]),
-        ("NEEDLE — Ü", ["004"]),
-        ("needle — u", ["004"]),
-        ("<script>", ["002"]),
-        ("1e5", ["003"]),
-        ("nowhere", ["No row matches"]),
-    ],
-)
-def test_search(browser, text, expected):
-    assert search(browser, text, expected) == expected
+FOUND = [
+    ("needle", ["004"]),
+    ("nowhere", ["No row matches"]),
+    ("NEEDLE — Ü", ["004"]),
+    ("<script>", ["002"]),
+    ("needle — u", ["004"]),
+    ("1e5", ["003"]),
+]
+
+
+def test_search(browser):
+    for text, expected in FOUND:
+        assert search(browser, text, expected) == expected, text
 
 
 def test_pages_of_a_long_table(browser):
@@ -184,13 +186,18 @@ def test_no_network_and_no_errors(browser, read_requests):
     assert browser.get_log("browser") == []
 
 
-@pytest.mark.parametrize("width", [1400, 700, 360])
 @pytest.mark.parametrize("page", ["notebook/tables", "notebook/picture", "index"])
-def test_no_page_is_wider_than_the_window(browser, resize, pages, page, width):
-    resize(width)
-    browser.get((pages / f"docs/{page}.html").as_uri())
+def test_no_page_is_wider_than_the_window(chromium, resize, pages, page):
+    for width in (1400, 700, 360):
+        resize(width)
+        # Loaded anew: some parts measure the window only once.
+        chromium.get((pages / f"docs/{page}.html").as_uri())
+        assert find_too_wide(chromium) == [], width
+
+
+def find_too_wide(browser):
     # Furo lets its article scroll, so that the page itself is never too wide: measure the parts.
-    too_wide = browser.execute_script(
+    return browser.execute_script(
         "const article = document.querySelector('article');"
         "const right = Math.min(article.getBoundingClientRect().right, window.innerWidth);"
         "const parts = '.dt-container, .math-wrapper, .dataflow, pre';"
@@ -198,7 +205,6 @@ def test_no_page_is_wider_than_the_window(browser, resize, pages, page, width):
         ".filter((x) => x.getBoundingClientRect().right > right + 1)"
         ".map((x) => x.className || x.tagName)"
     )
-    assert too_wide == []
 
 
 def test_wide_table_scrolls_within_the_page(browser, resize):
@@ -234,12 +240,12 @@ def test_plain_table_without_javascript(browser, pages):
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
-@pytest.mark.parametrize("width", [1400, 360])
-def test_equation_and_its_number_stand_apart(browser, resize, width):
-    resize(width)
-    formula, number = browser.execute_script(
-        "return ['.math-body', '.eqno'].map("
-        "(x) => document.querySelector('div.math ' + x).getBoundingClientRect().toJSON())"
-    )
-    assert formula["right"] <= number["left"]
-    assert number["right"] <= width
+def test_equation_and_its_number_stand_apart(browser, resize):
+    for width in (1400, 360):
+        resize(width)
+        formula, number = browser.execute_script(
+            "return ['.math-body', '.eqno'].map("
+            "(x) => document.querySelector('div.math ' + x).getBoundingClientRect().toJSON())"
+        )
+        assert formula["right"] <= number["left"]
+        assert number["right"] <= width

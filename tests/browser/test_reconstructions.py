@@ -260,7 +260,7 @@ def test_slices_show_the_voxels(view):
 def test_blocks_are_marked_and_lead_there(view):
     view.open()
     text = view.find(".reconstruction-blocks").text
-    assert text.startswith("Solid blocks, which the input has not")
+    assert text.startswith("Solid blocks, absent from the input")
     view.press("1: 125 Å³, mostly C, 75 % filled")
     camera, other = view.read_cameras()
     assert camera == other
@@ -279,7 +279,7 @@ def test_another_crop(view, read_requests):
     ]  # fmt: skip
     before = view.take_picture(0)
     select.send_keys("best")
-    expected = "No solid blocks: the reconstruction fills in no place that the input has not."
+    expected = "No solid blocks: the reconstruction fills no region that is empty in the input."
     assert wait_until(lambda: view.find(".reconstruction-blocks").text, expected) == expected
     assert [x.partition("?")[0][-5:] for x in read_requests() if is_heavy(x)] == ["11.js"]
     assert np.abs(view.take_picture(0) - before).max() > 0.1
@@ -341,7 +341,7 @@ def test_runs_without_atoms(view):
     view.open(1)
     (label,) = (x for x in view.find_all("label") if x.text.strip() == "Atoms" and x.is_displayed())
     assert not label.find_element("css selector", "input").is_enabled()
-    assert label.get_attribute("title") == "The run has kept no atoms"
+    assert label.get_attribute("title") == "The run stored no atoms"
     assert view.driver.get_log("browser") == []
 
 

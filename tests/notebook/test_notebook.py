@@ -118,12 +118,12 @@ def test_pictures_that_are_not_there_are_named(notebook):
     notebook.write("folder/pointer.svg", "version https://git-lfs.github.com/spec/v1\noid x\n")
     warnings, out = notebook.build()
     assert "index.rst:4: WARNING: image file not readable" in warnings
-    assert "index.rst:13: WARNING: image: pointer.svg: only a pointer to the file" in warnings
+    assert "index.rst:13: WARNING: image: pointer.svg: only a Git LFS pointer" in warnings
     html = (out / "folder/index.html").read_text("utf-8")
     for name in ["none.png", "any.*", "icon.png"]:
         assert f"Not shown: no such file: {name}<" in html
-    assert "Not shown: link.svg: a link to a file that isn" in html
-    assert "Not shown: pointer.svg: only a pointer to the file, of Git LFS" in html
+    assert "Not shown: link.svg: a broken link" in html
+    assert "Not shown: pointer.svg: only a Git LFS pointer" in html
     assert html.count("<img") == 1 and "Its caption." in html
 
     notebook.write("folder/none.png", "Sphinx doesn't look into it")

@@ -1,4 +1,4 @@
-"""The frame of the scripts that draw: usage, provenance, errors in one line, exit codes."""
+"""Run the scripts that draw: usage, provenance, one-line errors, exit codes."""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from .trace import record_drawing
 
 
 def run_script(usage: str, script: Path, main: Callable[[Experiment], None]):
-    """Call main with the experiment that the script lies in; say which runs are left out."""
+    """Call main with the experiment that the script lies in; print which runs are left out."""
 
     def draw():
         expt = Experiment(script.resolve().parent)

@@ -11,12 +11,12 @@ from ...records.experiment import Experiment
 from .drawings import FILE_NAME, find_reasons, load_provenance, split_command
 
 SOURCES = ("docs", "expts")
-SCRIPT = re.compile(r"^from atompaint_vae\.figures\.script import ", re.MULTILINE)
+SCRIPT = re.compile(r"^from atompaint_vae\.figures\.provenance\.script import ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Stale:
-    """What a command writes that isn't up to date: each output, and why."""
+    """The outputs of a command that aren't up to date, with the reasons."""
 
     folder: Path
     command: str
@@ -26,8 +26,10 @@ class Stale:
 @dataclass(frozen=True)
 class Checked:
     """
-    num_outputs: what was looked at
-    damages:     what can't be read, and so can't be checked; a line each
+    The result of a check.
+
+    num_outputs: how many figures and tables were checked
+    damages:     one line for each file that can't be read
     """
 
     num_outputs: int
@@ -36,7 +38,7 @@ class Checked:
 
 
 def check_figures(folders: list[Path]) -> Checked:
-    """What is stale or missing in these folders and below."""
+    """Return what is stale or missing in these folders and below."""
     num_outputs, stale, damages = 0, [], []
     for folder in _walk(folders):
         try:
@@ -68,14 +70,14 @@ def _check_folder(folder: Path) -> Checked:
 
 
 def draw_again(stale: Stale) -> bool:
-    """Whether the script ran; what it says goes to the terminal."""
+    """Run the script again, and return whether it succeeded; it prints to the terminal."""
     name, *arguments = split_command(stale.command)
     command = [sys.executable, name, *arguments]
     return subprocess.run(command, cwd=stale.folder, check=False).returncode == 0
 
 
 def _walk(folders: list[Path]) -> list[Path]:
-    """Folders that scripts may lie in, each once."""
+    """Return the folders that may hold scripts, each once."""
     found = {}
     for top in folders:
         for folder, subfolders, _ in os.walk(top):
@@ -90,6 +92,6 @@ def _list_scripts(folder: Path) -> list[Path]:
 
 
 def _can_draw(folder: Path) -> bool:
-    """Whether there is anything to draw: an experiment needs a run that is finished."""
+    """Return whether there is anything to draw: an experiment needs a finished run."""
     expt = Experiment(folder)
     return not expt.hparams_path.is_file() or "finished" in expt.find_run_states().values()

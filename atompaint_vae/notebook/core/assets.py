@@ -12,10 +12,10 @@ BUNDLE_EXPORT = re.compile(r"export\s*\{([^{}]*)\}\s*;?")
 
 def make_classic_script(module: str) -> str:
     """
-    DataTables as a classic script that sets ``window.DataTable``.
+    Return DataTables as a classic script that sets ``window.DataTable``.
 
     module: itables' bundle, an ES module; browsers don't load modules from file://
-    raises: ExtensionError if the bundle doesn't end in the one export statement we know
+    raises: ExtensionError if the bundle doesn't have exactly one export statement with a default
     """
     exports = list(BUNDLE_EXPORT.finditer(module))
     names = dict(
@@ -29,21 +29,21 @@ def make_classic_script(module: str) -> str:
             f" {len(exports)} export statements, known names {sorted(names)};"
             " one export with a default was expected (itables 2.9 has it)"
         )
-    # Parts of the bundle are strict mode code without saying so: modules always are.
+    # Modules are always in strict mode, and parts of the bundle rely on it.
     body = BUNDLE_EXPORT.sub(f"window.DataTable={names['default']};", module)
     return f'(function(){{"use strict";\n{body}\n}})();\n'
 
 
 def read_bundle() -> dict[str, str]:
     """
-    Name and text of DataTables' script and style.
+    Return the text of DataTables' script and style, by file name.
 
     raises: ExtensionError if itables isn't installed or has no bundle
     """
     spec = find_spec("itables")
     folder = Path(spec.origin).parent / "html" if spec and spec.origin else None
     if folder is None or not (folder / "dt_bundle.js").is_file():
-        raise ExtensionError("itables' bundle of DataTables isn't there; is itables installed?")
+        raise ExtensionError("itables' bundle of DataTables is missing; is itables installed?")
     return {
         "datatables.js": make_classic_script((folder / "dt_bundle.js").read_text("utf-8")),
         "datatables.css": (folder / "dt_bundle.css").read_text("utf-8"),
@@ -51,12 +51,12 @@ def read_bundle() -> dict[str, str]:
 
 
 def write_assets(app):
-    """Nothing; writes what has changed to the folder of static files, before any page."""
+    """Write what has changed to the folder of static files, before any page."""
     if app.builder.format != "html":
         return
     folder = Path(app.outdir) / "_static"
     folder.mkdir(parents=True, exist_ok=True)
-    # Scripts, styles, licences; nothing runs scripts in an epub.
+    # Scripts, styles and licences; an epub can't run scripts.
     suffixes = (".css",) if app.builder.name == "epub" else (".css", ".js", ".txt")
     own = {x.name: x.read_text("utf-8") for x in STATIC.iterdir() if x.suffix in suffixes}
     for name, text in (read_bundle() | own).items():
@@ -66,7 +66,7 @@ def write_assets(app):
 
 
 def connect(app, config):
-    """Nothing; where the theme can be dark by itself, so are tables, figures and curves."""
+    """Add dark colours for tables, figures and curves if the theme has a dark mode."""
     if config.html_theme == "furo":
         app.add_css_file("dark.css", priority=591)
 

@@ -1,4 +1,4 @@
-"""Mathematics as MathML, made while the pages are built: no script, no font, no network."""
+"""Mathematics as MathML, converted at build time: no script, no font, no network."""
 
 import html
 import re
@@ -17,7 +17,7 @@ from .problems import shorten
 
 logger = logging.getLogger(__name__)
 
-# latex2mathml's name for what stands on the left
+# LaTeX's environments, and what latex2mathml calls them
 ENVIRONMENTS = {"aligned": "split", "alignedat": "split", "gathered": "gather*"}
 FUNCTIONS = re.compile(
     "a?(sin|cos|tan)h?|arc(sin|cos|tan)|arg|cot|csc|deg|det|dim|exp|hom|inf|ker|lg|ln|log|max|min"
@@ -27,9 +27,9 @@ THIN_SPACE = "0.167em"  # TeX's \, (the TeXbook, chapter 18)
 
 
 AMOUNT = re.compile(r"(?<![\\$])\$(?=\d[^$]*\s\$)")
-"""A dollar before an amount of money: what follows ends with a blank before the next dollar."""
+"""A dollar sign before an amount of money: there is a space before the next dollar sign."""
 
-# What stands beside a formula without a blank, if it is short and holds no escape.
+# Short text without escapes that touches a formula.
 BEFORE, AFTER = re.compile(r"(?<!\S)[^\s\0]{1,8}$"), re.compile(r"[^\s\0]{1,8}(?!\S)")
 
 VERBATIM = (nodes.FixedTextElement, nodes.literal, nodes.math)
@@ -37,11 +37,11 @@ VERBATIM = (nodes.FixedTextElement, nodes.literal, nodes.math)
 
 class DollarMath(SphinxTransform):
     """
-    ``$x$`` and ``$$x$$`` of the text become mathematics.
+    Convert ``$x$`` and ``$$x$$`` in the text to mathematics.
 
-    docutils keeps a backslash of the source as a null character before what it escapes, until the
-    text is written. The extension sphinx_math_dollar makes each a backslash, also of text that
-    stands beside mathematics, where it would be shown; so only its splitting is used.
+    Until the text is written, docutils keeps each backslash of the source as a null character. The
+    extension sphinx_math_dollar turns all of them into backslashes, which would be visible in the
+    text beside the mathematics. So only its splitting is used.
     """
 
     default_priority = 500
@@ -70,7 +70,7 @@ def _make_part(kind: str, text: str) -> nodes.Node:
 
 
 class KeepTogether(SphinxPostTransform):
-    """A formula on one line with the brackets and stops beside it: browsers break lines there."""
+    """Keep a formula on one line with the punctuation beside it, where browsers break lines."""
 
     default_priority = 900
     formats = ("html",)
@@ -102,7 +102,7 @@ class MathError(ValueError):
 
 def convert_latex(latex: str, display: str = "inline") -> str:
     """
-    A ``<math>`` element.
+    Return LaTeX as a ``<math>`` element.
 
     display: inline or block
     raises:  MathError if a command is unknown or the braces don't match
@@ -140,7 +140,7 @@ def convert_latex(latex: str, display: str = "inline") -> str:
 
 
 def _style_columns(table: ElementTree.Element) -> None:
-    """Columns as MathML Core knows them: it has neither columnalign nor columnspacing."""
+    """Style columns for MathML Core, which has neither columnalign nor columnspacing."""
     is_aligned = table.get("columnspacing", "").startswith("0")
     for cell in table.iter("mtd"):
         align = cell.attrib.pop("columnalign", None)
@@ -152,7 +152,7 @@ def _style_columns(table: ElementTree.Element) -> None:
 
 
 def _join_thousands(row: ElementTree.Element) -> None:
-    """``42,875`` is one number, unless brackets around it say that it's a pair."""
+    """Make ``42,875`` one number, unless brackets around it mark a pair."""
     if any(x.tag == "mo" and x.text in tuple("([{") for x in row.iter()):
         return
     i = 0
@@ -172,7 +172,7 @@ def _join_thousands(row: ElementTree.Element) -> None:
 
 
 def _space_functions(row: ElementTree.Element) -> None:
-    """A thin space between ``ln`` and its operand, as TeX sets it."""
+    """Add a thin space between ``ln`` and its operand, as TeX does."""
     for i in reversed(range(len(row) - 1)):
         is_function = row[i].tag == "mi" and FUNCTIONS.fullmatch(row[i].text or "")
         operand = row[i + 1]
@@ -207,14 +207,14 @@ def visit_math_block(translator, node):
         translator.body.append(f'<span class="eqno">({number})')
         translator.add_permalink_ref(node, "Link to this equation")
         translator.body.append("</span>")
-    translator.body.append('<span class="math-body">')  # what scrolls; a <math> doesn't
+    translator.body.append('<span class="math-body">')  # this element scrolls; a <math> can't
     _write_math(translator, node, "block")
     translator.body.append(f"</span></{tag}>\n")
     raise nodes.SkipNode
 
 
 def replace_other(app, config):
-    """Nothing; the extension sphinx_math_dollar, where it is enabled too, changes no text."""
+    """Remove the transform of the extension sphinx_math_dollar, if that is enabled too."""
     transforms = app.registry.get_transforms()
     transforms[:] = [x for x in transforms if x is not TransformMath]
 

@@ -1,9 +1,8 @@
 """
-The contents beside each page, made once in a build.
+The table of contents beside each page, made once per build.
 
-Sphinx and furo make them anew for each page, which is most of the time that it takes to write a
-notebook of hundreds of experiments.  Pages differ only in where links start from, and in what is
-marked as current.
+Sphinx and furo make it again for each page, which takes most of the time to write a notebook of
+hundreds of experiments. Pages differ only in where links start from, and in which item is current.
 """
 
 import re
@@ -20,7 +19,7 @@ ITEM = (
 
 @lru_cache(maxsize=1)
 def make_tree(builder) -> str:
-    """The contents as furo shows them, of a page that isn't in them, at the notebook's root."""
+    """Return furo's contents, as seen from a page at the root that isn't in them."""
     from furo.navigation import get_navigation_tree
 
     options = {"collapse": False, "titles_only": True, "maxdepth": -1, "includehidden": True}
@@ -28,7 +27,7 @@ def make_tree(builder) -> str:
 
 
 def mark_current(tree: str, target: str, *, is_page: bool) -> str:
-    """The contents with an item marked: the page itself, or one that it lies below."""
+    """Return the contents with an item marked as current: the page itself, or one above it."""
 
     def mark(match: re.Match) -> str:
         classes, rest, box = match.groups()
@@ -39,12 +38,12 @@ def mark_current(tree: str, target: str, *, is_page: bool) -> str:
         checked = '<input checked="" ' if box else ""
         return f'<li class="{classes} current{page}"><a {link}>{rest}{checked}'
 
-    # A page that lists itself has a second item, below which nothing lies.
+    # A page that lists itself has a second item, which has no children.
     return re.sub(ITEM.format(re.escape(target)), mark, tree, count=0 if is_page else 1)
 
 
 def find_ancestors(includes: dict[str, list[str]], page: str) -> list[str]:
-    """The pages in whose contents a page is, directly or not; the last is the notebook's first."""
+    """Return the pages that list a page, directly or not, from its parent up to the first page."""
     parents = {}
     for parent, children in includes.items():
         for child in children:
@@ -56,14 +55,14 @@ def find_ancestors(includes: dict[str, list[str]], page: str) -> list[str]:
 
 
 def leave_out(app, pagename, templatename, context, doctree):
-    """Nothing; furo finds no contents to make."""
+    """Hide the contents from furo, which would make them again."""
     if "toctree" in context:
         context["atompaint_toctree"] = context["toctree"]
         context["toctree"] = lambda **options: ""
 
 
 def add_tree(app, pagename, templatename, context, doctree):
-    """Nothing; the page has the contents, and its place in them is marked."""
+    """Give the page its contents, with its place marked."""
     if "atompaint_toctree" not in context:
         return
     context["toctree"] = context.pop("atompaint_toctree")

@@ -1,7 +1,8 @@
-"""Numbers of figures, tables and equations: each page has its own, beginning at one.
+"""
+Numbers of figures, tables and equations, which start at one on each page.
 
-Sphinx counts through all pages: a figure on the newest page would renumber, and write again, all
-others; and to count, it opens the doctree of every page.
+Sphinx numbers them through all pages: a new figure on the newest page would renumber all others,
+which would have to be written again. To count, Sphinx also opens the doctree of every page.
 """
 
 from collections import Counter
@@ -13,7 +14,7 @@ KEY = "atompaint_numbers"
 
 
 def number_captions(app, doctree):
-    """Nothing; what is to be numbered on a page is numbered in the order of the page."""
+    """Number the figures, tables and equations of a page, in their order."""
     env = app.env
     standard, math = env.domains.standard_domain, env.domains.math_domain
     counter = Counter()
@@ -29,7 +30,7 @@ def number_captions(app, doctree):
 
 
 def assign_numbers(env) -> list[str]:
-    """The pages whose numbers have changed; all pages have their numbers."""
+    """Set the numbers of all pages, and return the pages whose numbers have changed."""
     if not env.config.numfig:
         return []
     old = env.toc_fignumbers

@@ -1,8 +1,7 @@
 """
-Figures: enlarged by a click in HTML; in LaTeX, which can't include SVG, converted; named where they
-aren't there.
+Pictures: a click enlarges them in HTML, LaTeX gets PDF for SVG, and missing ones are named.
 
-Sphinx passes a figure that is named with its suffix on to LaTeX, without a warning.
+LaTeX can't include SVG, but Sphinx passes on an SVG that a page names, without a warning.
 """
 
 import hashlib
@@ -26,9 +25,9 @@ CONVERTERS = {
 
 
 class NameMissing(SphinxPostTransform):
-    """What is missing, and why, in the place of a picture that isn't there."""
+    """Put a notice in the place of each missing picture: its name, and why it is missing."""
 
-    default_priority = 80  # before whatever looks at pictures
+    default_priority = 80  # before all other transforms of pictures
 
     def run(self, **kwargs):
         for node in list(self.document.findall(nodes.image)):
@@ -47,16 +46,16 @@ class NameMissing(SphinxPostTransform):
         try:
             check_content(self.env, target)
         except (ValueError, OSError) as error:
-            if is_known:  # else Sphinx has warned of it
+            if is_known:  # otherwise Sphinx has warned of it
                 logger.warning("image: %s", error, location=node, type="image")
             return str(error)
         return None if is_known else f"no such file: {PurePosixPath(target).name}"
 
 
 class ConvertSvg(SphinxPostTransform):
-    """A PDF in the place of each SVG, or its name if there is no converter."""
+    """Replace each SVG by a PDF, or by its name if no converter is installed."""
 
-    default_priority = 90  # before Sphinx, at 100, looks at pictures
+    default_priority = 90  # before Sphinx collects pictures, at 100
     formats = ("latex",)
 
     def run(self, **kwargs):
@@ -88,7 +87,7 @@ class ConvertSvg(SphinxPostTransform):
 
 
 def add_script(app, pagename, templatename, context, doctree):
-    """Nothing; a page with a figure gets the script that enlarges it."""
+    """Add the script that enlarges figures to pages that have any."""
     has_figure = doctree is not None and next(iter(doctree.findall(nodes.figure)), None) is not None
     if has_figure and app.builder.name != "epub":
         app.add_js_file("figures.js", loading_method="defer")

@@ -1,8 +1,8 @@
 """
-What can't be shown, or can't be read: what stands in its place, and the warnings.
+Notices and warnings for what can't be shown or read.
 
-A mistake of the page's is a warning at the line of the page. Damage to a file that many pages may
-show is one warning at the line of that file.
+A mistake in a page gives a warning with the page's line. A damaged file, which many pages may show,
+gives a single warning with the file's line.
 """
 
 import re
@@ -21,7 +21,7 @@ PLACE = re.compile(r"(?P<place>.+?:\d+(:\d+)?): (?P<text>.*)|(?P<file>.+?): (?P<
 
 
 class NotebookDirective(SphinxDirective):
-    """A directive that warns where it can't show what it should; the rest of the page is intact."""
+    """A directive that fails with a warning and a notice; the rest of the page is built."""
 
     def run(self) -> list[nodes.Node]:
         try:
@@ -31,17 +31,17 @@ class NotebookDirective(SphinxDirective):
 
     def show(self) -> list[nodes.Node]:
         """
-        What the page shows.
+        Return what the page shows.
 
-        raises: ValueError or OSError for whatever is wrong with what the page, or a file, says
+        raises: ValueError or OSError for a mistake in the page or in a file
         """
         raise NotImplementedError
 
     def parse_path(self) -> str:
         """
-        The path that is the directive's argument.
+        Return the path that is the directive's argument.
 
-        raises: ValueError if text follows it at once, which docutils takes for a part of it
+        raises: ValueError if text follows without an empty line, which docutils adds to the path
         """
         path, *rest = self.arguments[0].splitlines()
         if rest:
@@ -50,7 +50,7 @@ class NotebookDirective(SphinxDirective):
 
     def parse_caption(self) -> tuple[nodes.paragraph | None, list[nodes.Node]]:
         """
-        The caption, which is the content's first paragraph, and what goes below.
+        Return the caption, which is the content's first paragraph, and the rest of the content.
 
         raises: ValueError if the content doesn't begin with a paragraph
         """
@@ -64,12 +64,12 @@ class NotebookDirective(SphinxDirective):
 
 def report(error: Exception, markup: SphinxDirective | SphinxRole) -> nodes.paragraph:
     """
-    What stands in the place of what can't be shown; warns.
+    Warn of an error, and return the notice that replaces what can't be shown.
 
-    markup: the directive or the role that can't show it
+    markup: the directive or role that failed
     """
     location = markup.get_location()
-    if not location or location.startswith("<unknown>"):  # as of text that no file holds
+    if not location or location.startswith("<unknown>"):  # as for text that isn't from a file
         location = markup.env.docname
     text = shorten(describe_damage([error], markup.env.srcdir))
     logger.warning("%s: %s", markup.name, text, location=location, type=markup.name)
@@ -77,31 +77,31 @@ def report(error: Exception, markup: SphinxDirective | SphinxRole) -> nodes.para
 
 
 def make_notice(text: str, *, is_in_text: bool = False) -> nodes.Element:
-    """What stands in the place of what can't be shown."""
+    """Return the notice that replaces what can't be shown."""
     kind = nodes.inline if is_in_text else nodes.paragraph
     node = kind("", f"Not shown: {text}", classes=["not-shown"])
-    node["support_smartquotes"] = False  # what it quotes is code
+    node["support_smartquotes"] = False  # it quotes code
     return node
 
 
 def shorten(text: str) -> str:
-    """What a person reads at a glance, also where a page has a file's content for its name."""
+    """Return a text cut to a readable length: a page may give a file's content as its name."""
     return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}..."
 
 
 def note_damages(env, lines: str) -> None:
-    """Nothing; a warning for each line, `file:line:column: text`, comes once pages are read."""
+    """Store damages, one per line as `file:line:column: text`, for a warning after reading."""
     env.metadata[env.docname].setdefault(DAMAGES, []).extend(lines.splitlines())
 
 
 def note_unreadable(env, run_dir, properties) -> None:
-    """Nothing; a warning comes once pages are read if some of a run's files are damaged."""
+    """Store the damages of a run's files, if there are any, for a warning after reading."""
     if properties["state"] == UNREADABLE:
         note_damages(env, f"{run_dir}/{properties['error']}")
 
 
 def warn_of_damages(app, env) -> None:
-    """Nothing; warns of each damage once, whichever pages show it, in whichever process."""
+    """Warn of each damage once, however many pages show it and processes found it."""
     found = (line for metadata in env.metadata.values() for line in metadata.get(DAMAGES, ()))
     for line in dict.fromkeys(found):
         match = PLACE.fullmatch(line)

@@ -1,4 +1,4 @@
-"""The roles ``:pdb:`` and ``:doi:``, and the literature that is cited, from ``references.bib``."""
+"""The roles ``:pdb:`` and ``:doi:``, with citations from ``references.bib``."""
 
 import re
 from functools import lru_cache
@@ -12,14 +12,14 @@ from .problems import note_damages, report
 PDB_ID = re.compile(r"[1-9][A-Z0-9]{3}|PDB_[A-Z0-9]{8}")
 DOI = re.compile(r"10\.\d{4,9}/\S+")
 DOI_PREFIX = re.compile(r"(https?://(dx\.)?doi\.org/|doi:\s*)", re.IGNORECASE)
-MAX_AUTHORS = 5  # of more, the first is named
+MAX_AUTHORS = 5  # with more, only the first is named
 
 
 class PdbRole(ReferenceRole):
     """
     A link to an entry of the Protein Data Bank: ``:pdb:`4w4g```.
 
-    The text is the entry's id, or one's own: ``text <4w4g>``.
+    The text is the entry's id; for another text, write ``text <4w4g>``.
     """
 
     def run(self):
@@ -35,9 +35,9 @@ class DoiRole(ReferenceRole):
     """
     A citation by its DOI: authors, title, journal and year; the title is a link.
 
-    ``references.bib``, a BibTeX file beside the notebook's first page, says who wrote what;
-    reference managers export such files, and nothing is fetched. Of a DOI that isn't in it, the DOI
-    itself is shown. Text of one's own goes before the DOI: ``Strobl et al. <10.1016/j.jcp...>``.
+    The entries come from ``references.bib``, a BibTeX file beside the notebook's first page, as
+    reference managers export it. Nothing is downloaded. A DOI that isn't in the file is shown as
+    it is. For another text, write ``Strobl et al. <10.1016/j.jcp...>``.
     """
 
     def run(self):
@@ -61,13 +61,13 @@ class DoiRole(ReferenceRole):
 
 
 class BibliographyError(ValueError):
-    """A file of references that can't be read; the message is one line."""
+    """A bibliography that can't be read. The message is one line."""
 
 
 @lru_cache(maxsize=1)
 def load_references(path: Path, modified_ns: int) -> dict:
     """
-    Entries of a BibTeX file, as pybtex reads them, by their DOIs in lower case.
+    Return pybtex's entries of a BibTeX file, by their DOIs in lower case.
 
     modified_ns: time of the file's last change; a changed file is read again
     raises:      BibliographyError if the file is broken
@@ -87,9 +87,9 @@ def load_references(path: Path, modified_ns: int) -> dict:
 
 def format_citation(entry, uri: str) -> list[nodes.Node]:
     """
-    Authors. Title, a link. Journal volume:pages (year)
+    Return a citation: authors, title (a link), journal, volume, pages and year.
 
-    entry: of pybtex
+    entry: an entry of pybtex
     """
     from pybtex.richtext import Text
 

@@ -1,4 +1,4 @@
-"""The directive ``.. update:: date``: what was found out later."""
+"""The directive ``.. update:: date``: an addition or correction."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ FORMATS = ["%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%b %d, %Y", "%B %d, %Y", "%d %b %Y
 
 class UpdateDirective(SphinxDirective):
     """
-    A dated addition or correction: what was written before stays as it was.
+    A dated addition or correction. The text before it stays unchanged.
 
     date: ``2024-12-20``, ``2024/12/20``, ``20241220``, ``Dec 20, 2024`` or ``20 December 2024``
     """
@@ -38,7 +38,7 @@ class UpdateDirective(SphinxDirective):
 
 
 def parse_date(text: str) -> datetime | None:
-    """The day, None if the text is no date."""
+    """Return the date, None if the text isn't one."""
     for form in FORMATS:
         try:
             return datetime.strptime(text.strip(), form)

@@ -1,4 +1,4 @@
-"""The directive ``.. video:: file``: a player, or a link where nothing can be played."""
+"""The directive ``.. video:: file``: a player, or a link in formats that can't play."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
 
-from ..tables.table_nodes import add_html_node, pass_over
 from .absent import check_content
+from .nodes import add_html_node, pass_over
 from .problems import NotebookDirective
 
 
 class video(nodes.General, nodes.Element):
-    """A player; its child is the link to the file, for whoever can't play it."""
+    """A player; its child is a link to the file, for browsers that can't play it."""
 
 
 class VideoDirective(NotebookDirective):
     """
-    A video, with its player's controls; in print and in text, a link to the file.
+    A video with controls; in print and in text, a link to the file.
 
     The content is the caption. Browsers play MP4 (H.264) and WebM.
 

@@ -1,8 +1,8 @@
 """
-The files that a page must be read again for.
+Files whose change makes Sphinx read a page again.
 
-Sphinx keeps an object for each file of each page, and loads all of them before each build. Here a
-page keeps one text of paths and one hash of what the files were.
+Sphinx's own dependencies are an object per file and page, all of which are loaded before each
+build. Here, a page stores one text of paths and one hash of the files' states.
 """
 
 import hashlib
@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
-WATCHED = "atompaint_watched"  # paths, as seen from the notebook's root, and what they were
+WATCHED = "atompaint_watched"  # paths relative to the notebook's root, and the hash of their states
 
 
 def watch_files(env, paths: Iterable[Path]) -> None:
-    """Nothing; the page is read again when one of these files has come, gone or changed."""
+    """Have the page read again when one of these files is added, removed or changed."""
     root = str(env.srcdir)
     text = "\n".join(os.path.relpath(path, root) for path in paths)
     watched = env.metadata[env.docname].setdefault(WATCHED, {})
-    if text not in watched:  # what was seen first is what the page may show
+    if text not in watched:  # the page may show the state seen first
         watched[text] = sign_files(root, text, sign_file)
 
 
 def sign_files(root: str, paths: str, sign: Callable[[str], str]) -> str:
-    """Something that differs whenever one of the files has come, gone or changed."""
+    """Return a hash that changes whenever one of the files is added, removed or changed."""
     states = [sign(f"{root}/{path}") for path in paths.split("\n")]
     return hashlib.sha256("\n".join(states).encode()).hexdigest()
 
@@ -38,8 +38,8 @@ def sign_file(path: str) -> str:
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The pages of which a file has come, gone or changed."""
-    sign = cache(sign_file)  # modules are watched by hundreds of pages
+    """Return the pages of which a file was added, removed or changed."""
+    sign = cache(sign_file)  # hundreds of pages watch the same modules
     root = str(env.srcdir)
     return [
         page

@@ -1,0 +1,3 @@
+"""Reconstructions of a run's test crops, as slices and in 3D."""
+
+COMPONENTS = ("viewer",)

@@ -1,8 +1,9 @@
-"""The directive ``.. reconstruction:: run``: slices, and behind a button a view in 3D.
+"""
+The directive ``.. reconstruction:: run``: slices, and a 3D view that a button opens.
 
-The picture of slices is what every builder shows. On HTML pages a small script puts a button below
-it; the viewer and the crops' densities are fetched when it is pressed. They are classic scripts:
-browsers load no modules, and no data, from ``file://``.
+Every builder shows the picture of slices. On HTML pages, a small script adds a button below it,
+which loads the viewer and the crops' densities. These are classic scripts, because browsers load
+neither modules nor data from ``file://``.
 """
 
 import hashlib
@@ -14,29 +15,36 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import directives
 
-from ...figures.colours import RESIDUAL_COLOURS
+from ...figures.colours import RESIDUAL_COLOURS, pick_colours
+from ...figures.stored_crops import (
+    ReconstructionError,
+    StoredCrop,
+    describe_blocks,
+    list_inputs,
+    read_crops,
+)
+from ..core.nodes import add_html_node
 from ..core.problems import NotebookDirective
-from ..tables.table_nodes import add_html_node
-from .slices import describe_blocks, draw_slices, pick_colours
-from .stored import Crop, ReconstructionError, list_inputs, pack_crop, read_crops
+from .packing import pack_crop
 
+DOTS_PER_INCH = 144
 FOLDER = "reconstructions"
-"""Of pictures and scripts: among the doctrees, and in the pages' ``_static``."""
+"""The folder of pictures and scripts, among the doctrees and in the pages' ``_static``."""
 
 
 class reconstruction(nodes.General, nodes.Element):
-    """A figure of slices; ``view`` is what the script has to know."""
+    """A figure of slices; ``view`` is the data for the script."""
 
 
 class ReconstructionDirective(NotebookDirective):
     """
-    The crops that a run has kept, each beside what its model made of it.
+    The test crops that a run stored, each beside its reconstruction.
 
-    The content is the caption; paragraphs after its first go below the picture.
+    The first paragraph of the content is the caption; further ones go below the picture.
 
     run:   the run's folder, relative to the page's folder, or to the notebook's root if it begins
            with a slash
-    crops: which of its crops to show, and in which order, such as ``worst, best``
+    crops: which crops to show, in this order, separated by commas, such as ``worst, best``
     name:  a target for ``:ref:`` and ``:numref:``
     """
 
@@ -59,7 +67,7 @@ class ReconstructionDirective(NotebookDirective):
         folder.mkdir(parents=True, exist_ok=True)
         name = "-".join([run.parent.parent.name, run.name, *(crop.rank for crop in crops)])
         picture = folder / f"{name}.png"
-        picture.write_bytes(draw_slices(crops))
+        picture.write_bytes(render_picture(crops))
         view = {
             "title": run.name,
             "colours": dict(
@@ -73,9 +81,9 @@ class ReconstructionDirective(NotebookDirective):
         self.set_source_info(wrapper)
         return [wrapper]
 
-    def make_figure(self, picture: Path, crops: list[Crop]) -> nodes.figure:
-        """The picture with its caption."""
-        # From the root: Sphinx takes no absolute paths.
+    def make_figure(self, picture: Path, crops: list[StoredCrop]) -> nodes.figure:
+        """Return the picture with its caption."""
+        # Relative to the root: Sphinx doesn't accept absolute paths.
         uri = "/" + Path(os.path.relpath(picture, self.env.srcdir)).as_posix()
         description = "; ".join(
             f"{x.rank}: {x.structure}, R² = {x.r2:.2f}, {describe_blocks(x.blocks)}" for x in crops
@@ -92,11 +100,20 @@ class ReconstructionDirective(NotebookDirective):
         return figure
 
 
-def choose_crops(crops: list[Crop], ranks: str | None) -> list[Crop]:
-    """
-    The crops of some ranks, such as "worst, best", in that order; all by default.
+def render_picture(crops: list[StoredCrop]) -> bytes:
+    """Return the slices of some crops as a PNG."""
+    # matplotlib is slow to import, and most builds draw nothing.
+    from ...figures.slices import draw_crops
+    from ...figures.style import render_figure
 
-    raises: ReconstructionError if there is no such crop
+    return render_figure(draw_crops(crops, show_blocks=True), "png", dpi=DOTS_PER_INCH)
+
+
+def choose_crops(crops: list[StoredCrop], ranks: str | None) -> list[StoredCrop]:
+    """
+    Return the crops of some ranks, such as "worst, best", in that order; all by default.
+
+    raises: ReconstructionError for an unknown rank
     """
     if ranks is None:
         return crops
@@ -104,18 +121,20 @@ def choose_crops(crops: list[Crop], ranks: str | None) -> list[Crop]:
     chosen = [x.strip() for x in ranks.split(",")]
     for rank in chosen:
         if rank not in by_rank:
-            raise ReconstructionError(f"no crop {rank!r}; known: {', '.join(by_rank)}")
+            hint = "; separate crops by commas" if " " in rank else ""
+            known = ", ".join(by_rank)
+            raise ReconstructionError(f"no crop {rank!r}; known: {known}{hint}")
     return [by_rank[rank] for rank in chosen]
 
 
-def write_script(crop: Crop, folder: Path, run: str) -> dict:
-    """What a page has to know of a crop; its script is written to the folder."""
+def write_script(crop: StoredCrop, folder: Path, run: str) -> dict:
+    """Write the script of a crop to the folder, and return what the page needs to load it."""
     packed, step = pack_crop(crop)
     name = f"{crop.sample_index}.js"
     key = f"{run}/{name}"
     script = f"AtompaintCrops[{json.dumps(key)}]={packed};\n"
     (folder / name).write_text(script, "utf-8")
-    # The address changes with the content, so that no cache keeps what is old.
+    # The address changes with the content, so that caches don't serve an old script.
     digest = hashlib.sha256(script.encode()).hexdigest()[:8]
     return {
         "key": key,
@@ -142,7 +161,7 @@ def depart_reconstruction_html(self, node):
 
 
 def add_scripts(app, pagename, templatename, context, doctree):
-    """Nothing; a page with reconstructions gets the script that opens them."""
+    """Add the script that opens the 3D view to pages with reconstructions."""
     if app.builder.name == "epub" or doctree is None:
         return
     if next(iter(doctree.findall(reconstruction)), None) is not None:

@@ -1,0 +1,3 @@
+"""Reference pages, made from docstrings and schemas."""
+
+COMPONENTS = ("hparams", "api", "markup")

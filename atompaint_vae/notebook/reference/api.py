@@ -8,7 +8,7 @@ from docutils import nodes
 
 from ..core.problems import NotebookDirective
 
-# "atoms:   columns x, y, z [Å]", or names and meanings in two columns without the colon
+# "atoms:   columns x, y, z [Å]", or two columns of names and meanings, without the colon
 LEGEND_LINE = re.compile(r"(\*{0,2}[\w./]+(?:, ?\*{0,2}[\w./]+)*)(?::\s+|\s{2,})(\S.*)")
 LIST_ITEM = re.compile(r"([-*•]|\(?\d+[.)]|#\.)\s")
 PROTECTED = re.compile(
@@ -18,13 +18,17 @@ PROTECTED = re.compile(
     re.DOTALL,
 )
 LOOSE_MARKUP = re.compile(r"\*|\||(?<=\w)_(?!\w)")
+UNDERLINES = "-~^'"  # of sections within sections
 
 
 class ModulesDirective(NotebookDirective):
     """
-    The documentation of each module of a package and of the packages in it, one section each.
+    The documentation of each module of a package, one section each.
 
-    package: its name; it is imported
+    A package inside is a section that begins with its docstring and holds the sections of its
+    modules. Names that begin with an underscore are left out.
+
+    package: its name; its modules are imported
     """
 
     required_arguments = 1
@@ -33,19 +37,38 @@ class ModulesDirective(NotebookDirective):
         names = find_modules(self.arguments[0])
         self.env.metadata[self.env.docname]["atompaint_modules"] = {self.arguments[0]: names}
         if not names:
-            raise ValueError(f"no package {self.arguments[0]!r} of modules")
-        blocks = []
-        for name in names:
-            title = name.removeprefix(f"{self.arguments[0]}.")
-            blocks += [title, "-" * len(title), "", f".. automodule:: {name}", "   :members:", ""]
-        return self.parse_text_to_nodes("\n".join(blocks), allow_section_headings=True)
+            raise ValueError(f"no modules found in package {self.arguments[0]!r}")
+        lines = write_sections(self.arguments[0], names)
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+
+
+def write_sections(package: str, names: list[str], underlines: str = UNDERLINES) -> list[str]:
+    """
+    Return the sections of a package as reStructuredText: its modules, then the packages in it.
+
+    names:      of all the modules, those of packages inside included
+    underlines: characters below the titles of this level and of those below it
+    """
+    inside: dict[str, list[str]] = {}
+    for name in names:
+        title = name.removeprefix(f"{package}.").partition(".")[0]
+        inside.setdefault(title, []).append(name)
+    modules, packages = [], []
+    for title, members in inside.items():
+        name = f"{package}.{title}"
+        section = [title, underlines[0] * len(title), "", f".. automodule:: {name}"]
+        if members == [name]:
+            modules += [*section, "   :members:", ""]
+        else:
+            packages += [*section, "", *write_sections(name, members, underlines[1:])]
+    return modules + packages
 
 
 def find_modules(package: str) -> list[str]:
     """
-    Return the names of a package's public modules, those of packages in it too.
+    Return the names of a package's public modules, including those of packages inside.
 
-    None of them is imported; [] if there is no such package.
+    No module is imported. The list is empty if there is no such package.
     """
     try:
         spec = importlib.util.find_spec(package)
@@ -62,12 +85,12 @@ def find_modules(package: str) -> list[str]:
 
 
 def list_folders(path: Path, top: Path) -> list[Path]:
-    """Return the folders between a file and one above it."""
+    """Return the folders between a file and a folder above it."""
     return [x for x in path.parents if x.is_relative_to(top) and x != top]
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The pages whose package has gained or lost a module."""
+    """Return the pages whose package has gained or lost a module."""
     return [
         doc
         for doc, metadata in env.metadata.items()
@@ -78,10 +101,10 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
 
 def format_docstring(lines: list[str]) -> list[str]:
     """
-    A docstring as reStructuredText, whatever its paragraphs look like.
+    Return a docstring as valid reStructuredText.
 
-    Legends become field lists, paragraphs that are laid out by hand literal blocks, and
-    characters that would begin markup by accident are escaped.
+    Legends become field lists, and indented text becomes literal blocks. Characters that would
+    start markup by accident are escaped.
 
     lines: of a docstring with blocks such as ``atoms:   columns x, y, z [Å]``
     """
@@ -100,7 +123,7 @@ def format_docstring(lines: list[str]) -> list[str]:
 
 
 def parse_legend(block: list[str]) -> list[tuple[str, str]]:
-    """Names and meanings of a paragraph, none if it isn't a legend."""
+    """Return the names and meanings in a paragraph, an empty list if it isn't a legend."""
     entries: list[tuple[str, str]] = []
     for line in block:
         if match := LEGEND_LINE.fullmatch(line):
@@ -114,7 +137,7 @@ def parse_legend(block: list[str]) -> list[tuple[str, str]]:
 
 
 def split_blocks(lines: list[str]) -> list[list[str]]:
-    """The paragraphs of a docstring, each as its lines."""
+    """Return the paragraphs of a docstring, each as a list of lines."""
     blocks, block = [], []
     for line in [*lines, ""]:
         if line.strip():
@@ -129,7 +152,7 @@ def _format_block(block: list[str], is_structure: bool) -> list[str]:
     if is_structure or block[0].startswith(">>> "):
         return block if block[0].startswith((".. ", ">>> ")) else _escape_lines(block)
     if entries := parse_legend(block):
-        # Sphinx rewrites field lists that stand in an object's description, but not deeper ones.
+        # Sphinx rewrites field lists at the top of an object's description, but not nested ones.
         fields = [f"   :{escape(name)}: {escape(text)}" for name, text in entries]
         return [".. container:: docstring-legend", "", *fields]
     if any(line[0].isspace() for line in block):
@@ -142,7 +165,7 @@ def _escape_lines(block: list[str]) -> list[str]:
 
 
 def escape(text: str) -> str:
-    """The text with a backslash before each character that would begin markup by accident."""
+    """Return text with a backslash before each character that would start markup by accident."""
     pieces, end = [], 0
     for match in PROTECTED.finditer(text):
         pieces += [_escape_loose(text[end : match.start()]), match[0]]
@@ -156,7 +179,7 @@ def _escape_loose(text: str) -> str:
 
 def process_docstring(app, what, name, obj, options, lines):
     if name.split(".")[0] == "atompaint_vae":
-        # What a NamedTuple says of its fields says nothing.
+        # The automatic docstrings of a NamedTuple's fields say nothing.
         is_dull = bool(lines) and lines[0].startswith("Alias for field number")
         lines[:] = [] if is_dull else format_docstring(lines)
 

@@ -1,4 +1,4 @@
-"""The directive ``.. hyperparameters::``: every key of hparams.nt, from the schema itself."""
+"""The directive ``.. hyperparameters::``: every key of hparams.nt, from the schema."""
 
 import sys
 from typing import ClassVar
@@ -12,14 +12,14 @@ from ...config.schema import HparamsKey, list_keys
 from ...config.space import SearchFile
 from ...data.hparams import DataHparams
 from ...models.kind import KINDS, list_kinds
-from ..sheets.sheet_text import quote
+from ..sheets.sheet import quote
 
 
 class HyperparametersDirective(SphinxDirective):
     """
-    A target for each key, ``:confval:`` leads to it: what it takes, its default, its meaning.
+    The type, default and meaning of each hyperparameter; ``:confval:`` links to one.
 
-    search: the keys of ``search:`` instead
+    search: list the keys of ``search:`` instead
     """
 
     option_spec: ClassVar = {"search": directives.flag}
@@ -64,7 +64,7 @@ def describe_key(key: HparamsKey, *, has_target: bool) -> list[str]:
 
 
 def mark_code(text: str) -> str:
-    """A description, whose code stands between single backticks, as reStructuredText."""
+    """Return a description, in which single backticks mark code, as reStructuredText."""
     return "`".join(
         f"`{part}`" if number % 2 else quote(part) for number, part in enumerate(text.split("`"))
     )

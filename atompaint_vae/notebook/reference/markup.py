@@ -1,4 +1,4 @@
-"""The directive ``.. markup::``: the reference of the directives and roles of these pages."""
+"""The directive ``.. markup::``: a reference of this extension's directives and roles."""
 
 import inspect
 
@@ -8,9 +8,12 @@ from sphinx.util.docutils import SphinxDirective
 
 from .api import escape, format_docstring, parse_legend, split_blocks
 
+PACKAGE = __package__.rpartition(".")[0]
+"""The whole extension."""
+
 
 class MarkupDirective(SphinxDirective):
-    """The reference of all directives and roles of this extension, from their docstrings."""
+    """A reference of all directives and roles of this extension, from their docstrings."""
 
     def run(self) -> list[nodes.Node]:
         lines: list[str] = []
@@ -25,20 +28,21 @@ class MarkupDirective(SphinxDirective):
 
 
 def find_directives() -> dict[str, type]:
-    """The classes of this extension's directives, by their names."""
+    """Return the classes of this extension's directives, by name."""
     return {name: x for name, x in directives._directives.items() if _is_ours(x)}
 
 
 def find_roles() -> dict[str, type]:
-    """The classes of this extension's roles, by their names."""
+    """Return the classes of this extension's roles, by name."""
     return {name: type(x) for name, x in roles._roles.items() if _is_ours(type(x))}
 
 
 def describe(kind: str, name: str, item: type) -> list[str]:
     """
-    A directive or a role as reStructuredText.
+    Return the description of a directive or role as reStructuredText.
 
-    The legend of its docstring names arguments, which become part of the signature, and options.
+    The legend of its docstring describes arguments, which become part of the signature, and
+    options.
 
     kind: directive or role
     """
@@ -57,7 +61,7 @@ def describe(kind: str, name: str, item: type) -> list[str]:
 
 
 def _is_ours(item: type) -> bool:
-    return getattr(item, "__module__", "").startswith(f"{__package__}.")
+    return getattr(item, "__module__", "").startswith(f"{PACKAGE}.")
 
 
 def setup_component(app):

@@ -1,7 +1,7 @@
 """
-The directive ``.. compare::``, where runs of any dates are chosen by filter expressions.
+The directive ``.. compare::``, which compares runs of any dates, chosen by a filter expression.
 
-A page's script shows what a filter leaves; without JavaScript, in LaTeX and in text there is a
+A script shows the runs that match the filter. Without JavaScript, in LaTeX and in text, there is a
 table of the newest runs.
 """
 
@@ -15,10 +15,11 @@ from docutils import nodes
 from ...records.properties import Value, list_reduced, load_run, make_signature
 from ...records.record import RunPaths
 from ...text.files import write_atomic
+from ..core.nodes import add_html_node
 from ..core.problems import note_unreadable
-from ..sheets.sheets import SHEET
-from ..tables.readers import Table
-from ..tables.table_nodes import Format, add_html_node, datatable, make_table_node
+from ..sheets.pages import SHEET
+from ..tables.cells import Table
+from ..tables.table_nodes import Format, datatable, make_table_node
 from .run_data import RunsDirective, add_run_scripts, dump_json, note_runs, write_runs
 from .runs import list_default_metrics, make_run_table
 
@@ -26,7 +27,7 @@ MAX_PLAIN = 200
 
 
 class run_compare(nodes.General, nodes.Element):
-    """Runs to compare; ``runs`` are ids, the child is their table."""
+    """Runs to compare; ``runs`` holds their ids, the child is their table."""
 
 
 class CompareDirective(RunsDirective):
@@ -64,13 +65,13 @@ class CompareDirective(RunsDirective):
 
 
 def name_data(ids: Iterable[str]) -> str:
-    """The name of the files that hold the properties of some runs."""
+    """Return the name of the files that hold the properties of some runs."""
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
     return f"compare-{digest}"
 
 
 def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Mapping[str, Value]]:
-    """The properties of runs; of those that haven't changed, as the last build has noted them."""
+    """Return the properties of runs; for unchanged runs, as the last build stored them."""
     path = doctreedir / f"{name_data(found)}.json"  # also read when the page is written
     before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     now = {}
@@ -86,7 +87,7 @@ def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Map
 
 
 def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> tuple[Table, dict[int, Format]]:
-    """What there is without JavaScript: the names of the newest runs and what came of them."""
+    """Return the table for pages without JavaScript: the newest runs and their results."""
     runs = runs[-MAX_PLAIN:]
     known = dict.fromkeys(name for properties in runs for name in properties)
     metrics = list_default_metrics(runs)
@@ -96,7 +97,7 @@ def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> tuple[Table, dict[i
 
 
 def pack_properties(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> dict:
-    """The properties of runs, column by column, those that are the same in all only once."""
+    """Return the properties of runs as columns; those that are equal in all runs only once."""
     names = dict.fromkeys(name for properties in runs for name in properties)
     columns = {name: [properties.get(name) for properties in runs] for name in names}
     same = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}
@@ -105,7 +106,7 @@ def pack_properties(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> 
 
 
 def find_sheets(app, runs: Iterable[Mapping[str, Value]]) -> dict[str, str]:
-    """Where the run sheet of each experiment is that has one, from the notebook's root."""
+    """Return the address of each experiment's run sheet, relative to the notebook's root."""
     pages = {x["experiment"]: f"expts/{x['experiment']}/{SHEET}" for x in runs}
     known = app.env.found_docs
     return {x: app.builder.get_target_uri(page) for x, page in pages.items() if page in known}
@@ -121,7 +122,7 @@ def depart_compare_html(self, node):
 
 
 def add_scripts(app, pagename, templatename, context, doctree):
-    """Nothing; a page that compares runs gets its scripts and the data of all runs."""
+    """Add the scripts and the data of all runs to pages that compare runs."""
     found = list(doctree.findall(run_compare)) if doctree is not None else []
     if app.builder.name == "epub" or not found:
         return

@@ -1,8 +1,8 @@
 """
-The directive ``.. curves::``: interactive curves of runs, and the same as a picture.
+The directive ``.. curves::``: interactive curves of runs, with a picture as a fallback.
 
-A page's script draws the curves with uPlot; without JavaScript, and in LaTeX, there is a picture,
-and in text a table of the last values.
+A script draws the curves with uPlot. Without JavaScript, and in LaTeX, there is a picture; in text,
+a table of the last values.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from ...records.compare import check_curve, choose_columns
 from ...records.properties import load_runs
 from ...text.files import write_atomic
-from ..tables.table_nodes import add_html_node, make_table_node
+from ..core.nodes import add_html_node
+from ..tables.table_nodes import make_table_node
 from .run_data import RunsDirective, add_run_scripts, get_paths, write_runs
 from .runs import list_default_metrics, make_run_table, make_warnings
 
@@ -24,7 +25,7 @@ AXES = {"epoch": "epoch", "step": "step", "elapsed": "elapsed_s"}
 
 
 class run_curves(nodes.General, nodes.Element):
-    """Curves; ``runs`` are ids, ``options`` what plot_run_curves takes; the child is a table."""
+    """Curves; ``runs`` holds ids, ``options`` those of plot_run_curves; the child is a table."""
 
 
 def parse_axis(text: str) -> str:
@@ -47,15 +48,15 @@ class CurvesDirective(RunsDirective):
     """
     One metric of runs against epochs, steps or elapsed time.
 
-    The content is the caption. All but the runs can be changed on the page.
+    The content is the caption. Readers can change everything but the runs on the page.
 
     runs:   as for ``.. runs::``
-    where:  a filter expression; the runs that don't fulfil it are left out
+    where:  a filter expression; runs that don't match it are left out
     metric: what to draw; by default what chooses the best weights, ``val.r2`` of a VAE
-    x:      ``epoch``, ``step`` or ``elapsed``, the time that the run has trained
+    x:      ``epoch``, ``step`` or ``elapsed`` (training time)
     log:    the axes that are logarithmic: ``x``, ``y`` or both
-    smooth: weight of an exponential moving average, from 0, as recorded, to below 1; what was
-            recorded stays visible behind it
+    smooth: weight of an exponential moving average, from 0 (as recorded) to below 1; the recorded
+            values stay visible behind it
     seeds:  draw runs that differ only in their seed as their mean, with a band of one standard
             deviation
     name:   a target for ``:ref:`` and ``:numref:``
@@ -106,7 +107,7 @@ class CurvesDirective(RunsDirective):
 
 
 def draw(srcdir: Path, node: run_curves, folder: Path, suffix: str) -> Path:
-    """The file of a picture, drawn unless one of the same data is there."""
+    """Return the file of a picture; draw it unless one of the same data exists."""
     runs = load_runs(get_paths(srcdir, node["runs"]))
     data = json.dumps([node["options"], [(run.id, run.properties, run.tables) for run in runs]])
     digest = hashlib.sha256(data.encode()).hexdigest()[:16]
@@ -122,7 +123,7 @@ def draw(srcdir: Path, node: run_curves, folder: Path, suffix: str) -> Path:
 
 
 class DrawCurves(SphinxPostTransform):
-    """For LaTeX, a picture in the place of the curves."""
+    """Replace curves by a picture for LaTeX."""
 
     default_priority = 80
     formats = ("latex",)
@@ -150,7 +151,7 @@ def visit_curves_html(self, node):
 
 
 def add_scripts(app, pagename, templatename, context, doctree):
-    """Nothing; a page with curves gets their scripts and their data."""
+    """Add the scripts and the data of curves to pages that have any."""
     found = list(doctree.findall(run_curves)) if doctree is not None else []
     if app.builder.name == "epub" or not found:
         return

@@ -1,8 +1,8 @@
 """
-Runs among the pages: which runs a page shows, when it must be read again, and their data.
+Runs among the pages: which runs a page shows, when it must be read again, and the runs' data.
 
-A page's scripts find each run in `_static/runs/<experiment>/<run>.js`, a script, since browsers
-fetch nothing else from file://. Pages that show the same run share it.
+The data of each run are in `_static/runs/<experiment>/<run>.js`, which all pages share. They are a
+script because browsers load nothing else from file://.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from ...text.files import write_atomic
 from ..core.problems import NotebookDirective, note_unreadable
 
 MAX_ROWS = 2000
-"""Longer tables of metrics are thinned in the pages, which could not show more."""
+"""Longer tables of metrics are thinned; a page couldn't show more points."""
 
 SHOWN = "atompaint_runs"
 
@@ -33,45 +33,48 @@ class RunsDirective(NotebookDirective):
 
     def load_runs(self, names: Sequence[str], where: str = "") -> list[Run]:
         """
-        The runs that the directive names, of the page's own experiment if it names none.
+        Return the runs that the directive names, by default those of the page's own experiment.
 
-        raises: ValueError, of one of the classes in `runs`, for whatever is wrong with them
+        raises: ValueError for unknown runs, damaged records or a wrong filter expression
         """
         if not names:
             own = find_own_experiment(self.env.docname, self.env.atompaint_experiments)
             if own is None:
-                raise UnknownRunError("no experiment is named, and the page isn't in one's folder")
+                text = "no experiment is named, and the page isn't in the folder of one"
+                raise UnknownRunError(text)
             names = [own]
         runs = load_noted(self.env, note_runs(self.env, names))
         chosen = [runs[i] for i in filter_runs(where, [run.properties for run in runs])]
         if not chosen:
-            which = f":where: chooses none of {len(runs)} runs" if runs else "no run has a record"
+            which = f":where: matches none of {len(runs)} runs" if runs else "no run has a record"
             raise UnknownRunError(f"{' or '.join(names)}: {which}")
         return chosen
 
 
 def find_own_experiment(docname: str, experiments: Sequence[str]) -> str | None:
-    """The experiment whose folder, or a folder inside, a page lies in."""
+    """Return the experiment whose folder a page lies in, at any depth."""
     inside = [x for x in experiments if docname.startswith(f"expts/{x}/")]
     return max(inside, key=len, default=None)
 
 
 def note_runs(env, names: Sequence[str]) -> dict[str, RunPaths]:
     """
-    Paths of the named runs, all runs if there are no names; the page depends on them from now on.
+    Return the paths of the named runs, of all runs if there are no names.
 
-    raises: UnknownRunError if a name means nothing
+    The page depends on these runs from now on.
+
+    raises: UnknownRunError for an unknown name
     """
     shown = env.metadata[env.docname].setdefault(SHOWN, {})
     key = "\n".join(names)
-    shown[key] = None  # a page whose names are wrong is read again when runs come
+    shown[key] = None  # a page with wrong names is read again when runs are added
     found = find_runs(Path(env.srcdir) / "expts", names, env.atompaint_experiments)
     shown[key] = sign_runs(found)
     return found
 
 
 def load_noted(env, found: Mapping[str, RunPaths]) -> list[Run]:
-    """The runs at some paths; of those whose files are damaged, the build warns."""
+    """Load runs from their paths, and store warnings for those whose files are damaged."""
     runs = load_runs(found)
     for run, paths in zip(runs, found.values(), strict=True):
         note_unreadable(env, paths.run_dir, run.properties)
@@ -81,15 +84,15 @@ def load_noted(env, found: Mapping[str, RunPaths]) -> list[Run]:
 def sign_runs(
     found: Mapping[str, RunPaths], sign: Callable[[RunPaths], str] = make_signature
 ) -> str:
-    """Something that differs whenever runs, or files of runs, have come, gone or changed."""
+    """Return a hash that changes whenever runs or their files are added, removed or changed."""
     text = "\n".join(f"{id} {sign(paths)}" for id, paths in found.items())
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The pages for which runs, or files of runs, have come, gone or changed."""
+    """Return the pages whose runs, or files of runs, were added, removed or changed."""
     expts_dir = Path(env.srcdir) / "expts"
-    # Several pages show something of a run.
+    # Several pages may show the same run.
     sign, list_cached = cache(make_signature), cache(list_runs)
     now: dict[str, str | None] = {}
     outdated = []
@@ -132,7 +135,7 @@ def _thin(values: Sequence[Any], every: int) -> Sequence[Any]:
 
 
 def get_paths(srcdir: Path, ids: Iterable[str]) -> dict[str, RunPaths]:
-    """The paths of runs by their ids, `experiment/run`."""
+    """Return the paths of runs by their ids, `experiment/run`."""
     parts = [id.rpartition("/") for id in ids]
     root = Path(srcdir) / "expts"
     return {f"{expt}/{run}": RunPaths(root / expt / "runs" / run) for expt, _, run in parts}
@@ -157,7 +160,7 @@ def write_schema(app) -> None:
 
 
 def dump_json(value: Any) -> str:
-    """Compact JSON that may stand in a script; NaN and infinities, which JSON lacks, are null."""
+    """Return compact JSON that is safe in a script; NaN and infinity, unknown to JSON, are null."""
     return json.dumps(_replace_nan(value), separators=(",", ":"), ensure_ascii=False).replace(
         "</", "<\\/"
     )
@@ -174,7 +177,7 @@ def _replace_nan(value: Any) -> Any:
 
 
 def add_run_scripts(app) -> None:
-    """Have the page that is being written load what draws runs."""
+    """Add the scripts that draw runs to the page that is being written."""
     app.add_css_file("uplot.css", priority=600)
     app.add_css_file("runs.css", priority=620)
     for i, name in enumerate(["run_schema.js", "uplot.js", "runs.js", "curves.js"]):

@@ -1,6 +1,4 @@
-"""
-The directive ``.. runs::``, a table of runs, and the role ``:metric:``, a number of one.
-"""
+"""The directive ``.. runs::``, a table of runs, and the role ``:metric:``, a number of a run."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,10 +23,11 @@ from ...records.properties import (
     get_value,
     list_best_metrics,
 )
+from ..core.nodes import add_html_node
 from ..core.problems import report
-from ..sheets.sheets import link_run
-from ..tables.readers import Table
-from ..tables.table_nodes import Format, add_html_node, datatable, make_table_node
+from ..sheets.pages import link_run
+from ..tables.cells import Table
+from ..tables.table_nodes import Format, datatable, make_table_node
 from .run_data import RunsDirective, load_noted, note_runs
 
 METRIC_USAGE = "expected 'experiment/run property format', such as '20241217/wide test.r2 .3f'"
@@ -38,12 +37,12 @@ class RunsTableDirective(RunsDirective):
     """
     The table of the runs of one or many experiments.
 
-    The content is the caption; paragraphs after its first go below the table.
+    The first paragraph of the content is the caption; further ones go below the table.
 
-    runs:    names of experiments, by date or name, or of runs, ``experiment/run``; ``all`` means
-             all; by default the experiment that the page belongs to
-    where:   a filter expression; the runs that don't fulfil it are left out
-    metrics: columns of ``val.csv``, ``train.csv`` and ``test.csv``, separated by blanks; by default
+    runs:    names of experiments, by date or name, or of runs, ``experiment/run``; ``all`` for all
+             runs; by default those of the experiment that the page belongs to
+    where:   a filter expression; runs that don't match it are left out
+    metrics: columns of ``val.csv``, ``train.csv`` and ``test.csv``, separated by spaces; by default
              what chooses the best weights, ``val.r2 test.r2`` of a VAE
     hparams: which hyperparameters to show; by default those that differ
     name:    a target for ``:ref:`` and ``:numref:``
@@ -88,7 +87,7 @@ def list_default_metrics(runs: Sequence[Mapping[str, Value]]) -> list[str]:
 def make_run_table(
     runs: Sequence[Mapping[str, Value]], columns: Sequence[str]
 ) -> tuple[Table, dict[int, Format]]:
-    """Properties of runs, with all digits of what was measured, and how to show these columns."""
+    """Return the properties of runs, measured ones with all digits, and the columns' formats."""
     formats = {
         i: round_cell
         for i, column in enumerate(columns)
@@ -104,18 +103,18 @@ def make_run_table(
 
 
 def round_cell(text: str) -> str:
-    """Four digits of a number, or all those before the point, as ``runs.js`` does."""
+    """Round a number to four digits, but keep all before the point, as ``runs.js`` does."""
     if not text or (value := float(text)).is_integer():
         return text.removesuffix(".0")
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
 
 
 def make_warnings(runs: Sequence[Run], metrics: Sequence[str]) -> list[nodes.paragraph]:
-    """What speaks against comparing runs."""
+    """Return the reasons not to compare some runs."""
     texts = find_incomparable([run.properties for run in runs], metrics)
     found = [nodes.paragraph("", "", nodes.Text(x), classes=["run-warning"]) for x in texts]
     for node in found:
-        node["support_smartquotes"] = False  # what it quotes is code
+        node["support_smartquotes"] = False  # it quotes code
     return found
 
 
@@ -130,7 +129,7 @@ def link_sheets(table_node: nodes.table, runs: Sequence[Run]) -> None:
 
 
 class metric(nodes.inline):
-    """A number from a run's record; ``source`` says which."""
+    """A number from a run's record; ``source`` names the run and the property."""
 
 
 class MetricRole(SphinxRole):
@@ -146,9 +145,9 @@ class MetricRole(SphinxRole):
 
     def find_text(self) -> tuple[str, str]:
         """
-        The number as it is written, and what it is.
+        Return the formatted number, and the name of its source.
 
-        raises: ValueError if the run, the property or the format isn't one
+        raises: ValueError for an unknown run or property, or a wrong format
         """
         words = self.text.split()
         if len(words) not in (2, 3):
@@ -157,14 +156,14 @@ class MetricRole(SphinxRole):
         runs = load_noted(self.env, note_runs(self.env, [run_name]))
         if len(runs) != 1:
             known = ", ".join(run.id for run in runs) or "none has a record"
-            raise PropertyError(f"{run_name!r} is not one run; known: {known}")
+            raise PropertyError(f"{run_name!r} is not one run, but {len(runs)}: {known}")
         value = get_value(runs[0], name)
         try:
-            if re.search(r"\d{4}", form):  # as wide as a book
+            if re.search(r"\d{4}", form):  # wider than any page
                 raise ValueError
             text = format(value, form) if form else format_value(value)
         except ValueError:
-            text = f"{name} is {value!r}, which can't be written as {form!r}"
+            text = f"{name} is {value!r}, which can't be formatted with {form!r}"
             raise PropertyError(text) from None
         return text.replace("-", "−", 1) if text.startswith("-") else text, f"{runs[0].id}: {name}"
 

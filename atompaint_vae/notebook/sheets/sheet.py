@@ -1,8 +1,10 @@
-"""The directive ``.. runsheet::``: everything that an experiment's folder holds, on one page."""
+"""The directive ``.. runsheet::``: everything in an experiment's folder, on one page."""
 
 import os
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from docutils import nodes
@@ -12,29 +14,27 @@ from sphinx.util.parsing import nested_parse_to_nodes
 from ...config.hparams import HparamsError
 from ...config.trials import TRIALS
 from ...figures.provenance.drawings import FILE_NAME, ProvenanceError, load_provenance
+from ...models.kind import get_symbol, list_kinds
 from ...records.experiment import Experiment
 from ...records.find import UnknownRunError
 from ...records.metrics import MetricsError
 from ...records.properties import load_numbers
-from ...records.record import RecordError, RunRecord, describe_damage, load_record
+from ...records.record import (
+    UNREADABLE,
+    RecordError,
+    RunRecord,
+    describe_damage,
+    load_record,
+)
+from ...text.formats import format_size, name_size
 from ...text.located import LocatedError, read_text
 from ..core.problems import NotebookDirective, note_damages
 from ..core.watch import watch_files
 from ..tables.cells import Table
-from .backlinks import backlinks
-from .sheet_text import (
-    make_redo,
-    make_runs_table,
-    make_section,
-    make_table,
-    quote,
-    round_number,
-    write_name,
-)
-from .sheets import NOTES, SHEET, find_sibling, make_anchor
+from .pages import NOTES, SHEET, backlinks, find_sibling, make_anchor
 
 HPARAMS = "hparams.nt"
-LISTING = "atompaint_sheet"  # what the folder held when the page was read
+LISTING = "atompaint_sheet"  # the content of the folder when the page was read
 FIGURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
 TABLES = (".csv", ".tsv", ".xlsx", ".ods", ".parquet")
 SCRIPTS = (".py", ".sh")
@@ -67,7 +67,7 @@ class RunSheetDirective(NotebookDirective):
         return [*links, backlinks(), *content]
 
     def locate(self, lines: list[str]) -> StringList:
-        """The same lines; to be warned of at the file that they show, if they show one."""
+        """Return the lines with their sources: the file that they show, otherwise the page."""
         page, _ = self.get_source_info()
         source, places = page, []
         for line in "\n".join(lines).split("\n"):
@@ -80,12 +80,15 @@ class RunSheetDirective(NotebookDirective):
     def make_links(self) -> list[str]:
         name = f"``{self.path}``"
         if find_sibling(self.env.docname, NOTES) not in self.env.found_docs:
-            return [f"All that is in {name}, which has no notes of its own.", ""]
-        return [f"All that is in {name}; what came of it: :doc:`{NOTES}`.", ""]
+            return [f"Everything in {name}, which has no notes of its own.", ""]
+        return [f"Everything in {name}; for the results, see :doc:`{NOTES}`.", ""]
 
     def load_records(self) -> tuple[dict[str, RunRecord | None], dict[str, str]]:
-        """The record of each run, None if it never began; what is wrong with those that can't be
-        read."""
+        """
+        Return the record of each run, None if it never started, and the damages by run.
+
+        Damaged runs have no record.
+        """
         expt = Experiment(self.folder)
         try:
             names = list(expt.load_hparams()) if expt.hparams_path.exists() else []
@@ -107,7 +110,7 @@ class RunSheetDirective(NotebookDirective):
         return records, damages
 
     def make_test_table(self) -> list[str]:
-        """The metrics of the test structures."""
+        """Return the table of the metrics on the test structures."""
         tables = {}
         for path in sorted((self.folder / "runs").glob("*/test.csv")):
             try:
@@ -124,11 +127,11 @@ class RunSheetDirective(NotebookDirective):
         if not columns:
             return []
         rows = [[name, *(row.get(x, "") for x in columns)] for name, row in tables.items()]
-        return ["On the test structures, with the weights of the best validation:", "",
+        return ["On the test structures, with the weights that did best in validation:", "",
                 *make_table(["run", *columns], rows)]  # fmt: skip
 
     def find_commands(self) -> list[str]:
-        """The commands that wrote the folder's figures and tables."""
+        """Return the commands that wrote the folder's figures and tables."""
         try:
             return list(load_provenance(self.folder))
         except ProvenanceError as error:
@@ -138,7 +141,7 @@ class RunSheetDirective(NotebookDirective):
     def make_outputs(self) -> list[str]:
         lines = []
         for path in list_files(self.folder, FIGURES):
-            # docutils drops the blanks of an address, unless they are escaped.
+            # docutils drops spaces from an address, unless they are escaped.
             address = re.sub(r"(\s)", r"\\\1", path.name)
             lines += [f".. figure:: {address}", "", f"   {write_name(path.name)}", ""]
         for path in list_files(self.folder, TABLES):
@@ -168,7 +171,7 @@ def list_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def list_folder(folder: Path) -> list[str]:
-    """The names of all that a sheet shows, and of its runs."""
+    """Return the names of all files and runs that a sheet shows."""
     shown = [x.name for x in list_files(folder, (*FIGURES, *TABLES, *SCRIPTS, ".nt"))]
     return shown + list_runs(folder)
 
@@ -179,7 +182,7 @@ def list_runs(folder: Path) -> list[str]:
 
 
 def list_read(folder: Path) -> list[Path]:
-    """The files that a sheet says something about, those that may come, too."""
+    """Return the files that a sheet depends on, including those that don't exist yet."""
     expt = Experiment(folder)
     runs = map(expt.get_run_paths, list_runs(folder))
     of_runs = (path for run in runs for path in (run.record, run.test_metrics))
@@ -187,7 +190,7 @@ def list_read(folder: Path) -> list[Path]:
 
 
 def mark_runs(content: list[nodes.Node], names: Sequence[str]) -> None:
-    """Nothing; links lead to the row of each run."""
+    """Make the row of each run a target for links."""
     tables = (table for node in content for table in node.findall(nodes.table))
     body = next(next(tables).findall(nodes.tbody)) if names else ()
     for row, name in zip(body, names, strict=True):
@@ -195,7 +198,7 @@ def mark_runs(content: list[nodes.Node], names: Sequence[str]) -> None:
 
 
 def align_numbers(content: list[nodes.Node]) -> None:
-    """Nothing; cells in columns of numbers have a class."""
+    """Give the cells in columns of numbers a class."""
     for table in (x for node in content for x in node.findall(nodes.table)):
         if "sheet-table" in table["classes"]:
             header, *rows = ([x.astext() for x in row] for row in table.findall(nodes.row))
@@ -205,8 +208,121 @@ def align_numbers(content: list[nodes.Node]) -> None:
                     entry["classes"] += ["num"] * is_number
 
 
+def make_section(title: str, lines: list[str]) -> list[str]:
+    return [title, len(title) * "=", "", *lines, ""] if lines else []
+
+
+def make_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    options = ("header-rows: 1", "widths: auto", "class: sheet-table")
+    lines = [".. list-table::", *(f"   :{option}" for option in options), ""]
+    for row in (header, *rows):
+        first, *others = map(quote, row)
+        lines += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
+    return [*lines, ""]
+
+
+def quote(text: str) -> str:
+    """Return text escaped for reStructuredText."""
+    return re.sub(r"([^\w\s]|_)", r"\\\1", re.sub(r"\s+", " ", text))
+
+
+def write_name(name: str) -> str:
+    """Return a file's name as code, or escaped if reStructuredText can't show it as code."""
+    return quote(name) if "`" in name else f"``{name}``"
+
+
+def make_runs_table(records: dict[str, RunRecord | None], damages: dict[str, str]) -> list[str]:
+    if not records and not damages:
+        return []
+    known = [record for record in records.values() if record]
+    metrics = dict.fromkeys(x.best.metric for x in known if x.best)
+    metrics = list(metrics) or [list_kinds()[0].best.name]
+    sizes = sorted({key for record in known for key in record.sizes})
+    header = ["run", "state", f"best validation {' or '.join(map(get_symbol, metrics))}",
+              *map(name_size, sizes), "parameters", "began", "duration", "commit",
+              "machine"]  # fmt: skip
+    blank = (len(header) - 2) * [""]
+    rows = [
+        [name, *(describe_record(record, sizes) if record else ["planned", *blank])]
+        for name, record in records.items()
+    ]
+    rows += [[name, f"{UNREADABLE}: {x}", *blank] for name, x in damages.items()]
+    lines = make_table(header, rows)
+    if any(record and record.sessions and record.sessions[-1].git_dirty
+           for record in records.values()):  # fmt: skip
+        lines += ["A commit with a \\+ had changes that were not committed.", ""]
+    return lines
+
+
+def describe_record(record: RunRecord, sizes: list[str]) -> list[str]:
+    """Return the cells of a run, of which `sizes` have columns."""
+    first, last = (record.sessions[0], record.sessions[-1]) if record.sessions else (None, None)
+    times = [s.ended - s.started for s in record.sessions if s.ended]
+    return [
+        record.state + (f": {last.error}" if last and last.error else ""),
+        "" if record.best is None else f"{record.best.value:.3f}",
+        *(format_size(key, record.sizes[key]).rstrip("×!") if key in record.sizes else ""
+          for key in sizes),
+        "" if record.num_parameters is None else f"{record.num_parameters:,}",
+        f"{first.started:%Y-%m-%d}" if first else "",
+        describe_duration(sum(times, timedelta())) if times else "",
+        describe_commit(last) if last else "",
+        f"{last.device}; torch {last.versions.get('torch', '?')}" if last else "",
+    ]
+
+
+def describe_duration(time: timedelta) -> str:
+    minutes, seconds = divmod(round(time.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def describe_commit(session) -> str:
+    commit = session.git_commit[:7] if session.git_commit else "none"
+    return commit + ("+" if session.git_dirty else "")
+
+
+def round_number(number: float) -> str:
+    return f"{number:,.0f}" if 1000 <= abs(number) < 1e12 else f"{number:.4g}"
+
+
+def make_redo(path: str, records: dict[str, RunRecord | None], commands: list[str]) -> list[str]:
+    """Return the commands that train each run again, at its commit, and draw again."""
+    runs = {}
+    for run, record in records.items():
+        session = record.sessions[-1] if record and record.sessions else None
+        runs.setdefault(session.git_commit if session else None, []).append(run)
+    lines = []
+    for commit, names in runs.items():
+        block = [shlex.join(["./train.py", *names])]
+        if commit is None:
+            cd = shlex.join(["cd", path])
+            lines += ["Train the runs that aren't finished:", "", *make_block([cd, *block])]
+            continue
+        copy = f"../{path.rpartition('/')[2]}_{commit[:7]}"
+        block = [
+            shlex.join(["git", "worktree", "add", copy, commit]),
+            shlex.join(["cd", f"{copy}/{path}"]),
+            shlex.join(["rm", "-rf", *(f"runs/{x}" for x in names)]),
+            *block,
+        ]
+        runs_text = ", ".join(map(quote, names))
+        lines += [f"Train {runs_text} again, in a copy of the notebook at the same commit:", ""]
+        lines += make_block(block)
+    if commands:
+        block = [shlex.join(["cd", path]), *(f"./{command}" for command in commands)]
+        lines += ["Draw again, from the records:", "", *make_block(block)]
+    return lines
+
+
+def make_block(lines: list[str]) -> list[str]:
+    return [".. code-block:: sh", "", *(f"   {line}" for line in lines), ""]
+
+
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The sheets whose folder has gained or lost something."""
+    """Return the sheets whose folder has gained or lost something."""
     return [
         page
         for page, metadata in env.metadata.items()

@@ -1,7 +1,8 @@
-"""A badge below each figure and table that is stale, with the reason.
+"""
+A badge with the reason below each figure and table that is stale.
 
-What is compared is content, see ``figures/provenance.py``. Times only decide which pages are read
-again: a page watches all that its figures were drawn from.
+Content decides what is stale, see `figures/provenance/drawings.py`. Modification times only decide
+which pages are read again: a page watches all files that its figures were drawn from.
 """
 
 from pathlib import Path
@@ -25,6 +26,8 @@ from ..tables.table_nodes import datatable
 
 
 class MarkStale(SphinxTransform):
+    """Add a badge to each figure and table of a page that is stale."""
+
     default_priority = 500
 
     def apply(self, **kwargs):
@@ -52,16 +55,16 @@ class MarkStale(SphinxTransform):
                 attach_badge(node, make_badge(command, reasons))
 
     def find_file(self, uri: str) -> Path | None:
-        """What is shown, if it is a file of the notebook."""
+        """Return the path of what is shown, None if it isn't a file."""
         if not uri or "://" in uri or uri.startswith("data:"):
             return None
         path = Path(self.env.relfn2path(uri)[1])
-        if path.suffix == ".*":  # each builder takes the one that it likes
+        if path.suffix == ".*":  # each builder chooses one
             return next(iter(sorted(path.parent.glob(f"{path.stem}.*"))), None)
         return path
 
     def load_drawings(self, folder: Path) -> dict[str, Drawing]:
-        """What the folder's scripts noted down, under their commands; warns of a broken file."""
+        """Return the drawings of a folder by their commands; warn of a broken provenance.nt."""
         try:
             return load_provenance(folder)
         except ProvenanceError as error:
@@ -75,12 +78,12 @@ def make_badge(command: str, reasons: list[str]) -> nodes.paragraph:
     text = nodes.Text(f" {describe_reasons(reasons)}. ")
     again = nodes.Text(f" runs {command} again.")
     paragraph = nodes.paragraph("", "", badge, text, remedy, again, classes=["stale"])
-    paragraph["support_smartquotes"] = False  # a--b.csv is the name of a file
+    paragraph["support_smartquotes"] = False  # a--b.csv may be the name of a file
     return paragraph
 
 
 def attach_badge(node: nodes.Element, badge: nodes.paragraph) -> None:
-    """Put it below a table, into a figure's legend, or after a picture."""
+    """Put a badge below a table, into a figure's legend, or after a picture."""
     parents = node.parent, node.parent.parent
     figure = next((x for x in parents if isinstance(x, nodes.figure)), None)
     if isinstance(node, datatable):

@@ -126,11 +126,11 @@ var AtompaintControls = (() => {
 
     function fillBlocks() {
       if (!crop.blocks.length) {
-        blocks.textContent = "No solid blocks: the reconstruction fills in no place that the input has not.";
+        blocks.textContent = "No solid blocks: the reconstruction fills no region that is empty in the input.";
         return;
       }
       blocks.replaceChildren(
-        "Solid blocks, which the input has not: ",
+        "Solid blocks, absent from the input: ",
         ...crop.blocks.map((block, i) =>
           makeButton(
             `${i + 1}: ${Math.round(block.volume_A3)} Å³, mostly ${block.channel}, ${Math.round(100 * block.mean_filled)} % filled`,
@@ -164,7 +164,7 @@ var AtompaintControls = (() => {
       const max = Math.floor(crop.maximum / step) * step;
       Object.assign(isovalue.input, { min: 2 * step, max: max.toFixed(6), step });
       atoms.input.disabled = !crop.atoms;
-      atoms.node.title = crop.atoms ? "" : "The run has kept no atoms";
+      atoms.node.title = crop.atoms ? "" : "The run stored no atoms";
       fillChannels();
       fillBlocks();
       update();

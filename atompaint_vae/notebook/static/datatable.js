@@ -53,7 +53,7 @@
       },
       {
         text: "Copy",
-        attr: { title: "Copy the rows that are found, to paste into a spreadsheet" },
+        attr: { title: "Copy the matching rows, to paste into a spreadsheet" },
         action: async () => {
           const found = Array.from(find(), (i) => data.rows[i]);
           const done = await NotebookTable.copy(
@@ -64,7 +64,7 @@
       },
       {
         text: "CSV",
-        attr: { title: "Download all rows as they are written" },
+        attr: { title: "Download all rows as in the file" },
         action: () => {
           const text = NotebookTable.writeDelimited(all, ",");
           const blob = new Blob([text], { type: "text/csv;charset=utf-8" });

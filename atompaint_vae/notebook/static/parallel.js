@@ -258,7 +258,7 @@
     svg.append(makeSvg("g", { class: "parallel-lines" }, ...fromBelow));
     svg.append(makeSvg("g", { class: "parallel-labels" }, ...axes.flatMap(drawLabels)));
     note.textContent = [isFew ? "" : `The stronger a line's colour, the higher its ${names.at(-1)}.`,
-      "Point at a line, or use the arrow keys ↑ and ↓, to read its run."].join(" ").trim();
+      "Point at a line, or use the arrow keys ↑ and ↓, to see its run."].join(" ").trim();
     box.replaceChildren(svg);
     letChoose(box, note, runs, names, lines, order);
   }

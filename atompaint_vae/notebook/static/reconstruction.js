@@ -40,7 +40,7 @@
     button.type = "button";
     const size = (LIBRARY_BYTES + view.crops[0].bytes) / 1e6;
     button.textContent = "Open in 3D";
-    button.title = `Loads ${size.toFixed(1)} MB from beside this page`;
+    button.title = `Loads ${size.toFixed(1)} MB from files beside this page`;
     const status = document.createElement("span");
     status.setAttribute("role", "status");
     bar.append(button, status);

@@ -1,0 +1,3 @@
+"""Tables in files, as pages show them."""
+
+COMPONENTS = ("datatable",)

@@ -1,4 +1,4 @@
-"""A table of text: its columns and rows, chosen, sorted and formatted as a page asks for."""
+"""Tables of text: their columns and rows are selected, sorted and formatted for a page."""
 
 import csv
 import re
@@ -17,7 +17,7 @@ NUMBER = re.compile(
 
 
 class TableError(ValueError):
-    """A table that can't be read or shown; the message is one line, for whoever wrote the page."""
+    """A table that can't be read or shown. The message is one line."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Table:
     rows: list[list[str]]
 
     def find_number_columns(self) -> list[bool]:
-        """Whether each column holds numbers, and nothing else but empty cells."""
+        """Return, for each column, whether it has numbers and otherwise only empty cells."""
         return [
             any(column) and all(not x or NUMBER.fullmatch(x) for x in column)
             for column in (
@@ -43,9 +43,9 @@ class Table:
 
     def find_column(self, name: str) -> int:
         """
-        The index of a column, the first of that name.
+        Return the index of the first column of a name.
 
-        raises: TableError if there is none
+        raises: TableError if there is no such column
         """
         if name not in self.header:
             raise TableError(f"no column {name!r}; {suggest(name, self.header)}")
@@ -53,27 +53,26 @@ class Table:
 
     def select_columns(self, names: str) -> "Table":
         """
-        The table with these columns only, in this order.
+        Return the table with these columns only, in this order.
 
-        names:  separated by commas; a name that has a comma stands in quotes
-        raises: TableError if a column isn't there
+        names:  separated by commas; quote a name that contains a comma
+        raises: TableError for an unknown column
         """
         indices = [self.find_column(name) for name in split_names(names)]
         if not indices:
-            raise TableError(f"no names of columns in {names!r}")
+            raise TableError(f"no column names in {names!r}")
         return Table(
             [self.header[i] for i in indices], [[row[i] for i in indices] for row in self.rows]
         )
 
     def sort_rows(self, names: str) -> "Table":
         """
-        The table sorted by these columns, the first of them foremost.
+        Return the table sorted by these columns, the first of them being the primary key.
 
-        Numbers are sorted as numbers, text as text in which numbers count as such. Empty cells
-        come last.
+        Numbers are sorted by value, text in natural order (2 before 10). Empty cells come last.
 
-        names:  separated by commas; ``desc`` after a name sorts downwards
-        raises: TableError if a column isn't there
+        names:  separated by commas; ``desc`` after a name sorts in descending order
+        raises: TableError for an unknown column
         """
         are_numbers = self.find_number_columns()
         rows = list(self.rows)
@@ -95,17 +94,17 @@ class Table:
 
     def read_formats(self, text: str) -> dict[int, str]:
         """
-        The format of each column that has one, by its index.
+        Return the formats of columns, by index.
 
         text:   a line ``name: format`` for each column, or one format for all columns of numbers
-        raises: TableError if a column isn't there, or a format isn't one of Python's for numbers
+        raises: TableError for an unknown column, or a format that Python doesn't know for numbers
         """
         formats = {}
         for line in filter(None, map(str.strip, text.splitlines())):
             name, colon, spec = line.rpartition(":")
             spec = spec.strip()
             try:
-                if re.search(r"\d{4}", spec):  # a cell as wide as a book
+                if re.search(r"\d{4}", spec):  # wider than any page
                     raise ValueError
                 format(1, spec)
             except ValueError:
@@ -119,19 +118,19 @@ class Table:
 
 
 def split_names(text: str) -> list[str]:
-    """The names in a list that is written as CSV, on one line or on several."""
+    """Return the names in a list that is written as CSV, on one or several lines."""
     rows = csv.reader(text.splitlines(), skipinitialspace=True)
     return [name.strip() for row in rows for name in row if name.strip()]
 
 
 def read_number(text: str) -> float | None:
-    """The number that a cell of a column of numbers holds, None if it's empty."""
+    """Return the number in a cell of a column of numbers, None if the cell is empty."""
     digits = text.strip().rstrip("%x×").replace(",", "").replace("−", "-")
     return float(digits) if digits else None
 
 
 def make_text_key(text: str) -> str:
-    """What text is sorted by: no case, no diacritics, and 10 after 9."""
+    """Return the key to sort text by: without case and diacritics, 10 after 9."""
     plain = "".join(
         x for x in unicodedata.normalize("NFD", text.strip()) if not unicodedata.combining(x)
     )
@@ -139,14 +138,14 @@ def make_text_key(text: str) -> str:
 
 
 def format_number(text: str, spec: str) -> str:
-    """A cell in a format of Python's; as it's written if it holds no plain number."""
+    """Format a cell, unless it isn't a plain number."""
     digits = text.replace(",", "").replace("−", "-")
     try:
         value = int(digits) if re.fullmatch(r"[+-]?\d+", digits.strip()) else float(digits)
         if value - value != 0:  # infinite, or not a number
             return text
         result = format(value, spec)
-    except (ValueError, OverflowError):  # no number; too large; a fraction, in a format of integers
+    except (ValueError, OverflowError):  # no number; too large; a fraction with an integer format
         return text
     # A rounded zero has no sign.
     return result if re.search(r"[1-9]", result) else result.replace("-", "", 1)

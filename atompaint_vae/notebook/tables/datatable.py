@@ -1,4 +1,4 @@
-"""The directive ``.. datatable:: file``: a plain table that a script then brings to life."""
+"""The directive ``.. datatable:: file``: a plain table that a script makes interactive."""
 
 from functools import partial
 from pathlib import Path
@@ -18,24 +18,24 @@ class DatatableDirective(NotebookDirective):
     """
     The table in a CSV, TSV, XLSX, ODS, Parquet or NestedText file.
 
-    The content is the caption; paragraphs after its first go below the table. A NestedText file
-    holds a list, either of dictionaries or of lists, the first of which names the columns. Cells
-    are shown as they are written: ``001``, ``1e5`` and ``NaN`` stay what they are.
+    The first paragraph of the content is the caption; further ones go below the table. A
+    NestedText file is a list of dictionaries, or a list of lists of which the first names the
+    columns. Cells are shown as written: ``001``, ``1e5`` and ``NaN`` aren't converted.
 
-    Click on a column's name to sort by it, twice more to return to the order of the page. Columns
-    of numbers are filtered by a condition, such as ``> 0.5`` or ``1..3``.
+    Click on a column's name to sort by it, and twice more to restore the order. Filter columns of
+    numbers by a condition such as ``> 0.5`` or ``1..3``.
 
     file:    path, relative to the page's folder, or to the notebook's root if it begins with a
              slash
     sheet:   name of a spreadsheet's sheet; the first by default
-    range:   the cells to show, as a spreadsheet names them: ``B2:D10``, ``B:D``, ``2:10``. The
-             first row of the range holds the columns' names; the header of a CSV file is row 1.
-    columns: names of the columns to show, in this order, separated by commas. A name that has a
-             comma stands in quotes.
-    sort:    names of the columns to sort by, the foremost first; ``desc`` after a name sorts
-             downwards
-    format:  a format of Python's for all columns of numbers, such as ``.3f``; or a line ``name:
-             format`` for each column. What is copied or downloaded stays as in the file.
+    range:   the cells to show, in a spreadsheet's notation: ``B2:D10``, ``B:D``, ``2:10``. The
+             first row of the range has the names of the columns; the header of a CSV file is row 1.
+    columns: names of the columns to show, in this order, separated by commas. Quote a name that
+             contains a comma.
+    sort:    names of the columns to sort by, the primary key first; ``desc`` after a name sorts in
+             descending order
+    format:  a Python format for all columns of numbers, such as ``.3f``; or a line ``name:
+             format`` for each column. Copies and downloads have the text of the file.
     name:    a target for ``:ref:`` and ``:numref:``
     """
 
@@ -86,9 +86,9 @@ class DatatableDirective(NotebookDirective):
 
     def read_table(self, file: Path) -> tuple[Table, dict[int, str]]:
         """
-        The table as the options want it, and the formats of its columns.
+        Return the table with all options applied, and the formats of its columns.
 
-        raises: TableError if the file can't be read or the options don't fit it
+        raises: TableError if the file can't be read, or an option doesn't fit it
         """
         table = read_table(file, self.options.get("sheet"), self.options.get("range"))
         try:
@@ -102,12 +102,12 @@ class DatatableDirective(NotebookDirective):
 
 
 def has_datatable(doctree: nodes.document | None) -> bool:
-    """Whether a page shows a table, and so needs the scripts."""
+    """Return whether a page shows a table, and so needs the scripts."""
     return doctree is not None and next(iter(doctree.findall(datatable)), None) is not None
 
 
 def add_scripts(app, pagename, templatename, context, doctree):
-    """Nothing; a page with a table gets the scripts and the styles that bring it to life."""
+    """Add the scripts and styles of tables to pages that have any."""
     if app.builder.name == "epub" or not has_datatable(doctree):
         return
     app.add_css_file("datatables.css", priority=600)

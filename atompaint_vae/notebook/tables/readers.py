@@ -1,7 +1,8 @@
-"""Tables as they are written: every cell is text, exactly as in its file.
+"""
+Readers of tables: every cell is text, exactly as in its file.
 
-Rows and columns are counted as a spreadsheet counts them: the header of a CSV file is row 1,
-its first column is A.
+Rows and columns are counted as in a spreadsheet: the header of a CSV file is row 1, its first
+column is A.
 """
 
 import csv
@@ -19,11 +20,11 @@ RANGE = re.compile(r"([A-Z]*)([1-9]\d*)?(?::([A-Z]*)([1-9]\d*)?)?")
 
 def read_table(path: Path, sheet: str | None = None, cells: str | None = None) -> Table:
     """
-    The table in a file; its first row is the header.
+    Read the table in a file; its first row is the header.
 
     sheet:  name of a spreadsheet's sheet, the first by default
     cells:  a range such as B2:D10, B:D or 2:10, everything by default
-    raises: TableError if the file, the sheet or the range isn't there or can't be read
+    raises: TableError if the file, the sheet or the range is missing or can't be read
     """
     if path.is_dir():
         raise TableError(f"{path.name}: a folder; expected a file")
@@ -38,7 +39,7 @@ def read_table(path: Path, sheet: str | None = None, cells: str | None = None) -
         ) from None
     has_sheets = reader in (read_xlsx, read_ods)
     if sheet is not None and not has_sheets:
-        raise TableError(f"{path.name}: sheet {sheet!r} of a file that has no sheets")
+        raise TableError(f"{path.name}: sheet {sheet!r} is given, but the file has no sheets")
 
     grid = reader(path, sheet) if has_sheets else reader(path)
     if cells is not None:
@@ -50,9 +51,9 @@ def read_table(path: Path, sheet: str | None = None, cells: str | None = None) -
 
 def select_range(grid: list[list[str]], cells: str, name: str) -> list[list[str]]:
     """
-    The part of a grid within a range such as B2:D10, B:D, 2:10 or C3.
+    Return the part of a grid within a range such as B2:D10, B:D, 2:10 or C3.
 
-    raises: TableError if the range isn't one, or reaches beyond the grid
+    raises: TableError if the range is malformed or extends beyond the grid
     """
     match = RANGE.fullmatch(cells.strip().upper().replace("$", ""))
     if not match or not any(match.groups()):
@@ -68,10 +69,10 @@ def select_range(grid: list[list[str]], cells: str, name: str) -> list[list[str]
     left = _column_number(first_col) if first_col else 1
     right = _column_number(last_col) if last_col else num_cols
     if top > bottom or left > right:
-        raise TableError(f"{name}: range {cells!r} ends before it begins")
+        raise TableError(f"{name}: range {cells!r} ends before it starts")
     if bottom > num_rows or right > num_cols:
         raise TableError(
-            f"{name}: range {cells!r} reaches beyond the table, which is"
+            f"{name}: range {cells!r} extends beyond the table, which is"
             f" A1:{_column_letters(num_cols)}{num_rows}"
         )
     return [row[left - 1 : right] for row in grid[top - 1 : bottom]]
@@ -79,9 +80,9 @@ def select_range(grid: list[list[str]], cells: str, name: str) -> list[list[str]
 
 def read_csv(path: Path, delimiter: str = ",") -> list[list[str]]:
     """
-    The fields of a CSV file as they are written; blank lines are skipped.
+    Return the fields of a CSV file as written, without blank lines.
 
-    raises: TableError if a line has another number of fields than the first
+    raises: TableError if a line has a different number of fields than the header
     """
     grid = []
     try:
@@ -106,17 +107,17 @@ def read_csv(path: Path, delimiter: str = ",") -> list[list[str]]:
 
 
 def read_tsv(path: Path) -> list[list[str]]:
-    """The fields of a file of tab-separated values as they are written."""
+    """Return the fields of a file of tab-separated values as written."""
     return read_csv(path, delimiter="\t")
 
 
 def read_nestedtext(path: Path) -> list[list[str]]:
     """
-    The items of a NestedText list: lists, of which the first is the header, or dictionaries.
+    Return the items of a NestedText list: dictionaries, or lists of which the first is the header.
 
-    Dictionaries need not have the same keys; columns are in the order in which they appear.
+    Dictionaries may have different keys; the columns are in the order in which keys first appear.
 
-    raises: TableError if the file is broken, or holds anything but a list of rows of text
+    raises: TableError if the file is broken, or isn't a list of rows of text
     """
     import nestedtext as nt
 
@@ -156,7 +157,7 @@ def read_nestedtext(path: Path) -> list[list[str]]:
 
 def read_parquet(path: Path) -> list[list[str]]:
     """
-    The columns of a Parquet file as text, with pandas' index, if one was written, first.
+    Return the columns of a Parquet file as text, with pandas' index, if it has one, first.
 
     raises: TableError if the file is broken
     """
@@ -164,7 +165,7 @@ def read_parquet(path: Path) -> list[list[str]]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:  # read_table allows no two columns of one name
+        with pq.ParquetFile(path) as file:  # read_table doesn't allow two columns of one name
             table = file.read()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
@@ -177,7 +178,7 @@ def read_parquet(path: Path) -> list[list[str]]:
     header = ["" if re.fullmatch(r"__index_level_\d+__", names[i]) else names[i] for i in order]
     try:
         columns = [[format_value(x) for x in _list_values(table.column(i))] for i in order]
-    except (pa.ArrowException, ValueError, OverflowError) as error:  # as of the year 300,000
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # as for the year 300,000
         raise TableError(f"{path.name}: a value can't be shown: {error}") from error
     return [header, *map(list, zip(*columns, strict=True))]
 
@@ -198,7 +199,7 @@ def _list_values(column) -> list[Any]:
     import pyarrow as pa
 
     values = column.to_pylist()
-    # Python's floats are double: 0.1 in single precision would read 0.10000000149011612.
+    # As a Python float, 0.1 in single precision would be shown as 0.10000000149011612.
     single = {pa.float32(): np.float32, pa.float16(): np.float16}.get(column.type)
     return values if single is None else [None if x is None else single(x) for x in values]
 

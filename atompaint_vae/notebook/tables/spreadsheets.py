@@ -1,4 +1,4 @@
-"""XLSX and ODS: the values of a sheet as text, as they are shown where nothing is lost by it."""
+"""XLSX and ODS: the values of a sheet as text, in the format shown unless that loses digits."""
 
 import re
 from contextlib import closing, suppress
@@ -16,24 +16,24 @@ NUMBER_FORMAT = re.compile(r"(0+)(?:\.(0+))?")  # 000, 0.00
 
 def read_xlsx(path: Path, sheet: str | None) -> list[list[str]]:
     """
-    The values of a sheet as text, without empty rows and columns at its ends.
+    Return the values of a sheet as text, without empty rows and columns at the end.
 
     sheet:  name of the sheet, the first by default
-    raises: TableError if the file is broken, the sheet isn't there, or a formula has no value
+    raises: TableError if the file is broken, the sheet is missing, or a formula has no value
     """
     import openpyxl
 
     def load(**kwargs):
-        # Whole sheets need a thousand times the memory, where somebody has formatted empty rows.
+        # Without read_only, formatted empty rows can take a thousand times the memory.
         with closing(openpyxl.load_workbook(path, read_only=True, **kwargs)) as book:
             names = [x.title for x in book.worksheets]
             chosen = book.worksheets[find_sheet(path, sheet, names)]
-            chosen.reset_dimensions()  # what the file says of them may be wrong
+            chosen.reset_dimensions()  # those in the file may be wrong
             yield from chosen.iter_rows()
 
     grid = []
     try:
-        # Formulas are read apart from their values: one without a value would look empty.
+        # Formulas are read too: one without a stored value would look like an empty cell.
         for values, formulas in zip(load(data_only=True), load(data_only=False), strict=True):
             for value, formula in zip(values, formulas, strict=True):
                 if value.value is None and formula.data_type == "f":
@@ -45,17 +45,17 @@ def read_xlsx(path: Path, sheet: str | None) -> list[list[str]]:
     except TableError:
         raise
     except Exception as error:
-        # Whatever a broken archive makes of the parsers underneath.
+        # A broken archive can raise any error in the parsers below.
         raise TableError(f"{path.name}: not a readable spreadsheet: {error}") from error
     return _trim(grid)
 
 
 def read_ods(path: Path, sheet: str | None) -> list[list[str]]:
     """
-    The values of a sheet as text, without empty rows and columns at its ends.
+    Return the values of a sheet as text, without empty rows and columns at the end.
 
     sheet:  name of the sheet, the first by default
-    raises: TableError if the file is broken or the sheet isn't there
+    raises: TableError if the file is broken or the sheet is missing
     """
     try:
         with ZipFile(path) as archive:
@@ -82,9 +82,9 @@ def read_ods(path: Path, sheet: str | None) -> list[list[str]]:
 
 def find_sheet(path: Path, sheet: str | None, names: list[str]) -> int:
     """
-    The index of a sheet, 0 if none is named.
+    Return the index of a sheet, 0 if none is named.
 
-    raises: TableError if it isn't there
+    raises: TableError for an unknown sheet
     """
     if sheet is None:
         return 0
@@ -94,7 +94,7 @@ def find_sheet(path: Path, sheet: str | None, names: list[str]) -> int:
 
 
 def format_value(value) -> str:
-    """A value as text: a whole date without its time, no more digits than it has."""
+    """Return a value as text: dates without a time, floats with their shortest digits."""
     if value is None:
         return ""
     if hasattr(value, "isoformat"):
@@ -106,7 +106,7 @@ def format_value(value) -> str:
 
 def _format_cell(cell) -> str:
     value = cell.value
-    if value is None:  # also all but the first of merged cells, which have no type
+    if value is None:  # includes all but the first of merged cells, which have no type
         return ""
     if isinstance(value, bool):
         return str(value).upper()  # as spreadsheets show it
@@ -134,7 +134,7 @@ def _read_ods_cell(cell: ElementTree.Element) -> str:
         value = cell.get(f"{OFFICE}value", shown)
         with suppress(ValueError, TypeError):
             scale = 100 if shown.rstrip().endswith("%") else 1
-            # What is shown may be rounded; then the value itself is what the file holds.
+            # The text shown may be rounded; then use the value itself.
             if abs(read_number(shown) - scale * float(value)) <= 1e-12 * abs(scale * float(value)):
                 return shown
         return value
@@ -155,7 +155,7 @@ def _read_text(element: ElementTree.Element) -> str:
 
 
 def _repeat(items: list, item, count: str | None):
-    # The last row is repeated to the sheet's end, a million times.
+    # Files repeat the last row to the end of the sheet, a million times.
     items.extend([item] * min(int(count or 1), MAX_ROWS))
 
 

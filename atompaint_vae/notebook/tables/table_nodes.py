@@ -1,8 +1,9 @@
-"""A table as docutils' nodes, and how each builder writes them.
+"""
+Tables as docutils' nodes, and how each builder writes them.
 
-Rows are made no sooner than a page is written: of a long table, a page of HTML holds only the
-first rows, and a script beside it all of them. HTML is written without nodes, which take longer to
-make, to look through and to write than all else on a page.
+Rows are made only when a page is written. For a long table, an HTML page has the first rows, and a
+script beside it has all. HTML rows aren't nodes, because making, searching and writing nodes would
+take longer than the rest of the page.
 """
 
 import json
@@ -15,42 +16,43 @@ from docutils import nodes
 from docutils.utils import column_width
 from sphinx.util.osutil import relative_uri
 
+from ..core.nodes import add_html_node
 from .cells import Table
 
-LONG_TABLE_ROWS = 30  # more than this must break across printed pages
-CELLS_IN_PAGE = 1_000  # more than this go into a script beside the page
-ROWS_IN_PAGE = 25  # of such a table; as many as the script shows at first
+LONG_TABLE_ROWS = 30  # longer tables must break across printed pages
+CELLS_IN_PAGE = 1_000  # the rows of larger tables go into a script beside the page
+ROWS_IN_PAGE = 25  # rows of such a table in the page; the script shows as many at first
 ROWS_IN_PRINT = 1_000
 
 Format = Callable[[str], str]
-"""What shows a cell of a column; by a function that can be pickled."""
+"""A function from a cell to the text that is shown; must be picklable."""
 
 
 class datatable(nodes.General, nodes.Element):
     """
     The wrapper of one table.
 
-    file:    the name of what it shows
-    path:    where that is, from the notebook's root with a slash before it, if it is a file
-    columns: how many there are
-    rows:    cells as they are in the file, if the table's own rows are still to be made
-    formats: what shows the cells of a column, by its index; the others are shown as they are
-    script:  where all rows are, if the page has not all of them
+    file:    the name of the file that it shows
+    path:    the path of that file, from the notebook's root with a slash before it, if it exists
+    columns: the number of columns
+    rows:    the cells as in the file, if the table's own rows are still to be made
+    formats: the formats of columns, by index; other columns are shown as they are
+    script:  the script with all rows, if the page doesn't have all of them
     """
 
 
 class value(nodes.FixedTextElement):
     """
-    A cell's text, of which neither quotes nor dollars are to be changed.
+    A cell's text, in which quotes and dollar signs aren't converted.
 
-    written: the text in the file, if the cell is shown otherwise
+    written: the text in the file, if the cell shows a different one
     """
 
 
 def make_table_node(
     table: Table, formats: Mapping[int, Format] = MappingProxyType({}), with_rows: bool = True
 ) -> nodes.table:
-    """The table as docutils' nodes; the cells of columns of numbers have a class."""
+    """Return the table as docutils' nodes; cells in columns of numbers have a class."""
     group = nodes.tgroup("", cols=len(table.header))
     group += [nodes.colspec("", colwidth=1) for _ in table.header]
     classes = [["num"] if x else [] for x in table.find_number_columns()]
@@ -65,7 +67,7 @@ def make_table_node(
 
 
 def add_rows(table: nodes.table, rows: list[list[str]], formats: Mapping[int, Format]):
-    """Nothing; the table has these rows, too, and columns wide enough for them."""
+    """Add rows to a table, and widen its columns for them."""
     header = next(iter(table.findall(nodes.thead)))[0]
     body = next(iter(table.findall(nodes.tbody)))
     classes = [entry["classes"] for entry in header]
@@ -73,15 +75,15 @@ def add_rows(table: nodes.table, rows: list[list[str]], formats: Mapping[int, Fo
         body += _make_row(cells, _format_row(cells, formats), classes)
     columns = zip(header, *body, strict=True)
     for colspec, column in zip(table.findall(nodes.colspec), columns, strict=True):
-        # The text builder wraps at this width; the others are told to ignore it.
+        # The text builder wraps at this width; others ignore it, given the class of the table.
         colspec["colwidth"] = max(1, *(column_width(x.astext()) for x in column))
 
 
 def add_html_rows(table: nodes.table, rows: list[list[str]], formats: Mapping[int, Format]):
     """
-    Nothing; the table has these rows, too, as HTML.
+    Add rows to a table as HTML.
 
-    A cell that is shown otherwise than it's written says so.
+    A cell that shows a different text than the file also has that of the file.
     """
     header = next(iter(table.findall(nodes.thead)))[0]
     tags = [f'<td class="{" ".join(x["classes"])}">' if x["classes"] else "<td>" for x in header]
@@ -109,7 +111,7 @@ def _format_row(cells: Sequence[str], formats: Mapping[int, Format]) -> list[str
 def _make_row(cells: list[str], shown: list[str], classes: list[list[str]]) -> nodes.row:
     row = nodes.row()
     for cell, text, kind in zip(cells, shown, classes, strict=True):
-        # SmartQuotes leaves nodes alone that say so; its transform looks at the parents.
+        # SmartQuotes skips nodes with this attribute.
         node = value("", text, support_smartquotes=False)
         if text != cell:
             node["written"] = cell
@@ -118,12 +120,12 @@ def _make_row(cells: list[str], shown: list[str], classes: list[list[str]]) -> n
 
 
 def is_long(num_rows: int, num_columns: int) -> bool:
-    """Whether a table's rows are too many for a page."""
+    """Return whether a table has too many rows for a page."""
     return num_rows * num_columns > CELLS_IN_PAGE
 
 
 def fill_tables(app, doctree, docname):
-    """Nothing; each table has the rows that its page is to hold, in print as many as it bears."""
+    """Give each table of a page its rows; of a long table, only the first."""
     is_html = app.builder.format == "html"
     is_page = is_html and app.builder.name != "epub"
     add = add_html_rows if is_html else add_rows
@@ -147,7 +149,7 @@ def fill_tables(app, doctree, docname):
 
 
 def write_script(path: Path, rows: list[list[str]], formats: Mapping[int, Format]):
-    """Nothing; the script has all rows. Browsers fetch no data from file://, but scripts."""
+    """Write all rows as a script: from file://, browsers load scripts but no data."""
     shown = {i: [show(row[i]) for row in rows] for i, show in formats.items()}
     data = json.dumps([rows, shown], ensure_ascii=False, separators=(",", ":"))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,12 +168,8 @@ def depart_datatable_html(self, node):
     self.body.append("</div>\n")
 
 
-def pass_over(self, node):
-    """Nothing: the children write themselves."""
-
-
 def visit_value_html(self, node):
-    # The cell's tag is written already; a cell that is shown otherwise than it's written says so.
+    # The tag of the cell itself is already written.
     if "written" in node:
         self.body.append(_make_data_tag(node["written"]))
 
@@ -189,14 +187,8 @@ def depart_value_text(self, node):
     self.end_state(wrap=False, end=None)
 
 
-def add_html_node(app, node: type[nodes.Element], visit, depart, **others):
-    """Nothing; only pages of HTML write such a node in a way of their own, and the `others`."""
-    silent = dict.fromkeys(["latex", "text", "man", "texinfo"], (pass_over, pass_over))
-    app.add_node(node, html=(visit, depart), **silent | others)
-
-
 def add_nodes(app):
-    """Nothing; each builder knows how to write tables."""
+    """Register the nodes of tables, and how each builder writes them."""
     add_html_node(app, datatable, visit_datatable_html, depart_datatable_html)
     text = (visit_value_text, depart_value_text)
     add_html_node(app, value, visit_value_html, depart_value_html, text=text)

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from atompaint_vae import cli
+from atompaint_vae.figures.provenance import drawings as provenance
+from atompaint_vae.figures.provenance import stale
 from atompaint_vae.figures.provenance.drawings import (
     ProvenanceError,
     load_provenance,
-    stale,
     strip_source,
 )
-from atompaint_vae.figures.provenance.drawings import drawings as provenance
+from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.provenance.trace import trace_files
 
 ROOT = Path(__file__).parents[3]
@@ -55,8 +56,11 @@ def count(run):
 
 @pytest.fixture
 def expt(tmp_path):
-    """A notebook with the quick start's finished run, and one more that never began."""
-    root = tmp_path / "notebook"
+    return make_experiment(tmp_path / "notebook")
+
+
+def make_experiment(root):
+    """Make a notebook with the quick start's finished run, and one more that never began."""
     folder = root / "expts/20240101_x"
     shutil.copytree(ROOT / "expts/20241001_quick_start/runs", folder / "runs")
     hparams = (ROOT / "expts/20241001_quick_start/hparams.nt").read_text()
@@ -64,6 +68,20 @@ def expt(tmp_path):
     (folder / "count_steps.py").write_text(SCRIPT)
     (folder / "helper.py").write_text(HELPER)
     return folder
+
+
+@pytest.fixture(scope="module")
+def drawing(tmp_path_factory):
+    """The folder of an experiment that has been drawn, and what the script printed."""
+    folder = make_experiment(tmp_path_factory.mktemp("drawn") / "notebook")
+    return folder, draw(folder)
+
+
+@pytest.fixture
+def drawn(drawing, tmp_path):
+    """A copy of an experiment that has been drawn."""
+    folder, _ = drawing
+    return shutil.copytree(folder.parents[1], tmp_path / "notebook") / "expts" / folder.name
 
 
 def draw(folder, *arguments):
@@ -86,9 +104,10 @@ def edit(path, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_what_a_script_read_and_wrote_is_noted_down(expt):
-    assert draw(expt) == (0, "20240101_steps1.csv\n", "left out: later (planned)\n")
-    (drawing,) = load_provenance(expt).values()
+def test_what_a_script_read_and_wrote_is_noted_down(drawing):
+    folder, printed = drawing
+    assert printed == (0, "20240101_steps1.csv\n", "left out: later (planned)\n")
+    (drawing,) = load_provenance(folder).values()
     assert list(drawing.outputs) == ["20240101_steps1.csv"]
     run = "runs/gated"
     assert list(drawing.inputs) == [
@@ -99,9 +118,8 @@ def test_what_a_script_read_and_wrote_is_noted_down(expt):
     assert drawing.unfinished == ("later",)
 
 
-def test_a_copy_of_the_notebook_is_up_to_date_whatever_the_times(expt, tmp_path, capsys):
-    draw(expt)
-    clone = shutil.copytree(expt.parents[1], tmp_path / "clone") / "expts/20240101_x"
+def test_a_copy_of_the_notebook_is_up_to_date_whatever_the_times(drawn, tmp_path, capsys):
+    clone = shutil.copytree(drawn.parents[1], tmp_path / "clone") / "expts/20240101_x"
     for number, path in enumerate(sorted(clone.rglob("*"))):
         os.utime(path, (number, number))
     assert check(clone, capsys) == (0, ["1 figures and tables are up to date"])
@@ -117,53 +135,48 @@ EDITS = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_what_changed_makes_it_stale(expt, capsys, name):
-    draw(expt)
+def test_what_changed_makes_it_stale(drawn, capsys, name):
     path, old, new, reason = EDITS[name]
-    edit(expt / path, old, new)
-    code, (line,) = check(expt, capsys)
+    edit(drawn / path, old, new)
+    code, (line,) = check(drawn, capsys)
     assert code == 1
     assert line.startswith("expts/20240101_x/20240101_steps1.csv: ")
     assert line.endswith(f"{reason} (count_steps.py)")
 
 
-def test_comments_and_docstrings_make_nothing_stale(expt, capsys):
-    draw(expt)
-    edit(expt / "helper.py", "Beside the script.", "Next to it.")
-    edit(expt / "helper.py", "  # lines", "  # one for each row")
-    edit(expt / "count_steps.py", "Write a table", "Make a table")
-    assert check(expt, capsys)[0] == 0
+def test_comments_and_docstrings_make_nothing_stale(drawn, capsys):
+    edit(drawn / "helper.py", "Beside the script.", "Next to it.")
+    edit(drawn / "helper.py", "  # lines", "  # one for each row")
+    edit(drawn / "count_steps.py", "Write a table", "Make a table")
+    assert check(drawn, capsys)[0] == 0
 
 
-def test_shared_code_counts_only_where_it_was_imported(expt, capsys, monkeypatch, tmp_path):
-    draw(expt)
+def test_shared_code_counts_only_where_it_was_imported(drawn, capsys, monkeypatch, tmp_path):
     package = shutil.copytree(ROOT / "atompaint_vae", tmp_path / "copy/atompaint_vae")
     monkeypatch.setattr(provenance, "PACKAGE", package)
     edit(package / "figures/curves.py", "alpha=0.35", "alpha=0.5")
-    edit(package / "runs/schema.py", "seed: Int = Field(0", "seed: Int = Field(1")
-    assert check(expt, capsys)[0] == 0
+    edit(package / "config/schema.py", "seed: Int = Field(0", "seed: Int = Field(1")
+    assert check(drawn, capsys)[0] == 0
     edit(package / "figures/tables.py", "index=False", "index=True")
-    code, (line,) = check(expt, capsys)
+    code, (line,) = check(drawn, capsys)
     assert code == 1
     assert "atompaint_vae/figures/tables.py has changed" in line
 
 
-def test_missing_and_gone(expt, capsys):
-    draw(expt)
-    (expt / "20240101_steps1.csv").unlink()
-    assert "20240101_steps1.csv is missing" in check(expt, capsys)[1][0]
-    draw(expt)
-    (expt / "helper.py").unlink()
-    assert "helper.py is gone" in check(expt, capsys)[1][0]
+def test_missing_and_gone(drawn, capsys):
+    (drawn / "20240101_steps1.csv").unlink()
+    assert "20240101_steps1.csv is missing" in check(drawn, capsys)[1][0]
+    draw(drawn)
+    (drawn / "helper.py").unlink()
+    assert "helper.py is gone" in check(drawn, capsys)[1][0]
 
 
-def test_a_run_that_has_finished_since(expt, capsys):
-    draw(expt)
-    shutil.copytree(expt / "runs/gated", expt / "runs/later")
-    edit(expt / "runs/later/record.nt", "state: finished", "state: running")
-    assert check(expt, capsys)[0] == 0
-    edit(expt / "runs/later/record.nt", "state: running", "state: finished")
-    assert "run later has finished since" in check(expt, capsys)[1][0]
+def test_a_run_that_has_finished_since(drawn, capsys):
+    shutil.copytree(drawn / "runs/gated", drawn / "runs/later")
+    edit(drawn / "runs/later/record.nt", "state: finished", "state: running")
+    assert check(drawn, capsys)[0] == 0
+    edit(drawn / "runs/later/record.nt", "state: running", "state: finished")
+    assert "run later has finished since" in check(drawn, capsys)[1][0]
 
 
 def test_a_script_that_never_drew(expt, capsys):
@@ -176,38 +189,35 @@ def test_a_script_that_never_drew(expt, capsys):
     assert check(expt, capsys) == (0, ["0 figures and tables are up to date"])
 
 
-def test_draw_runs_only_what_is_stale_with_its_arguments(expt, capfd, monkeypatch):
+def test_draw_runs_only_what_is_stale_with_its_arguments(drawn, capfd, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    draw(expt)
-    draw(expt, "--unit", "step")
-    assert list(load_provenance(expt)) == ["count_steps.py", "count_steps.py --unit step"]
-    (expt / "20240101_steps3.csv").unlink()
-    assert cli.run_command(["figures", "draw", str(expt)]) == 0
+    draw(drawn, "--unit", "step")
+    assert list(load_provenance(drawn)) == ["count_steps.py", "count_steps.py --unit step"]
+    (drawn / "20240101_steps3.csv").unlink()
+    assert cli.run_command(["figures", "draw", str(drawn)]) == 0
     assert capfd.readouterr().out == "20240101_steps3.csv\n"
-    assert cli.run_command(["figures", "draw", str(expt)]) == 0
+    assert cli.run_command(["figures", "draw", str(drawn)]) == 0
     assert capfd.readouterr().out == "all figures and tables are up to date\n"
-    edit(expt / "count_steps.py", "rows =", "rows = broken =")
-    edit(expt / "helper.py", "def count", "def discount")
-    assert cli.run_command(["figures", "draw", str(expt)]) == 1
-    assert f"{expt}/count_steps.py: failed" in capfd.readouterr().err
+    edit(drawn / "count_steps.py", "rows =", "rows = broken =")
+    edit(drawn / "helper.py", "def count", "def discount")
+    assert cli.run_command(["figures", "draw", str(drawn)]) == 1
+    assert f"{drawn}/count_steps.py: failed" in capfd.readouterr().err
 
 
-def test_the_same_again_leaves_the_file_as_it_is(expt):
-    draw(expt)
-    path = expt / "provenance.nt"
+def test_the_same_again_leaves_the_file_as_it_is(drawn):
+    path = drawn / "provenance.nt"
     before = path.stat().st_ino
-    draw(expt)
+    draw(drawn)
     assert path.stat().st_ino == before
     edit(path, "outputs:", "git_commit: 0123\n  outputs:")
-    draw(expt)
+    draw(drawn)
     assert "git_commit: 0123" in path.read_text()
 
 
-def test_an_output_belongs_to_the_command_that_wrote_it_last(expt):
-    draw(expt)
-    edit(expt / "count_steps.py", "{len(sys.argv)}", "1")
-    draw(expt, "--unit", "step")
-    assert list(load_provenance(expt)) == ["count_steps.py --unit step"]
+def test_an_output_belongs_to_the_command_that_wrote_it_last(drawn):
+    edit(drawn / "count_steps.py", "{len(sys.argv)}", "1")
+    draw(drawn, "--unit", "step")
+    assert list(load_provenance(drawn)) == ["count_steps.py --unit step"]
 
 
 def test_what_git_ignores_is_no_input(expt):
@@ -228,8 +238,14 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES)
-def test_mistakes_on_the_command_line(expt, arguments, message):
-    assert draw(expt, *arguments) == (2, "", message)
+def test_mistakes_on_the_command_line(expt, capsys, monkeypatch, arguments, message):
+    script = expt / "count_steps.py"
+    monkeypatch.setattr(sys, "argv", [str(script), *arguments])
+    usage = SCRIPT.split('"""')[1]
+    with pytest.raises(SystemExit) as exit:
+        run_script(usage, script, main=None)
+    assert exit.value.code == 2
+    assert capsys.readouterr() == ("", message)
 
 
 def test_nothing_is_finished(expt):
@@ -266,24 +282,23 @@ def test_a_folder_as_a_shell_completes_it(expt, capsys, monkeypatch):
     assert cli.run_command(["figures", "check", expt.name]) == 0
 
 
-def test_a_broken_file_hides_no_other_folder(expt, capsys):
-    draw(expt)
-    other = expt.parent / "20240102_other"
-    shutil.copytree(expt, other)
+def test_a_broken_file_hides_no_other_folder(drawn, capsys):
+    other = drawn.parent / "20240102_other"
+    shutil.copytree(drawn, other)
     edit(other / "count_steps.py", "steps", "Steps")
-    (expt / "provenance.nt").write_bytes(b"\xff")
-    assert cli.run_command(["figures", "check", str(expt.parent)]) == 1
+    (drawn / "provenance.nt").write_bytes(b"\xff")
+    assert cli.run_command(["figures", "check", str(drawn.parent)]) == 1
     out, err = capsys.readouterr()
-    assert out.startswith(f"{expt.parent.name}/{other.name}/")
+    assert out.startswith(f"{drawn.parent.name}/{other.name}/")
     damage, total = err.splitlines()
-    assert damage == f"{expt}/provenance.nt:1:1: not UTF-8 text: byte 0xff"
+    assert damage == f"{drawn}/provenance.nt:1:1: not UTF-8 text: byte 0xff"
     assert "stale or missing" in total
     # A damaged record, or hparams.nt, of one experiment is no other's either.
-    (expt / "provenance.nt").unlink()
-    (expt / "hparams.nt").write_text("runs: x")
-    assert cli.run_command(["figures", "check", str(expt.parent)]) == 1
+    (drawn / "provenance.nt").unlink()
+    (drawn / "hparams.nt").write_text("runs: x")
+    assert cli.run_command(["figures", "check", str(drawn.parent)]) == 1
     out, err = capsys.readouterr()
-    assert err.startswith(f"{expt}/hparams.nt:1:")
+    assert err.startswith(f"{drawn}/hparams.nt:1:")
     assert other.name in out
 
 

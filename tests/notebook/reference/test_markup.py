@@ -1,4 +1,5 @@
 import re
+import sys
 
 import pytest
 from sphinx.application import Sphinx
@@ -6,7 +7,7 @@ from sphinx.util.docutils import docutils_namespace
 
 from atompaint_vae.notebook.core.references import BibliographyError, load_references
 from atompaint_vae.notebook.core.updates import parse_date
-from atompaint_vae.notebook.reference.api import parse_legend, split_blocks
+from atompaint_vae.notebook.reference.api import find_modules, parse_legend, split_blocks
 from atompaint_vae.notebook.reference.markup import find_directives, find_roles
 
 BIB = r"""
@@ -151,3 +152,53 @@ def test_the_reference_is_complete(notebook):
     for name in roles:
         assert f'id="role-{name}"' in html
     assert re.search(r'datatable::</span></span><span class="sig-prename descclass.*?file', html)
+
+
+MODULES = {
+    "small_house/__init__.py": '"""The house."""\n',
+    "small_house/door.py": '"""A door."""\n\n\ndef open_door():\n    """Open it."""\n',
+    "small_house/_lock.py": '"""Private."""\n',
+    "small_house/attic/__init__.py": '"""What the attic is for."""\n',
+    "small_house/attic/box.py": '"""A box."""\n',
+    "small_house/attic/trunk/__init__.py": "",
+    "small_house/attic/trunk/hat.py": '"""A hat."""\n',
+    "small_house/no_package/loose.py": '"""Not importable as a part of the package."""\n',
+}
+
+
+@pytest.fixture
+def small_house(notebook, monkeypatch):
+    for name, text in MODULES.items():
+        notebook.write(name, text)
+    conf = (notebook.source / "conf.py").read_text("utf-8")
+    notebook.write("conf.py", conf.replace('["', '["sphinx.ext.autodoc", "'))
+    monkeypatch.syspath_prepend(notebook.source)
+    yield notebook
+    for name in [x for x in sys.modules if x.partition(".")[0] == "small_house"]:
+        del sys.modules[name]
+
+
+def test_modules_of_packages_within_packages(small_house):
+    assert find_modules("small_house") == [
+        "small_house.attic.box", "small_house.attic.trunk.hat", "small_house.door"
+    ]  # fmt: skip
+    warnings, text = build(small_house, ".. modules:: small_house", "text")
+    assert warnings == ""
+    lines = [x for x in text.splitlines() if x.strip()]
+    assert lines == [
+        "Title", "*****",
+        "door", "====", "A door.", "small_house.door.open_door()", "   Open it.",
+        "attic", "=====", "What the attic is for.",
+        "box", "---", "A box.",
+        "trunk", "-----",
+        "hat", "~~~", "A hat.",
+    ]  # fmt: skip
+    # A module that comes makes the page anew.
+    small_house.write("small_house/attic/lamp.py", '"""A lamp."""\n')
+    _, out = small_house.build("text")
+    assert "A lamp." in (out / "index.txt").read_text("utf-8")
+
+
+def test_no_modules(notebook):
+    warnings, _ = build(notebook, ".. modules:: no_such_house")
+    assert "index.rst:4: WARNING: modules: no modules found in package 'no_such_house'" in warnings

@@ -1,13 +1,10 @@
 import html as html_module
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
-from atompaint_vae.notebook import FEW_PAGES
-from atompaint_vae.notebook.runs.runs import compare, run_data
+from atompaint_vae.notebook.runs import compare, run_data
 from atompaint_vae.records.metrics import append_metrics
 
 INDEX = "Index\n=====\n\n.. toctree::\n   :glob:\n\n   *\n\n"
@@ -144,23 +141,22 @@ def test_a_page_in_an_experiments_folder_shows_its_own_runs(runs_notebook):
     assert [row[0] for row in read_table(html)] == ["run", "mean"]
 
 
-@pytest.mark.parametrize(
-    "role, expected",
-    [
-        ("20250101/wide test.r2 .3f", "1.000"),
-        ("20250101_x/wide best(val.r2)", "0.999955"),
-        ("20250101/wide compression_ratio .1f", "10.5"),
-        ("20250202/mean train.loss@step=20 ,.2f", "60.65"),  # 100 exp(-2 / 4)
-        ("20250202/mean val.r2@epoch=4 .0%", "63%"),  # 1 - 1/e
-        ("20250101/narrow model.latent", "2x0e"),
-    ],
-)
-def test_a_number_of_a_record_in_the_prose(runs_notebook, role, expected):
-    write_page(runs_notebook, f"It is :metric:`{role}`.")
+NUMBERS = [
+    ("20250101/wide test.r2 .3f", "1.000"),
+    ("20250101_x/wide best(val.r2)", "0.999955"),
+    ("20250101/wide compression_ratio .1f", "10.5"),
+    ("20250202/mean train.loss@step=20 ,.2f", "60.65"),  # 100 exp(-2 / 4)
+    ("20250202/mean val.r2@epoch=4 .0%", "63%"),  # 1 - 1/e
+    ("20250101/narrow model.latent", "2x0e"),
+]
+
+
+def test_numbers_of_records_in_the_prose(runs_notebook):
+    text = "\n\n".join(f"It is :metric:`{role}`." for role, _ in NUMBERS)
+    write_page(runs_notebook, text)
     html = (build(runs_notebook) / "page.html").read_text("utf-8")
-    assert re.search(r'It is <span class="run-metric" title="[^"]+">(.*?)</span>', html)[1] == (
-        expected
-    )
+    found = re.findall(r'It is <span class="run-metric" title="[^"]+">(.*?)</span>', html)
+    assert found == [expected for _, expected in NUMBERS]
 
 
 def test_negative_numbers_have_a_minus(runs_notebook, write_run):
@@ -171,35 +167,38 @@ def test_negative_numbers_have_a_minus(runs_notebook, write_run):
     assert "It is −0.25." in (build(runs_notebook, "text") / "page.txt").read_text("utf-8")
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        (":metric:`20250101/wide`", "metric: expected 'experiment/run property format', such as "),
-        (":metric:`20250101 test.r2`", "metric: '20250101' is not one run; known: 20250101_x/na"),
-        (":metric:`20250109/a test.r2`", "metric: unknown experiment '20250109'; did you mean "),
-        (":metric:`20250101/wid test.r2`", "unknown run 'wid' of 20250101_x; did you mean 'wide'?"),
-        (":metric:`20250101/wide test.r3`", "20250101_x/wide: unknown property 'test.r3'; did you"),
-        (":metric:`20250101/wide test.r2 .3q`", "which can't be written as '.3q'"),
-        (":metric:`20250101/wide val.r2@step=7`", "val.csv has no row of step 7; there: 10 to 200"),
-        (".. runs:: 20250109", "runs: unknown experiment '20250109'; did you mean '20250101_x'?"),
-        (".. runs::", "runs: no experiment is named, and the page isn't in one's folder"),
-        (".. runs:: all\n   :where: seed >", "runs: column 7: expected a value, got the end"),
-        (".. runs:: all\n   :where: seed > 7", "runs: all: :where: chooses none of 3 runs"),
-        (".. runs:: all\n   :metrics: val.r3", "runs: unknown metric 'val.r3'; did you mean 'v"),
-        (".. runs:: all\n   :hparams: sed", "runs: unknown property 'sed'; did you mean 'seed'?"),
-        (".. curves:: all\n   :metric: test.r2", "curves: no curve of 'test.r2'; known: val.loss"),
-        (".. curves:: all\n   :smooth: 2", "expected a weight from 0 to below 1, got '2'"),
-        (".. curves:: all\n   :log: z", '"z" unknown; choose from "x", or "y"'),
-        (".. curves:: all\n   :x: time", '"time" unknown; choose from "epoch", "step", or "elapse'),
-        (".. compare:: 20250109", "compare: unknown experiment '20250109'; did you mean"),
-    ],
-)
-def test_mistakes_are_warnings_at_their_line(runs_notebook, text, message):
-    write_page(runs_notebook, text)
+MISTAKES = [
+    (":metric:`20250101/wide`", "metric: expected 'experiment/run property format', such as "),
+    (":metric:`20250101 test.r2`", "metric: '20250101' is not one run, but 2: 20250101_x/na"),
+    (":metric:`20250109/a test.r2`", "metric: unknown experiment '20250109'; did you mean "),
+    (":metric:`20250101/wid test.r2`", "unknown run 'wid' of 20250101_x; did you mean 'wide'?"),
+    (":metric:`20250101/wide test.r3`", "20250101_x/wide: unknown property 'test.r3'; did you"),
+    (":metric:`20250101/wide test.r2 .3q`", "which can't be formatted with '.3q'"),
+    (":metric:`20250101/wide val.r2@step=7`", "val.csv has no row of step 7; there: 10 to 200"),
+    (".. runs:: 20250109", "runs: unknown experiment '20250109'; did you mean '20250101_x'?"),
+    (".. runs::", "runs: no experiment is named, and the page isn't in the folder of one"),
+    (".. runs:: all\n   :where: seed >", "runs: column 7: expected a value, got the end"),
+    (".. runs:: all\n   :where: seed > 7", "runs: all: :where: matches none of 3 runs"),
+    (".. runs:: all\n   :metrics: val.r3", "runs: unknown metric 'val.r3'; did you mean 'v"),
+    (".. runs:: all\n   :hparams: sed", "runs: unknown property 'sed'; did you mean 'seed'?"),
+    (".. curves:: all\n   :metric: test.r2", "curves: no curve of 'test.r2'; known: val.loss"),
+    (".. curves:: all\n   :smooth: 2", "expected a weight from 0 to below 1, got '2'"),
+    (".. curves:: all\n   :log: z", '"z" unknown; choose from "x", or "y"'),
+    (".. curves:: all\n   :x: time", '"time" unknown; choose from "epoch", "step", or "elapse'),
+    (".. compare:: 20250109", "compare: unknown experiment '20250109'; did you mean"),
+]
+
+
+def test_mistakes_are_warnings_at_their_line(runs_notebook):
+    for i, (text, _) in enumerate(MISTAKES):
+        write_page(runs_notebook, text, f"page{i}.rst")
     warnings, _ = runs_notebook.build()
-    assert message in warnings
-    assert "page.rst:4" in warnings
+    warnings = re.sub(r"\x1b\[[\d;]*m", "", warnings)
     assert "Traceback" not in warnings
+    for i, (text, message) in enumerate(MISTAKES):
+        found = re.findall(rf"page{i}\.rst:4: (.*(?:\n[^/].*)*)", warnings)
+        assert len(found) == 1, (text, found)
+        assert message in found[0], (text, found[0])
 
 
 def test_a_run_that_cant_be_read_hides_no_other(runs_notebook):
@@ -354,33 +353,6 @@ def test_an_experiment_that_comes_later_heals_the_page(runs_notebook, write_run)
     write_run(runs_notebook.source / "expts/20250303_z", "a")
     build(runs_notebook)
     assert list_rebuilt(runs_notebook) == {"page", "index", "expts/20250303_z/sheet"}
-
-
-def test_pages_are_read_and_written_in_parallel_without_torch(runs_notebook):
-    shown = PAGE + "\n:metric:`20250101/wide test.r2`\n"
-    pages = {f"page{i}" for i in range(FEW_PAGES + 1)}
-    for i, page in enumerate(sorted(pages)):
-        number = ":metric:`20250202/mean test.r2`"
-        write_page(runs_notebook, shown if i < 8 else number, f"{page}.rst")
-    code = (
-        "import sys; from sphinx.cmd.build import main;"
-        "code = main(['-M', 'html', '.', '_build', '-j', '2', '-q', '-W']);"
-        "print('torch' in sys.modules); sys.exit(code)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=runs_notebook.source, capture_output=True, text=True
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.strip() == "False"
-    out = runs_notebook.source / "_build/html"
-    assert (out / "_static/runs/20250101_x/wide.js").is_file()
-    assert len(list((out / "_static/runs").glob("compare-*.js"))) == 1
-    # What Sphinx remembers of a page crosses over from the process that has read it.
-    append_metrics(
-        runs_notebook.source / "expts/20250202_y/runs/mean/test.csv", {"step": 201, "r2": 0.5}
-    )
-    build(runs_notebook)
-    assert list_rebuilt(runs_notebook) == {"expts/20250202_y/sheet", *pages}
 
 
 def test_the_plain_table_to_compare_has_the_newest_runs(runs_notebook, monkeypatch):

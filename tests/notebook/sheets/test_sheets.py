@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from atompaint_vae.notebook.sheets.sheets import MARK
+from atompaint_vae.notebook.sheets.pages import MARK
 
 ROOT = Path(__file__).parents[3]
 HPARAMS = """\

@@ -177,9 +177,9 @@ def test_select_range(cells, expected):
         ("", "bad range ''"),
         ("7", "bad range '7'"),
         ("A0:B2", "bad range 'A0:B2'"),
-        ("C3:A1", "range 'C3:A1' ends before it begins"),
-        ("A1:D3", "range 'A1:D3' reaches beyond the table, which is A1:C3"),
-        ("A2:A9", "range 'A2:A9' reaches beyond"),
+        ("C3:A1", "range 'C3:A1' ends before it starts"),
+        ("A1:D3", "range 'A1:D3' extends beyond the table, which is A1:C3"),
+        ("A2:A9", "range 'A2:A9' extends beyond"),
     ],
 )
 def test_bad_range(cells, message):
@@ -249,7 +249,7 @@ def test_unknown_sheet(tmp_path):
 
 
 def test_sheet_of_a_file_without_sheets(tmp_path):
-    with pytest.raises(TableError, match="sheet 'first' of a file that has no sheets"):
+    with pytest.raises(TableError, match="sheet 'first' is given, but the file has no sheets"):
         read_table(write(tmp_path / "x.csv", "a\n"), sheet="first")
 
 

@@ -1,7 +1,8 @@
-"""Experiments among the pages: every folder with notes or a run sheet is one.
+"""
+Experiments among the pages: every folder with notes or a run sheet is one.
 
-They may be nested.  The page of each lists those directly below it; the notebook's first page, or
-``.. experiments::``, those that have none above them.
+They may be nested. The page of each lists those directly below it. The notebook's first page, or
+``.. experiments::``, lists those at the top.
 """
 
 import re
@@ -14,20 +15,20 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
-from ..sheets.sheets import NOTES, SHEET
 from ..tables.cells import make_text_key
+from .pages import NOTES, SHEET
 
 DATED = re.compile(r"\d{8}(_|$)")
 
 
 class ExperimentsDirective(SphinxDirective):
     """
-    The contents of an experiment's page, or those of the notebook: the experiments below it.
+    The list of the experiments below a page.
 
-    Dated folders come first, the newest foremost. Only the place of the list needs this directive:
-    an experiment's page, and the notebook's first page, have one even without.
+    Dated folders come first, the newest at the top. The directive only sets the list's position:
+    without it, an experiment's page and the notebook's first page have the list too.
 
-    caption: what stands above the list
+    caption: the heading of the list
     """
 
     option_spec = {"caption": directives.unchanged_required}  # noqa: RUF012
@@ -41,9 +42,9 @@ class ExperimentsDirective(SphinxDirective):
 
 
 class TitleNotes(SphinxTransform):
-    """The folder's name, as the title of an experiment's page that has none."""
+    """Give an experiment's page without a title the name of its folder."""
 
-    default_priority = 490  # before the contents look for a section
+    default_priority = 490  # before ListNested looks for a section
 
     def apply(self, **kwargs):
         name = self.env.docname
@@ -64,7 +65,7 @@ class TitleNotes(SphinxTransform):
 
 
 class ListNested(SphinxTransform):
-    """Contents for an experiment's page that has none, and for the notebook's first page."""
+    """List the experiments below an experiment's page or the first page, if it doesn't itself."""
 
     default_priority = 500
 
@@ -94,7 +95,7 @@ class ListNested(SphinxTransform):
 
 @lru_cache(maxsize=1)
 def find_pages(found_docs: frozenset[str]) -> dict[str, str]:
-    """The page of each experiment's folder: its notes, or its sheet if it has none."""
+    """Return the page of each experiment's folder: its notes, or its sheet without notes."""
     pages = {}
     for name in (SHEET, NOTES):
         pages |= {x.rpartition("/")[0]: x for x in found_docs if x.endswith(f"/{name}")}
@@ -103,9 +104,9 @@ def find_pages(found_docs: frozenset[str]) -> dict[str, str]:
 
 def find_children(found_docs, docname: str) -> list[str]:
     """
-    The experiments right below a page: of an experiment those in its folder, else all topmost ones.
+    Return the pages of the experiments directly below a page, dated folders first, newest first.
 
-    returns: names of pages, dated folders first, the newest foremost
+    Below an experiment's page are those in its folder, below any other page those at the top.
     """
     found_docs = frozenset(found_docs)
     folder = docname.rpartition("/")[0]
@@ -115,7 +116,7 @@ def find_children(found_docs, docname: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _group(found_docs: frozenset[str]) -> dict[str | None, list[str]]:
-    """The experiments' pages, by the nearest folder above theirs that is an experiment."""
+    """Return the experiments' pages, by the nearest folder above that is an experiment."""
     pages = find_pages(found_docs)
     groups: dict[str | None, list[str]] = {}
     for folder in sorted(pages, key=make_text_key):
@@ -129,7 +130,7 @@ def _group(found_docs: frozenset[str]) -> dict[str | None, list[str]]:
 
 
 def make_toctree(docname: str, children: list[str], caption: str | None) -> addnodes.toctree:
-    """The contents of a page, as Sphinx's own directive makes them."""
+    """Return the contents of a page, as Sphinx's own directive makes them."""
     return addnodes.toctree(
         "",
         parent=docname,
@@ -151,7 +152,7 @@ def note_children(env, docname: str, children: list[str]):
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The pages whose experiments have come or gone."""
+    """Return the pages whose experiments were added or removed."""
     return [
         name
         for name, metadata in env.metadata.items()
@@ -161,7 +162,7 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
 
 
 def find_title(page: str) -> str | None:
-    """What a page goes by in the contents: a sheet by its folder's name, others by their title."""
+    """Return the title of a sheet in the contents, its folder's name; None for other pages."""
     return page.split("/")[-2] if page.endswith(f"/{SHEET}") else None
 
 

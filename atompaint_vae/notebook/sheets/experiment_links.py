@@ -10,15 +10,15 @@ from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
 from ...records.find import DATE
-from ..sheets.sheets import NOTES, SHEET
 from .experiments import find_pages
+from .pages import NOTES, SHEET
 
 logger = logging.getLogger(__name__)
 
 FOLDER = re.compile(r"(\d+)_(\w+)")
 
 NUMBER_FILE = ".expt/id"
-"""Where exmemo keeps an experiment's number."""
+"""The file in which exmemo stores an experiment's number."""
 
 Place = tuple[str, str, str]  # page, anchor, title
 
@@ -27,36 +27,36 @@ class ExperimentRole(XRefRole):
     """
     A link to an experiment, by the number, date or name of its folder.
 
-    ``20241217``, ``2024-12-17``, ``train_vae`` and ``20241217_train_vae`` all lead to the page of
-    ``expts/20241217_train_vae``; a path, such as ``design/train_vae``, to one of several that have
-    the same name. A number may also stand in the file ``.expt/id`` of the folder, as in notebooks
-    that exmemo has made. Where the notes of an experiment are a section of another page, a target
-    of the folder's name stands before that section: ``.. _20241217_train_vae:``. Text of one's own
-    goes before the target: ``text <20241217>``.
+    ``20241217``, ``2024-12-17``, ``train_vae`` and ``20241217_train_vae`` all link to the page of
+    ``expts/20241217_train_vae``. If several folders have the same name, a path such as
+    ``design/train_vae`` selects one. The number may also be in the file ``.expt/id`` of the
+    folder, as in notebooks made by exmemo. If the notes of an experiment are a section of another
+    page, put a target with the folder's name before that section: ``.. _20241217_train_vae:``.
+    For another text, write ``text <20241217>``.
     """
 
     innernodeclass = nodes.inline
 
     def process_link(self, env, refnode, has_explicit_title, title, target):
-        """Title and target as they are; the page is known to have such a link."""
+        """Return title and target unchanged, and mark the page as having such a link."""
         env.metadata[env.docname]["atompaint_expt"] = True
         return title, target
 
 
 class ExperimentError(ValueError):
-    """An experiment that isn't there, or one of several."""
+    """An unknown or ambiguous experiment."""
 
 
 def find_experiment(
     target: str, places: dict[str, Place], numbers: dict[str, str] | None = None
 ) -> Place:
     """
-    Where an experiment is.
+    Return the place of an experiment.
 
     target:  number, date, name, folder, or the end of its path
-    places:  by the paths of their folders
-    numbers: those that no folder's name says, by the folders' paths
-    raises:  ExperimentError if there is none or more than one
+    places:  of all experiments, by the paths of their folders
+    numbers: those that aren't in a folder's name, by the paths of the folders
+    raises:  ExperimentError if none or several match
     """
     numbers = numbers or {}
     wanted = DATE.sub(r"\1\2\3", target.strip().strip("/"))
@@ -72,7 +72,7 @@ def find_experiment(
     for test in tests:
         found = [path for path in places if test(path)]
         if len(found) > 1:
-            raise ExperimentError(f"{target!r} may be any of {', '.join(_shorten(found))}")
+            raise ExperimentError(f"{target!r} is ambiguous: {', '.join(_shorten(sorted(found)))}")
         if found:
             return places[found[0]]
     words = {word: path for path in places for word in [*_split(path), PurePosixPath(path).name]}
@@ -82,9 +82,10 @@ def find_experiment(
 
 
 def list_places(env) -> dict[str, Place]:
-    """All experiments, by the paths of their folders, or by the targets that stand for folders.
+    """
+    Return the places of all experiments, by the paths of their folders or by their targets.
 
-    Notes come before a target, and a target before a run sheet.
+    Notes take precedence over a target, and a target over a run sheet.
     """
     pages = {
         folder: (page, "", env.titles[page].astext())
@@ -105,7 +106,7 @@ def list_places(env) -> dict[str, Place]:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Number and name of a folder, either of which may be missing."""
+    """Return the number and the name of a folder; either may be empty."""
     name = PurePosixPath(path).name
     match = FOLDER.fullmatch(name)
     return match.groups() if match else ("", name)
@@ -117,7 +118,7 @@ def _shorten(paths) -> list[str]:
 
 
 def resolve(app, env, node, contnode):
-    """The link of an ``:expt:``; its text alone, and a warning, if it leads nowhere."""
+    """Return the link of an ``:expt:``; without an experiment, warn and return the text."""
     if node["reftype"] != "expt":
         return None
     try:
@@ -131,7 +132,7 @@ def resolve(app, env, node, contnode):
 
 
 def read_numbers(env) -> dict[str, str]:
-    """The numbers in the experiments' folders, by the folders' paths."""
+    """Return the numbers in the files of exmemo, by the paths of the folders."""
     numbers = {}
     for folder in find_pages(frozenset(env.found_docs)):
         path = Path(env.srcdir, folder, NUMBER_FILE)
@@ -142,7 +143,7 @@ def read_numbers(env) -> dict[str, str]:
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """The pages with an ``:expt:``, if experiments or their numbers have come, gone or changed."""
+    """Return the pages with an ``:expt:`` if any experiment or number has changed."""
     before = getattr(env, "atompaint_numbers", {})
     env.atompaint_numbers = read_numbers(env)
     if before == env.atompaint_numbers and not any(

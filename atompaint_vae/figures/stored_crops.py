@@ -1,43 +1,35 @@
-"""The crops that a run has kept, with what its model made of them, as pages show them."""
+"""The test crops that a run stored with their reconstructions, for figures and pages."""
 
-import base64
-import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nestedtext as nt
 import numpy as np
 
-from ...analysis.blocks import SolidBlock, find_solid_blocks
+from ..analysis.blocks import SolidBlock, find_solid_blocks
 
 ARRAYS = ("rank", "structure", "sample_index", "r2", "image", "reconstruction")
 NUMBERS = ARRAYS[2:]
 
-STEPS = (1 / 128, 1 / 64, 1 / 32, 1 / 16)
-"""What densities are rounded to: the first that 8 bits and the page can hold."""
-
-COORD_STEP_A = 0.01
-MAX_SCRIPT_BYTES = 450_000
-"""A view is this and 3Dmol.js, which is 538 kB: less than a megabyte."""
-
 
 class ReconstructionError(ValueError):
-    """Reconstructions that can't be shown; the message is one line, for whoever wrote the page."""
+    """Reconstructions that can't be shown. The message is one line."""
 
 
 @dataclass(frozen=True)
-class Crop:
+class StoredCrop:
     """
     One crop, its reconstruction and its atoms.
 
-    rank:           such as worst, median or best
-    image:          float16 [C, X, Y, Z], filled fractions; so is reconstruction
-    coords_A:       float [n, 3] in the crop's frame, or None if the run has kept no atoms
+    rank:           worst, median or best
+    image:          float16 [C, X, Y, Z], filled fractions; reconstruction likewise
+    coords_A:       float [n, 3] in the crop's frame, None if the run stored no atoms
     atom_channels:  int [n], or None
     channel_names:  [C]
-    blocks:         what find_solid_blocks finds
+    blocks:         solid blocks of the reconstruction, the largest first
     """
 
     rank: str
@@ -54,16 +46,16 @@ class Crop:
 
 
 def list_inputs(run: Path) -> list[Path]:
-    """The files of a run that its page depends on."""
+    """Return the files of a run that read_crops reads."""
     return [run / name for name in ("reconstructions.npz", "hparams.nt", "test.csv")]
 
 
-def read_crops(run: Path) -> list[Crop]:
+def read_crops(run: Path) -> list[StoredCrop]:
     """
-    The crops that a run has kept, in their order.
+    Return the crops that a run stored, in the order of the file.
 
     run:    a run's folder
-    raises: ReconstructionError if a file isn't there or isn't what a run writes
+    raises: ReconstructionError if a file is missing, or isn't what a run writes
     """
     stored, hparams, metrics = list_inputs(run)
     for path in (run, stored, hparams, metrics):
@@ -78,7 +70,7 @@ def read_crops(run: Path) -> list[Crop]:
     for k, rank in enumerate(arrays["rank"]):
         image, reconstruction = arrays["image"][k], arrays["reconstruction"][k]
         crops.append(
-            Crop(
+            StoredCrop(
                 rank=str(rank),
                 sample_index=int(arrays["sample_index"][k]),
                 structure=str(arrays["structure"][k]),
@@ -95,37 +87,12 @@ def read_crops(run: Path) -> list[Crop]:
     return crops
 
 
-def pack_crop(crop: Crop) -> tuple[str, float]:
-    """
-    A crop as JSON, and what its densities are rounded to.
-
-    Arrays are deflated and base64-encoded: densities int8 [C, X, Y, Z] with a step and an offset,
-    coordinates int16 [n, 3] in units of 0.01 Å, channels uint8 [n].
-
-    raises: ReconstructionError if it is too large at the coarsest step
-    """
-    for step in STEPS:
-        densities = [_quantise(x, step) for x in (crop.image, crop.reconstruction)]
-        if None in densities:
-            continue
-        image, reconstruction = densities
-        text = json.dumps(
-            {
-                "channels": crop.channel_names,
-                "size": crop.image.shape[1:],
-                "resolution_A": crop.resolution_A,
-                "step": step,
-                "image": image,
-                "reconstruction": reconstruction,
-                "atoms": _pack_atoms(crop),
-                "blocks": [_describe_block(x, crop) for x in crop.blocks],
-            },
-            separators=(",", ":"),
-        )
-        if len(text) <= MAX_SCRIPT_BYTES:
-            return text, step
-    size = "×".join(map(str, crop.image.shape))
-    raise ReconstructionError(f"a crop of {size} values is too large for a page")
+def describe_blocks(blocks: Sequence[SolidBlock]) -> str:
+    """Return a summary such as "2 solid blocks, 91 Å³"."""
+    if not blocks:
+        return "no solid blocks"
+    number = "1 solid block" if len(blocks) == 1 else f"{len(blocks)} solid blocks"
+    return f"{number}, {sum(x.volume_A3 for x in blocks):.0f} Å³"
 
 
 def _name_kind(path: Path, run: Path) -> str:
@@ -137,7 +104,7 @@ def _name_kind(path: Path, run: Path) -> str:
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
     name = f"{path.parent.name}/{path.name}"
-    if not zipfile.is_zipfile(path):  # NumPy would take it for a pickle, and say how to open that
+    if not zipfile.is_zipfile(path):  # NumPy would suggest to load it as a pickle
         raise ReconstructionError(f"{name}: not a readable npz file")
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -150,8 +117,8 @@ def _load_arrays(path: Path) -> dict[str, np.ndarray]:
     image, reconstruction = arrays["image"].shape, arrays["reconstruction"].shape
     if len(image) != 5 or image != reconstruction:
         raise ReconstructionError(
-            f"{name}: images {image} and reconstructions {reconstruction}, expected two of the"
-            " same [crops, channels, x, y, z]"
+            f"{name}: images {image} and reconstructions {reconstruction}, expected the"
+            " same shape [crops, channels, x, y, z]"
         )
     for key in ARRAYS[:4]:
         if arrays[key].shape != image[:1]:
@@ -173,14 +140,15 @@ def _read_resolution(path: Path) -> float:
     except nt.NestedTextError as error:
         raise ReconstructionError(f"{name}:{error.lineno + 1}: {error.get_message()}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise ReconstructionError(f"{name}: no number data.resolution_A") from error
+        text = f"{name}: data.resolution_A is missing or not a number"
+        raise ReconstructionError(text) from error
     if not 0 < resolution_A < np.inf:
         raise ReconstructionError(f"{name}: data.resolution_A is {resolution_A:g}, not positive")
     return resolution_A
 
 
 def _read_channel_names(path: Path, num_channels: int) -> list[str]:
-    """As the columns of test.csv have them."""
+    """Return the channels that test.csv has a column r2_<channel> for."""
     header = path.read_text("utf-8", errors="replace").partition("\n")[0].strip()
     names = [
         column.removeprefix("r2_")
@@ -190,38 +158,6 @@ def _read_channel_names(path: Path, num_channels: int) -> list[str]:
     if len(names) != num_channels:
         raise ReconstructionError(
             f"{path.parent.name}/{path.name}: {len(names)} columns r2_<channel>,"
-            f" but images of {num_channels} channels"
+            f" but the images have {num_channels} channels"
         )
     return names
-
-
-def _encode(array: np.ndarray) -> str:
-    return base64.b64encode(zlib.compress(array.tobytes(), 9)).decode("ascii")
-
-
-def _quantise(density: np.ndarray, step: float) -> dict | None:
-    """Densities as int8 above an offset; None if their range is too wide for that."""
-    steps = np.rint(density.astype(np.float32) / step)
-    offset = float(steps.min()) + 128
-    if steps.max() - offset > 127:
-        return None
-    return {"offset": offset * step, "data": _encode((steps - offset).astype(np.int8))}
-
-
-def _pack_atoms(crop: Crop) -> dict | None:
-    if crop.coords_A is None or crop.atom_channels is None:
-        return None
-    coords = np.rint(crop.coords_A / COORD_STEP_A).astype("<i2")
-    channels = crop.atom_channels.astype(np.uint8)
-    return {"step_A": COORD_STEP_A, "coords": _encode(coords), "channels": _encode(channels)}
-
-
-def _describe_block(block: SolidBlock, crop: Crop) -> dict:
-    return {
-        "center_A": [round(float(x), 2) for x in block.center_A],
-        "first": block.voxels.min(axis=0).tolist(),
-        "last": block.voxels.max(axis=0).tolist(),
-        "volume_A3": round(block.volume_A3, 2),
-        "mean_filled": round(block.mean_filled, 2),
-        "channel": crop.channel_names[block.channel],
-    }
