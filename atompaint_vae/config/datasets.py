@@ -1,9 +1,13 @@
 """The crops of a run's splits, made as its hyperparameters say."""
 
+from copy import copy
+from functools import lru_cache
 from pathlib import Path
 
 from ..data import STARTER
 from ..data.crops.dataset import CropDataset, make_crops, open_split
+from ..data.hparams import DataHparams
+from ..data.sets.sources import find_structures_path
 from .schema import Hparams
 
 SEED_OF_SPLIT = {"train": 0, "validation": 1, "test": 2}
@@ -31,13 +35,28 @@ def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
     num_structures = data.num_train_structures if split == "train" else None
     source = resolve_source(hparams, expt_dir)
     try:
-        return make_crops(
-            open_split(source, split, num_structures=num_structures),
-            data,
-            num_samples=num_samples,
-            seed=hparams.seed if split == "train" else SEED_OF_SPLIT[split],
-        )
+        dataset = copy(_open(source, _sign(source), split, num_structures, data))
     except ValueError as error:
         message = str(error)
         named = message if str(source) in message else f"{source}: {split}: {message}"
         raise type(error)(named) from error
+    dataset.num_samples = num_samples
+    dataset.seed = hparams.seed if split == "train" else SEED_OF_SPLIT[split]
+    return dataset
+
+
+# Checks open the splits of a run before its training does, and runs of one experiment often share
+# them.  Three are kept: those of the last run.
+@lru_cache(maxsize=len(SEED_OF_SPLIT))
+def _open(
+    source: str | Path, signature: tuple, split: str, num_structures: int | None, data: DataHparams
+) -> CropDataset:
+    atoms = open_split(source, split, num_structures=num_structures)
+    return make_crops(atoms, data, num_samples=1, seed=0)
+
+
+def _sign(source: str | Path) -> tuple:
+    """Return what changes when a set of structures is written anew."""
+    paths = [source, find_structures_path(source)] if isinstance(source, Path) else []
+    stats = [path.stat() for path in paths if path.exists()]
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
