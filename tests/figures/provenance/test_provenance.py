@@ -163,6 +163,42 @@ def test_shared_code_counts_only_where_it_was_imported(drawn, capsys, monkeypatc
     assert "atompaint_vae/figures/tables.py has changed" in line
 
 
+@pytest.mark.parametrize(
+    ("package", "draws"),
+    [
+        ("data", True), ("nn", True), ("models", True), ("analysis", True), ("figures", True),
+        ("figures/provenance", False), ("text", False), ("config", False), ("records", False),
+        ("slurm", False), ("training", False), ("search", False), ("publishing", False),
+        ("notebook", False), ("commands", False),
+    ],
+)  # fmt: skip
+def test_every_module_of_a_package_draws_or_none_does(package, draws):
+    names = [
+        provenance.name_code(ROOT, path)
+        for path in (provenance.PACKAGE / package).glob("*.py")
+        if path.name not in provenance.DECLARING
+    ]
+    assert {provenance.draws(name) for name in names} <= {draws}
+    assert not any(
+        provenance.draws(provenance.name_code(ROOT, provenance.PACKAGE / package / name))
+        for name in provenance.DECLARING
+    )
+
+
+def test_every_package_is_known_to_draw_or_not():
+    packages = {path.parent.name for path in provenance.PACKAGE.glob("*/__init__.py")}
+    assert packages > set(provenance.DRAWING)
+
+
+def test_what_submits_runs_makes_no_figure_stale():
+    """The committed provenance, with a changed module that draws nothing."""
+    folders = [path.parent for path in ROOT.glob("expts/*/provenance.nt")]
+    assert folders
+    for folder in folders:
+        for drawing in load_provenance(folder).values():
+            assert all(provenance.draws(name) for name in drawing.code)
+
+
 def test_missing_and_gone(drawn, capsys):
     (drawn / "20240101_steps1.csv").unlink()
     assert "20240101_steps1.csv is missing" in check(drawn, capsys)[1][0]
