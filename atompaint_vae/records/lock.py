@@ -1,6 +1,7 @@
 """One process at a time works on a run."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,8 +23,13 @@ def archive_run(paths: RunPaths) -> Path:
         return paths.run_dir.rename(archived)
 
 
-_own: set[Path] = set()
-"""The locks that this process holds: the system forgets them when any of their files is closed."""
+_own: set[tuple[int, Path]] = set()
+"""The locks that this process holds, and its number, since a forked process inherits the set but
+not the locks.  The system drops a lock when the process closes any descriptor of its file."""
+
+
+def _is_own(lock: Path) -> bool:
+    return (os.getpid(), lock.absolute()) in _own
 
 
 class RunBusyError(UserError):
@@ -36,7 +42,7 @@ def lock_run(paths: RunPaths) -> Iterator[None]:
 
     raises: RunBusyError if another process holds it; UserError if the folder can't be written to
     """
-    if paths.lock.absolute() in _own:
+    if _is_own(paths.lock):
         raise RunBusyError(f"{paths.run_dir}: this process is training this run already")
     with _open_lock(paths.lock) as file:
         try:
@@ -45,11 +51,12 @@ def lock_run(paths: RunPaths) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RunBusyError(f"{paths.run_dir}: another process is training this run") from None
-        _own.add(paths.lock.absolute())
+        own = os.getpid(), paths.lock.absolute()
+        _own.add(own)
         try:
             yield
         finally:
-            _own.discard(paths.lock.absolute())
+            _own.discard(own)
 
 
 @contextmanager
@@ -75,7 +82,7 @@ def _open_lock(path: Path) -> IO[str]:
 def is_locked(paths: RunPaths) -> bool:
     """Return whether a process is training the run, this one or another."""
     # To open and close the file would let go of a lock of this process's own.
-    if paths.lock.absolute() in _own:
+    if _is_own(paths.lock):
         return True
     try:
         with paths.lock.open() as file:

@@ -291,7 +291,7 @@ def _end(
 ) -> RunRecord:
     kind = get_kind(hparams.kind)
     # A damaged table must not hide how the session ended; whoever reads the run will be told.
-    with suppress(MetricsError):
+    with suppress(MetricsError, OSError):
         best, alarms = find_best_validation(paths, kind), find_alarms(paths, kind)
         record = update_record(record, best=best or record.best, alarms=alarms)
     record = end_session(record, exit=exit, steps_end=trainer.global_step, error=error)
