@@ -1,4 +1,4 @@
-"""Small experiments, trained by processes of their own that begin where this one has come to.
+"""Small experiments, trained in forked processes.
 
 Importing torch and Lightning takes longer than these trainings; a forked process has them already.
 """
@@ -52,9 +52,9 @@ def run_train_py(expt_dir: Path):
 
 
 class Process:
-    """A forked train.py, or another program, in a process group of its own.
+    """A forked train.py, or another program, in its own process group.
 
-    name: begins the names of the files for what it says, where there are several processes
+    name: prefix of the files for its output, if there are several processes
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Process:
         os.setpgid(0, 0)
         code = 1
         try:
-            # What a fresh process has.
+            # As in a new process.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             for number, path in ((1, self.stdout), (2, self.stderr)):
@@ -93,7 +93,7 @@ class Process:
             os._exit(code)
 
     def wait_for(self, path: str, timeout_s: float = 60):
-        """Until the process has written a file."""
+        """Wait until the process has written a file."""
         end = time.monotonic() + timeout_s
         while not (self.expt_dir / path).exists():
             assert time.monotonic() < end, f"no {path} after {timeout_s} s"
@@ -101,12 +101,12 @@ class Process:
             time.sleep(0.002)
 
     def kill(self):
-        """Kill it outright, with the processes that it has started."""
+        """Kill the process outright, with its children."""
         os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
     def wait(self) -> tuple[int, str, str]:
-        """Exit code, or minus the signal that killed it; what it said on stdout and stderr."""
+        """Return the exit code, or minus the signal that killed it, and stdout and stderr."""
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         return code, self.stdout.read_text(), self.stderr.read_text()
@@ -141,18 +141,18 @@ class SmallExpt:
         self, *args: str, prepare: Callable[[], object] = bool,
         program: Callable[[Path], object] = run_train_py, name: str = "std",
     ) -> Process:  # fmt: skip
-        """A process that trains; `prepare` is called in it before.
+        """Start a process that trains, and return it; it calls `prepare` first.
 
-        name: of the files for what it says, where there are several processes
+        name: prefix of the files for its output, if there are several processes
         """
         return Process(self.path, [*args], prepare, program, name)
 
     def train(self, *args: str, prepare: Callable[[], object] = bool) -> tuple[int, str, str]:
-        """Exit code, stdout, stderr."""
+        """Train, and return exit code, stdout and stderr."""
         return self.start(*args, prepare=prepare).wait()
 
     def assert_same_run(self, other: "SmallExpt", run: str = "a"):
-        """Every number that training made, to the last bit."""
+        """Check that all numbers of a training are equal, to the last bit."""
         paths, expected = self.get_paths(run), other.get_paths(run)
         for name in ("train_metrics", "val_metrics", "test_metrics"):
             assert read_table(getattr(paths, name)) == read_table(getattr(expected, name)), name
@@ -175,7 +175,7 @@ class SmallExpt:
 
 
 class Pair:
-    """Two train.py as srun would start them: at once, each knowing its rank."""
+    """Two processes of train.py, started at once with their ranks, as by srun."""
 
     def __init__(
         self, expt: SmallExpt, *args: str, prepare: Callable[[int], object] = lambda rank: None
@@ -203,7 +203,7 @@ class Pair:
         )  # fmt: skip
 
     def wait(self) -> tuple[int, str, str]:
-        """As of the first; the second says nothing and ends well, however the first ends."""
+        """Return the first's result; check that the second ends silently with exit code 0."""
         assert self.second.wait() == (0, "", "")
         return self.first.wait()
 
@@ -213,7 +213,7 @@ def train_pair(expt: SmallExpt, *args: str, **options) -> tuple[int, str, str]:
 
 
 def read_table(path: Path) -> str:
-    """As it is on disk, but for the time that passed."""
+    """Return a table as it is on disk, without the elapsed time."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     return table.drop(columns="elapsed_s", errors="ignore").to_csv()
 
@@ -227,7 +227,7 @@ def assert_same_tensors(found, expected):
 
 @pytest.fixture(scope="session")
 def imported():
-    """What train.py imports, so that forked processes have it."""
+    """Import what train.py needs, so that forked processes have it."""
     importlib.import_module("atompaint_vae.training.train")
 
 

@@ -1,4 +1,4 @@
-"""One process at a time works on a run."""
+"""Locks: only one process at a time trains a run."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from .record import RunPaths
 
 
 def archive_run(paths: RunPaths) -> Path:
-    """Where the folder of a run is moved to, out of the way of a new one.
+    """Move a run's folder out of the way of a new one, and return its new path.
 
     raises: UserError as `lock_run`
     """
@@ -38,16 +38,16 @@ class RunBusyError(UserError):
 
 @contextmanager
 def lock_run(paths: RunPaths) -> Iterator[None]:
-    """Hold a run's lock, making its folder; the system lets go of it however the process ends.
+    """Hold a run's lock, and make its folder; the system releases it however the process ends.
 
-    raises: RunBusyError if another process holds it; UserError if the folder can't be written to
+    raises: RunBusyError if another process holds it; UserError if the folder isn't writable
     """
     if _is_own(paths.lock):
         raise RunBusyError(f"{paths.run_dir}: this process is training this run already")
     with _open_lock(paths.lock) as file:
         try:
-            # Unlike flock's, this lock isn't inherited by the processes that load data, which
-            # outlive a killed training process by some seconds.
+            # Unlike flock's, this lock isn't inherited by data-loading processes, which outlive a
+            # killed training process by some seconds.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RunBusyError(f"{paths.run_dir}: another process is training this run") from None
@@ -61,9 +61,9 @@ def lock_run(paths: RunPaths) -> Iterator[None]:
 
 @contextmanager
 def lock_trials(expt_dir: Path) -> Iterator[None]:
-    """Hold the lock of an experiment's trials.nt, for which others wait a moment.
+    """Hold the lock of an experiment's trials.nt, or wait until it is free.
 
-    raises: UserError if the folder can't be written to
+    raises: UserError if the folder isn't writable
     """
     with _open_lock(expt_dir / ".lock") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
@@ -80,8 +80,8 @@ def _open_lock(path: Path) -> IO[str]:
 
 
 def is_locked(paths: RunPaths) -> bool:
-    """Return whether a process is training the run, this one or another."""
-    # To open and close the file would let go of a lock of this process's own.
+    """Return whether this process or another one is training the run."""
+    # Opening and closing the file would release this process's own lock.
     if _is_own(paths.lock):
         return True
     try:

@@ -24,11 +24,11 @@ def test_cut_and_resume(make_expt, uncut):
     for steps in (3, 5, 6, 9, 10):
         code, stdout, _ = expt.train("--max-steps", str(steps))
         assert code == 0
-        assert stdout == f"a: stopped at --max-steps {steps}; train.py goes on from there\n"
+        assert stdout == f"a: stopped at --max-steps {steps}; train.py resumes from there\n"
         assert load_record(get_paths(expt).record).state == "interrupted"
     # Nothing is trained beyond.
     code, stdout, _ = expt.train("--max-steps", "4")
-    assert stdout == "a: stopped at --max-steps 4; train.py goes on from there\n"
+    assert stdout == "a: stopped at --max-steps 4; train.py resumes from there\n"
     code, stdout, _ = expt.train("--max-steps", "15")
     best_r2 = load_record(get_paths(uncut).record).best.value
     assert (code, stdout) == (0, f"a: finished, best validation R² {best_r2:.3f}\n")
@@ -70,7 +70,7 @@ def test_training_again_for_the_weights_leaves_the_record(make_expt):
     before = [path.read_bytes() for path in files]
 
     code, stdout, _ = expt.train("--weights", "--max-steps", "7")
-    assert (code, stdout) == (0, "a: stopped at --max-steps 7; train.py goes on from there\n")
+    assert (code, stdout) == (0, "a: stopped at --max-steps 7; train.py resumes from there\n")
     assert not paths.last.exists()
     code, stdout, _ = expt.train("--weights")
     r2 = f"{load_record(paths.record).best.value:.3f}"
