@@ -129,6 +129,8 @@ def _quieten():
         ".*does not have many workers.*",
         # It is: the sampler starts at the step where training stopped.
         ".*your dataloader is not resumable.*",
+        # Frozen parts of the model.
+        ".*in eval mode at the start of training.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         # Metrics are logged by callbacks, on their own terms.
         ".*smaller than the logging interval.*",
