@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.data.crops.dataset import CropDataset, collate_crops
 from atompaint_vae.records.experiment import Experiment
-from atompaint_vae.training.module import TrainingModule as VAEModule
+from atompaint_vae.training.module import TrainingModule
 from atompaint_vae.training.plan import build_model
 
 EXPERIMENT = Path(__file__).parents[1] / "expts" / "20241217_train_vae"
@@ -34,7 +34,7 @@ def run(quick: bool) -> list[dict]:
 def _compare(name: str, hparams, *, num_turns: int) -> dict:
     dataset = make_dataset(hparams, EXPERIMENT, "train")
     torch.manual_seed(hparams.seed)
-    module = VAEModule(build_model(hparams), hparams, dataset).train()
+    module = TrainingModule(build_model(hparams), hparams, dataset).train()
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
     loader = DataLoader(
         dataset, batch_size=hparams.optim.batch_size, collate_fn=collate_crops, num_workers=1,

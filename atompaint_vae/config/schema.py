@@ -88,6 +88,10 @@ class Hparams(TextModel):
             return get_schema(values.get("kind", DEFAULT_KIND)).model_validate(values)
         return handler(values)
 
+    def __reduce__(self):
+        # Processes share hyperparameters, whose classes are made when they are asked for.
+        return Hparams.model_validate, (self.model_dump(),)
+
 
 def get_schema(kind: str) -> type[Hparams]:
     """Return the hyperparameters of the runs of a kind; raises: UnknownKindError."""

@@ -15,10 +15,9 @@ from .style import RUN_COLOURS, make_figure, set_log_ticks
 
 
 def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
-    """Plot what the runs' kind says of training against epochs: of a VAE, data loss, prior loss,
-    R² and active units.
+    """Plot the curves of the runs' kind against epochs.
 
-    Thin lines are single training batches; thick lines are the same held-out crops each time.
+    Of a VAE, they are data loss, prior loss, R² and active units.  Thin lines are single training batches; thick lines are the same held-out crops each time.
     """
     kinds = list(dict.fromkeys(run.hparams.kind for run in runs))
     panels = get_kind(kinds[0]).list_curves()
@@ -29,12 +28,12 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
     for axis in axes.flat[len(panels):]:
         axis.set_visible(False)
     for axis, panel in zip(axes.flat, panels, strict=False):
+        axis.set_yscale("log" if panel.log else "linear")
         for run, colour in zip(runs, _cycle_colours(len(runs)), strict=True):
             _plot_curve(axis, panel, run, colour)
         label = panel.ylabel.format(**_join_values(runs)) if panel.ylabel else None
         axis.set(title=panel.title, ylabel=label, ylim=panel.limits)
         if panel.log:
-            axis.set_yscale("log")
             set_log_ticks(axis)
         if panel.limits and panel.limits[0] < 0 < panel.limits[1] and not panel.percent_of:
             axis.axhline(0, color="#888888", lw=0.8)

@@ -83,13 +83,8 @@ class _Watch:
         return tensor
 
 
-def calc_cost(
-    hparams: Hparams, model: nn.Module, *, batch_size: int, precision: str = "32-true"
-) -> StepCost:
-    """Return the cost of a training step of a model on the CPU.
-
-    precision: as in hparams, "32-true" or "bf16-mixed"
-    """
+def calc_cost(hparams: Hparams, model: nn.Module, *, batch_size: int) -> StepCost:
+    """Return the cost of a training step of a run's model on the CPU, in the run's precision."""
     objective = get_kind(hparams.kind).load_objective()(model, hparams, None)
     layers = objective.find_layers(model)
     watch = _Watch()
@@ -108,7 +103,7 @@ def calc_cost(
         # The backward pass saves things too, where it computes anew, but not for long.
         with (
             torch.autograd.graph.saved_tensors_hooks(watch.save, lambda tensor: tensor),
-            torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"),
+            torch.autocast("cpu", torch.bfloat16, enabled=hparams.train.precision == "bf16-mixed"),
         ):
             losses = objective.calc_losses(inputs, NoNoise())
         parameters = [p for p in model.parameters() if p.requires_grad]

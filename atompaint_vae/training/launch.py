@@ -125,12 +125,8 @@ def show_plans(
     for name, hparams in runs.items():
         inputs = load_inputs(hparams, expt.expt_dir).modules
         plan = make_plan(hparams, num_devices, inputs=inputs)
-        cost = calc_cost(
-            hparams,
-            build_model(hparams, inputs=inputs),
-            batch_size=plan.batch_size,
-            precision=hparams.train.precision,
-        )
+        model = build_model(hparams, inputs=inputs)
+        cost = calc_cost(hparams, model, batch_size=plan.batch_size)
         steps = try_first_steps(hparams, expt.expt_dir, device=device, num_devices=num_devices)
         print(table.make_line(name, plan, cost, steps), flush=True)
         notes.append(describe_losses(name, hparams, steps))

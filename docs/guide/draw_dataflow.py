@@ -18,7 +18,8 @@ BOX_HEIGHT, BOX_GAP = 40, 22
 BANDS = [
     ("data", "what is seen", ["structure file", "atoms", "crop", "voxel image"], ""),
     ("models", "what is learned", ["encoder", "posterior", "latent", "decoder", "loss"], ""),
-    ("runs", "what is kept", ["run record"], "hparams, provenance, metrics, checkpoints"),
+    ("training", "how", ["plan", "run"], "any kind of model: steps, checkpoints, resume"),
+    ("records", "what is kept", ["run record"], "hparams, provenance, metrics"),
     ("figures", "what is drawn", ["figure + table"], "SVG and CSV beside the script"),
     ("notebook", "what is read", ["page"], "HTML, LaTeX, text"),
 ]

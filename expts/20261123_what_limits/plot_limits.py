@@ -35,11 +35,7 @@ def main(expt: Experiment):
 
 def describe(run: RecordedRun) -> dict:
     hparams = run.hparams
-    cost = calc_cost(
-        build_model(hparams),
-        batch_size=hparams.optim.batch_size,
-        precision=hparams.train.precision,
-    )
+    cost = calc_cost(hparams, build_model(hparams), batch_size=hparams.optim.batch_size)
     num_steps = hparams.train.epochs * hparams.train.steps_per_epoch
     return {
         "run": run.name,

@@ -175,8 +175,6 @@ def test_state_in_the_address_survives_a_reload(go):
 def test_what_speaks_against_comparing_is_told(go):
     browser = go("compare")
     assert read_texts(browser, ".run-warnings p") == [
-        "not comparable: their losses are on different scales: "
-        "loss.reduction is sum (4 runs) or mean (1 run)",
         "not comparable: they saw different structures, or another split of them: "
         "data_hash is dddddddd (4 runs) or eeeeeeee (1 run)",
         "confounded: model.latent and loss.beta vary only together: "

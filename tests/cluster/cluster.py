@@ -25,8 +25,8 @@ SLOW = """\
 import sys
 import time
 from pathlib import Path
-from atompaint_vae.training.module import VAEModule
-take_step = VAEModule.training_step
+from atompaint_vae.training.module import TrainingModule
+take_step = TrainingModule.training_step
 
 
 def take_slow_step(module, batch, index):
@@ -35,7 +35,7 @@ def take_slow_step(module, batch, index):
     return take_step(module, batch, index)
 
 
-VAEModule.training_step = take_slow_step
+TrainingModule.training_step = take_slow_step
 
 if __name__"""
 

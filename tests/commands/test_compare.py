@@ -35,8 +35,6 @@ def test_what_differs_between_two_experiments(notebook, capsys):
         ["20250202_y", "mean", "0.993262", "0.993262", "2x0e", "mean", "1", "finished", "20.0"],
     ]  # fmt: skip
     assert notes.splitlines() == [
-        "not comparable: their losses are on different scales: "
-        "loss.reduction is sum (2 runs) or mean (1 run)",
         "confounded: model.latent and loss.beta vary only together: "
         "their effects can't be told apart",
         "code: aaaaaaaa (2 runs) or bbbbbbbb (1 run)",
@@ -137,14 +135,12 @@ def test_outside_a_notebook(tmp_path, monkeypatch, capsys):
     assert err == f"{tmp_path}: no folder 'expts' here or above\n"
 
 
-def test_a_narrow_terminal_gets_the_table_in_parts():
-    from atompaint_vae.commands.compare import format_table
-
-    rows = [["run", "aaaa", "bbbb", "c"], ["x", "1", "2", "3"]]
-    assert format_table(rows, None) == ["run  aaaa  bbbb  c", "x    1     2     3"]
-    assert format_table(rows, 10) == [
-        "run  aaaa", "x    1", "", "run  bbbb", "x    2", "", "run  c", "x    3"
-    ]  # fmt: skip
+def test_losses_on_different_scales_are_not_compared(notebook, capsys):
+    _, out, _ = run(capsys, "20250101", "20250202_y", "--metric", "train.loss")
+    assert (
+        "not comparable: their losses are on different scales: loss.reduction is sum (2 runs) or "
+        "mean (1 run)\n"
+    ) in out
 
 
 def test_help_is_the_usage(capsys):

@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -366,3 +367,13 @@ def test_a_key_of_nothing_but_a_carriage_return(tmp_path):
     path.write_bytes(b":\r:")
     with pytest.raises(HparamsError, match=r"hparams.nt:\d+:\d+: "):
         load_hparams(path)
+
+
+def test_hparams_reach_other_processes(tmp_path):
+    path = tmp_path / "hparams.nt"
+    path.write_text("shared:\n  model:\n    layers:\n      - 2x0e\n    latent: 1x0e\n"
+                    "  train:\n    epochs: 1\n    steps_per_epoch: 1\nruns:\n  a:\n")
+    hparams = load_hparams(path)["a"]
+    found = pickle.loads(pickle.dumps(hparams))
+    assert found == hparams
+    assert type(found) is type(hparams)

@@ -94,7 +94,8 @@ def test_half_precision_saves_less_where_the_processor_has_it(
 ):
     for user in (conv, voxelwise):
         monkeypatch.setattr(user, "has_slow_bfloat16", lambda device: is_slow)
-    mixed = calc_cost(HPARAMS, model, batch_size=BATCH_SIZE, precision="bf16-mixed")
+    train = HPARAMS.train.model_copy(update={"precision": "bf16-mixed"})
+    mixed = calc_cost(HPARAMS.model_copy(update={"train": train}), model, batch_size=BATCH_SIZE)
     assert mixed.multiply_adds == cost.multiply_adds
     assert least <= mixed.saved_bytes / cost.saved_bytes < most
 

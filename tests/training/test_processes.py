@@ -48,6 +48,38 @@ def test_two_processes_train_what_one_does(uncut, uncut_pair):
     assert [s.devices for s in load_record(uncut.paths.record).sessions] == [1]
 
 
+def test_two_processes_keep_the_average_that_one_does(make_expt):
+    """Its normalisation statistics too, for which each process computes its part of the batches."""
+    edits = {"epochs: 3": "epochs: 1", "optim:": "optim:\n    ema_decay: 0.75",
+             "steps_per_epoch: 5": "steps_per_epoch: 10"}  # fmt: skip
+    one, two = make_expt(edits), make_expt(edits)
+    assert one.train()[0] == 0
+    code, _, stderr = train_pair(two)
+    assert code == 0, stderr
+    assert_close_runs(two, one)
+
+
+def test_losses_that_parts_of_a_batch_do_not_add_up_to(tmp_path):
+    """The logarithm of a mean, or a maximum of it, is not the mean of those of two halves."""
+    path = tmp_path / "hparams.nt"
+    text = (
+        "shared:\n  model:\n    layers:\n      - 2x0e\n    latent: 1x0e\n  data:\n"
+        "    size_voxels: 11\n  train:\n    epochs: 1\n    steps_per_epoch: 60\nruns:\n"
+        "  a:\n    loss:\n      reduction: optimal\n  b:\n    loss:\n      free_nats: 0.1\n  c:\n"
+    )
+    path.write_text(text)
+    check_experiment(path)
+    check_experiment(path, num_devices=2, names=["c"])
+    with pytest.raises(HparamsError) as error:
+        check_experiment(path, num_devices=2)
+    assert [line.partition("hparams.nt:")[2] for line in str(error.value).splitlines()] == [
+        "14:18: loss.reduction: the loss 'optimal' of a batch isn't the mean of its parts', so "
+        "--devices would train something else",
+        "17:18: loss.free_nats: the prior loss with free nats of a batch isn't the mean of its "
+        "parts', so --devices would train something else",
+    ]
+
+
 def test_cut_and_resume(make_expt, uncut_pair):
     expt = make_expt()
     # Only the first one's clock says that a checkpoint is due, at every step.

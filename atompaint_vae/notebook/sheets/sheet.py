@@ -237,7 +237,7 @@ def make_runs_table(records: dict[str, RunRecord | None], damages: dict[str, str
     known = [record for record in records.values() if record]
     metrics = dict.fromkeys(x.best.metric for x in known if x.best)
     metrics = list(metrics) or [list_kinds()[0].best.name]
-    sizes = sorted({key for record in known for key in record.sizes})
+    sizes = sorted({key for record in known for key in record.sizes} or list_kinds()[0].sizes)
     header = ["run", "state", f"best validation {' or '.join(map(get_symbol, metrics))}",
               *map(name_size, sizes), "parameters", "began", "duration", "commit",
               "machine"]  # fmt: skip

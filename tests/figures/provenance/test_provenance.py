@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nestedtext as nt
 import pytest
 
 from atompaint_vae import cli
@@ -161,6 +162,42 @@ def test_shared_code_counts_only_where_it_was_imported(drawn, capsys, monkeypatc
     code, (line,) = check(drawn, capsys)
     assert code == 1
     assert "atompaint_vae/figures/tables.py has changed" in line
+
+
+@pytest.mark.parametrize(
+    ("package", "draws"),
+    [
+        ("data", True), ("nn", True), ("models", True), ("analysis", True), ("figures", True),
+        ("figures/provenance", False), ("text", False), ("config", False), ("records", False),
+        ("slurm", False), ("training", False), ("search", False), ("publishing", False),
+        ("notebook", False), ("commands", False),
+    ],
+)  # fmt: skip
+def test_every_module_of_a_package_draws_or_none_does(package, draws):
+    names = [
+        provenance.name_code(ROOT, path)
+        for path in (provenance.PACKAGE / package).glob("*.py")
+        if path.name not in provenance.DECLARING
+    ]
+    assert {provenance.draws(name) for name in names} <= {draws}
+    assert not any(
+        provenance.draws(provenance.name_code(ROOT, provenance.PACKAGE / package / name))
+        for name in provenance.DECLARING
+    )
+
+
+def test_every_package_is_known_to_draw_or_not():
+    packages = {path.parent.name for path in provenance.PACKAGE.glob("*/__init__.py")}
+    assert packages > set(provenance.DRAWING)
+
+
+def test_no_committed_figure_depends_on_a_module_that_draws_nothing():
+    files = [*ROOT.glob("expts/*/provenance.nt"), *ROOT.glob("docs/**/provenance.nt")]
+    assert files
+    for path in files:
+        for command, drawing in nt.load(path).items():
+            not_drawing = [name for name in drawing["code"] if not provenance.draws(name)]
+            assert not_drawing == [], f"{path}: {command}"
 
 
 def test_missing_and_gone(drawn, capsys):

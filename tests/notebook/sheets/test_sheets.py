@@ -33,6 +33,7 @@ latent_shape:
   - 9
   - 9
 compression_ratio: 2.0164
+best_step: 40
 best_val_r2: 0.80366
 sessions:
   -
