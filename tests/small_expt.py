@@ -255,13 +255,15 @@ def warm(tmp_path_factory):
     """What train.py imports, opens and tabulates first, so that forked processes have it."""
     from atompaint_vae.config.hparams import load_hparams
 
-    for module in ("atompaint_vae.training.train", "torch.utils.tensorboard"):
+    for module in ("atompaint_vae.training.launch", "torch.utils.tensorboard"):
         importlib.import_module(module)
     from atompaint_vae.training.feed import CropFeed
+    from atompaint_vae.training.plan import make_plan
 
     expt = SmallExpt(tmp_path_factory.mktemp("warm") / "20240101_x", {})
     hparams = load_hparams(expt.path / "hparams.nt")["a"]
     CropFeed(hparams, expt.path).calc_image_std()
+    make_plan(hparams)
 
 
 @pytest.fixture(scope="session")

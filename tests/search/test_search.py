@@ -1,24 +1,21 @@
 """Searches of seconds, by processes of their own."""
 
+import importlib
 import os
 import random
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import nestedtext as nt
-import pandas as pd
 import pytest
 from small_expt import read_table
 
 from atompaint_vae.cli import run_command
 from atompaint_vae.commands.status import describe_experiment
-from atompaint_vae.data.sets.sources import find_atoms_path
-from atompaint_vae.data.structures.table import load_atoms, write_atoms
 from atompaint_vae.records.experiment import Experiment
 from atompaint_vae.records.record import RunPaths, load_record
 
@@ -43,22 +40,12 @@ RATES = """\
 
 
 @pytest.fixture(scope="session")
-def few_structures(tmp_path_factory) -> Path:
-    """A set of the smallest structure of each split, which is read in no time."""
-    path = tmp_path_factory.mktemp("sets") / "few.parquet"
-    table = pd.read_csv(find_atoms_path("starter").with_name("structures.csv"))
-    table = table.sort_values("num_atoms").groupby("split").head(1)
-    atoms = load_atoms(find_atoms_path("starter"))
-    write_atoms(atoms[atoms["structure"].isin(table["pdb_id"])], path)
-    table.to_csv(path.with_name("few.structures.csv"), index=False)
-    return path
+def make_search(make_expt):
+    importlib.import_module("atompaint_vae.search.search")  # so that forked processes have it
+    steps = {"steps_per_epoch: 5": "steps_per_epoch: 2"}
 
-
-@pytest.fixture(scope="session")
-def make_search(make_expt, few_structures):
     def make(edits=None):
-        source = f"size_voxels: 11\n    source: {few_structures}"
-        expt = make_expt({"runs:\n  a:\n": SEARCH, "size_voxels: 11": source})
+        expt = make_expt({"runs:\n  a:\n": SEARCH, **steps})
         expt.edit(edits or {})
         return expt
 
@@ -156,7 +143,7 @@ def test_kill_and_go_on(make_search, done, seed):
     expt, rng = make_search(), random.Random(seed)
     for _ in range(3):
         process = start(expt)
-        time.sleep(rng.uniform(0, 2))
+        time.sleep(rng.uniform(0, 0.8))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     code, _, stderr = search(expt)
@@ -226,7 +213,7 @@ def test_trials_worse_than_the_median_are_pruned(make_search, capsys):
     assert list(get_states(expt).values()) == ["finished", "pruned", "pruned"]
     name = "trial-001"
     (session,) = load_record(get_paths(expt, name).record).sessions
-    assert (session.exit, session.steps_end) == ("pruned", 10)  # none in its first epoch
+    assert (session.exit, session.steps_end) == ("pruned", 4)  # none in its first epoch
     reason = r"val\.r2 -?[\d.]+ by epoch 2, worse than the median of \d finished trials"
     assert re.fullmatch(reason, session.error)
     assert f"{name}: pruned, {session.error}; " in stdout
@@ -255,7 +242,7 @@ def test_trials_that_diverge_are_over(make_search):
     assert sorted(rates) == [0.01, 1e30]  # with this seed
     failed = f"trial-00{rates.index(1e30)}"
     assert get_states(expt)[failed] == "failed"
-    assert f"{failed}: failed, Diverged: the validation loss is nan at step 5; " in stdout
+    assert f"{failed}: failed, Diverged: the validation loss is nan at step 2; " in stdout
     assert ", 1 failed, best " in stdout.splitlines()[-1]
     assert search(expt)[1] == stdout.splitlines()[-1] + "\n"  # it isn't tried again
 
@@ -322,16 +309,24 @@ def test_a_search_without_trials(make_search):
     assert shlex.split(line) == ["atompaint-vae", "search", os.path.relpath(expt.path)]
 
 
+def lose_optuna():
+    """As in a process that has imported nothing of it yet, nor what needs it."""
+    for name in [x for x in sys.modules if x.startswith(("optuna", "atompaint_vae.search"))]:
+        del sys.modules[name]
+    sys.modules["optuna"] = None
+
+
+def show_help(expt_dir: Path):
+    sys.exit(run_command(["plan", "--help"]))
+
+
 def test_without_optuna(make_search):
     expt = make_search()
-    code = "import sys; sys.modules['optuna'] = None; from atompaint_vae import cli; cli.main()"
-    command = [sys.executable, "-c", code, "search", str(expt.path)]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (
+    code, _, stderr = expt.start(prepare=lose_optuna, program=run_search).wait()
+    assert (code, stderr) == (
         2, "searches need Optuna: pip install 'atompaint_vae[search]', or pip install optuna\n"
     )  # fmt: skip
-    command[-2:] = ["plan", "--help"]
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert expt.start(prepare=lose_optuna, program=show_help).wait()[0] == 0
 
 
 def test_infeasible_samples_are_counted(make_search):
