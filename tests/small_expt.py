@@ -267,6 +267,21 @@ def warm(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def few_structures(tmp_path_factory) -> Path:
+    """A set of the smallest structure of each split, which is read in no time."""
+    from atompaint_vae.data.sets.sources import find_atoms_path
+    from atompaint_vae.data.structures.table import load_atoms, write_atoms
+
+    path = tmp_path_factory.mktemp("sets") / "few.parquet"
+    table = pd.read_csv(find_atoms_path("starter").with_name("structures.csv"))
+    table = table.sort_values("num_atoms").groupby("split").head(1)
+    atoms = load_atoms(find_atoms_path("starter"))
+    write_atoms(atoms[atoms["structure"].isin(table["pdb_id"])], path)
+    table.to_csv(path.with_name("few.structures.csv"), index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
 def make_expt(tmp_path_factory, warm):
     def make(edits: dict[str, str] | None = None, *, inside: str = "") -> SmallExpt:
         folder = tmp_path_factory.mktemp("notebook") / inside

@@ -177,15 +177,15 @@ def test_train_py_resumes_a_trial(make_search, done):
 
 
 def test_two_workers_share_the_trials(make_search):
-    expt = make_search({"trials: 4": "trials: 6"})
+    expt = make_search({"trials: 4": "trials: 5"})
     workers = [start(expt, name=name) for name in "ab"]
     results = [worker.wait() for worker in workers]
     assert [code for code, *_ in results] == [0, 0], results
     ended = re.compile(r"^(trial-\d+): (?:finished|pruned)", re.MULTILINE)
     first, second = (ended.findall(stdout) for _, stdout, _ in results)
     assert first and second
-    assert sorted(first + second) == [f"trial-00{i}" for i in range(6)]
-    assert list(load_trials(expt)) == [f"trial-00{i}" for i in range(6)]
+    assert sorted(first + second) == [f"trial-00{i}" for i in range(5)]
+    assert list(load_trials(expt)) == [f"trial-00{i}" for i in range(5)]
     for name in load_trials(expt):
         assert len(load_record(get_paths(expt, name).record).sessions) == 1
 
@@ -267,18 +267,18 @@ def test_nothing_can_be_trained(make_search):
 
 
 def test_dry_run_writes_nothing(make_search):
-    expt = make_search()
+    expt = make_search({"trials: 4": "trials: 2"})
     before = sorted(expt.path.rglob("*"))
     code, stdout, stderr = search(expt, "--dry-run")
     assert code == 0, stderr
     assert sorted(set(expt.path.rglob("*")) - set(before)) == [
         expt.path / "stderr.txt", expt.path / "stdout.txt"
     ]  # fmt: skip
-    for i in range(4):
+    for i in range(2):
         values = r"optim.learning_rate [\d.e-]+, model.latent (2x0e\+1x1e|4x0e)"
         assert re.search(rf"^trial-00{i}: {values}$", stdout, re.MULTILINE)
         assert re.search(rf"^{i + 1}  trial-00{i} +[\d,]+  [45]×5×5×5 ", stdout, re.MULTILINE)
-    assert stdout.endswith("until now: 0 of 4 trials\n")
+    assert stdout.endswith("until now: 0 of 2 trials\n")
 
 
 def test_shared_values_that_change(done, make_search):

@@ -9,7 +9,7 @@ from atompaint_vae.slurm.queue import Submission, load_submissions
 
 RUNS = {"runs:\n  a:\n": "runs:\n  a:\n  b:\n    seed: 1\n  c:\n    seed: 2\n"}
 
-SHORT = {"epochs: 3": "epochs: 1", "steps_per_epoch: 5": "steps_per_epoch: 1"}
+SHORT = {"epochs: 3": "epochs: 1", "steps_per_epoch: 5": "steps_per_epoch: 3"}
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import sys
 import pytest
 import torch
 
-from atompaint_vae.data.sets.sources import find_atoms_path
 from atompaint_vae.models.kind import get_kind
 from atompaint_vae.models.vae.metrics import HeldOutMetrics
 from atompaint_vae.records.metrics import MetricsError
@@ -98,13 +97,12 @@ def test_changed_hparams(make_expt):
     assert [s.steps_start for s in load_record(expt.paths.record).sessions] == [0]
 
 
-def test_a_set_beside_the_experiment(make_expt):
+def test_a_set_beside_the_experiment(make_expt, few_structures):
     expt = make_expt({"size_voxels: 11": "size_voxels: 11\n    source: ../sets/x.parquet"})
     sets = expt.path.parent / "sets"
     sets.mkdir()
-    starter = find_atoms_path("starter")
-    shutil.copy(starter, sets / "x.parquet")
-    table = starter.with_name("structures.csv").read_text()
+    shutil.copy(few_structures, sets / "x.parquet")
+    table = few_structures.with_name("few.structures.csv").read_text()
     (sets / "x.structures.csv").write_text(table)
     code, _, stderr = expt.train("--max-steps", "1")
     assert code == 0, stderr
