@@ -21,7 +21,7 @@ from atompaint_vae.records.record import RunPaths, load_record
 
 SEARCH = """\
 search:
-  trials: 4
+  trials: 3
   startup_trials: 2
   space:
     optim.learning_rate:
@@ -98,7 +98,7 @@ def assert_same_search(expt, other):
 
 
 def test_trials_are_runs(done, capsys):
-    assert list(load_trials(done)) == [f"trial-00{i}" for i in range(4)]
+    assert list(load_trials(done)) == [f"trial-00{i}" for i in range(3)]
     assert set(get_states(done)) == set(load_trials(done))
     for name, values in load_trials(done).items():
         hparams = nt.load(get_paths(done, name).hparams, top=dict)
@@ -126,7 +126,7 @@ def test_the_best_is_shown(done):
     }
     best = max(r2, key=r2.get)
     *_, last = done.said.splitlines()
-    assert last.startswith("search: 4 of 4 trials, ")
+    assert last.startswith("search: 3 of 3 trials, ")
     assert last.endswith(f"best {best}, val.r2 {r2[best]:.4g}")
 
 
@@ -177,7 +177,7 @@ def test_train_py_resumes_a_trial(make_search, done):
 
 
 def test_two_workers_share_the_trials(make_search):
-    expt = make_search({"trials: 4": "trials: 5"})
+    expt = make_search({"trials: 3": "trials: 5"})
     workers = [start(expt, name=name) for name in "ab"]
     results = [worker.wait() for worker in workers]
     assert [code for code, *_ in results] == [0, 0], results
@@ -191,10 +191,10 @@ def test_two_workers_share_the_trials(make_search):
 
 
 def test_more_trials_continue_a_search(make_search, done):
-    expt = make_search({"\n  trials: 4": "\n  trials: 2"})
+    expt = make_search({"\n  trials: 3": "\n  trials: 2"})
     assert search(expt)[0] == 0
     assert len(load_trials(expt)) == 2
-    expt.edit({"\n  trials: 2": "\n  trials: 4"})
+    expt.edit({"\n  trials: 2": "\n  trials: 3"})
     assert search(expt)[0] == 0
     assert_same_search(expt, done)
 
@@ -204,7 +204,6 @@ def test_trials_worse_than_the_median_are_pruned(make_search, capsys):
         RATES: "      - 0.03\n      - 1e-9\n",
         "      - 4x0e\n": "      - 4x0e\n      - 1x0e\n",
         "startup_trials: 2": "startup_trials: 1\n  sampler: random\n  seed: 3",
-        "trials: 4": "trials: 3",
     })  # fmt: skip
     code, stdout, stderr = search(expt)
     assert code == 0, stderr
@@ -233,7 +232,7 @@ def test_trials_that_diverge_are_over(make_search):
     expt = make_search({
         RATES: "      - 1e30\n      - 0.01\n",
         "startup_trials: 2": "startup_trials: 2\n  sampler: random",
-        "trials: 4": "trials: 2",
+        "trials: 3": "trials: 2",
         "warmup_steps: 2": "warmup_steps: 0",
     })  # fmt: skip
     code, stdout, stderr = search(expt)
@@ -248,7 +247,7 @@ def test_trials_that_diverge_are_over(make_search):
 
 
 def test_a_space_that_is_exhausted(make_search):
-    expt = make_search({RATES: "      - 0.01\n", "      - 4x0e\n": "", "trials: 4": "trials: 2"})
+    expt = make_search({RATES: "      - 0.01\n", "      - 4x0e\n": "", "trials: 3": "trials: 2"})
     code, stdout, stderr = search(expt)
     assert code == 0, stderr
     assert len(load_trials(expt)) == 1
@@ -267,7 +266,7 @@ def test_nothing_can_be_trained(make_search):
 
 
 def test_dry_run_writes_nothing(make_search):
-    expt = make_search({"trials: 4": "trials: 2"})
+    expt = make_search({"trials: 3": "trials: 2"})
     before = sorted(expt.path.rglob("*"))
     code, stdout, stderr = search(expt, "--dry-run")
     assert code == 0, stderr
@@ -282,7 +281,7 @@ def test_dry_run_writes_nothing(make_search):
 
 
 def test_shared_values_that_change(done, make_search):
-    expt = make_search({"trials: 4": "trials: 1"})
+    expt = make_search({"trials: 3": "trials: 1"})
     assert search(expt)[0] == 0
     expt.edit({"warmup_steps: 2": "warmup_steps: 3"})
     code, _, stderr = search(expt)
@@ -330,7 +329,7 @@ def test_without_optuna(make_search):
 
 
 def test_infeasible_samples_are_counted(make_search):
-    expt = make_search({"- 4x0e": "- 80x0e", "trials: 4": "trials: 3"})
+    expt = make_search({"- 4x0e": "- 80x0e"})
     code, stdout, stderr = search(expt)
     assert code == 0, stderr
     infeasible = {k: v for k, v in load_trials(expt).items() if "infeasible" in v}
