@@ -1,4 +1,4 @@
-"""Sphinx's configuration, and nothing else: the repository's root is the notebook's source."""
+"""Configuration of Sphinx. The repository's root is the notebook's source folder."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ root_doc = "docs/index"
 include_patterns = ["docs/**", "expts/**/notes.rst", "expts/**/sheet.rst"]
 exclude_patterns = ["_build", ".*", "atompaint_vae", "benchmarks", "tests", "**/runs", "**/README*"]
 
-autodoc_inherit_docstrings = False  # those of Lightning are not ours to print
+autodoc_inherit_docstrings = False  # don't print Lightning's docstrings
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -29,7 +29,7 @@ html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"top_of_page_buttons": []}
 
-latex_engine = "xelatex"  # pages are full of ≥, Å and β
+latex_engine = "xelatex"  # pages contain ≥, Å and β
 latex_use_xindy = False  # makeindex comes with LaTeX, xindy doesn't
 latex_documents = [(root_doc, "atompaint_vae.tex", project, author, "manual")]
 latex_elements = {"papersize": "a4paper", "extraclassoptions": "openany"}
@@ -43,7 +43,7 @@ REDIRECT = """<!doctype html>
 
 
 def write_redirect(app, error):
-    """Nothing; the built folder's own index leads to the notebook's."""
+    """Write an index.html that redirects to the notebook's first page."""
     if error is None and app.builder.name == "html":
         Path(app.outdir, "index.html").write_text(REDIRECT.format(title=project), "utf-8")
 

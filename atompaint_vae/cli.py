@@ -1,7 +1,7 @@
 """The command line: atompaint-vae COMMAND ...
 
 To add a command, add a row to COMMANDS, and a module with `main(argv: list[str]) -> int`, whose
-docstring is its docopt usage. Raise a ValueError of one line for a mistake of the user's.
+docstring is its docopt usage. For a user's mistake, raise a ValueError of one line.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import sys
 from importlib import import_module
 
 from .text.errors import EXIT_MISTAKE, find_exit_code, say
+from .text.tables import format_table
 from .threads import set_thread_waiting
 
 # Name, module, what it does.
 COMMANDS = {
-    "compare": ("atompaint_vae.commands.compare", "what differs between runs, of any dates"),
-    "data": ("atompaint_vae.commands.data", "fetch structures, make sets of them, look at sets"),
-    "plan": ("atompaint_vae.commands.plan", "what the runs of an experiment would train"),
-    "search": ("atompaint_vae.commands.search", "sample hyperparameters, train the best of them"),
-    "new": ("atompaint_vae.commands.new", "begin an experiment: folder, scripts, notes"),
-    "list": ("atompaint_vae.commands.list", "all experiments, their runs and best results"),
+    "compare": ("atompaint_vae.commands.compare", "results of runs, and what differs between them"),
+    "data": ("atompaint_vae.commands.data", "fetch structures; build and show sets of them"),
+    "plan": ("atompaint_vae.commands.plan", "sizes, costs and time of an experiment's runs"),
+    "search": ("atompaint_vae.commands.search", "sample hyperparameters and train them"),
+    "new": ("atompaint_vae.commands.new", "start an experiment: folder, scripts, notes"),
+    "list": ("atompaint_vae.commands.list", "list experiments, their runs and best results"),
     "show": ("atompaint_vae.commands.show", "the runs of an experiment and how they differ"),
-    "status": ("atompaint_vae.commands.status", "how far each run is; what trains the rest"),
-    "open": ("atompaint_vae.commands.open", "an experiment's page in the browser"),
-    "publish": ("atompaint_vae.commands.publish", "put a trained model into the package"),
-    "evaluate": ("atompaint_vae.commands.evaluate", "R² of a published model on any structures"),
-    "figures": ("atompaint_vae.commands.figures", "which are stale or missing; draw those again"),
+    "status": ("atompaint_vae.commands.status", "progress of each run; the command for the rest"),
+    "open": ("atompaint_vae.commands.open", "open an experiment's page in the browser"),
+    "publish": ("atompaint_vae.commands.publish", "publish a trained model in the package"),
+    "evaluate": ("atompaint_vae.commands.evaluate", "test a published model on your structures"),
+    "figures": ("atompaint_vae.commands.figures", "list stale or missing figures; redraw them"),
 }
 
 
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def run_command(argv: list[str]) -> int:
-    """Exit code of a command: 0, 1 if some of its input was left out, 2 for a mistake."""
+    """Return a command's exit code: 0; 1 if input was left out; 2 for a user's mistake."""
     set_thread_waiting()
     return find_exit_code(lambda: _run(argv), (ValueError, OSError))
 
@@ -64,11 +65,11 @@ def _run(argv: list[str]) -> int:
 
 
 def make_usage() -> str:
-    width = max(map(len, COMMANDS))
-    rows = [f"    {name:{width}}  {does}" for name, (_, does) in COMMANDS.items()]
+    """Return the usage, with a line for each command."""
+    rows = format_table([["   ", name, does] for name, (_, does) in COMMANDS.items()])
     return "\n".join([
         "Usage: atompaint-vae COMMAND [ARGUMENTS]...", "", "Commands:", *rows, "",
-        "atompaint-vae COMMAND --help says more.",
+        "For details: atompaint-vae COMMAND --help",
     ])  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Small experiments, trained by processes of their own that begin where this one has come to.
+"""Small experiments, trained in forked processes.
 
 Importing torch and Lightning takes longer than these trainings; a forked process has them already.
 """
@@ -53,10 +53,10 @@ def run_train_py(expt_dir: Path):
 
 
 class Process:
-    """A forked train.py, or another program, in a process group of its own.
+    """A forked train.py, or another program, in its own process group.
 
-    name:        begins the names of the files for what it says, where there are several processes
-    num_loaders: processes that load crops for each split; without any, it loads them itself
+    name:        prefix of the files for its output, if there are several processes
+    num_loaders: number of processes that load the crops of each split; 0 loads them in this one
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Process:
         os.setpgid(0, 0)
         code = 1
         try:
-            # What a fresh process has.
+            # As in a new process.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             for number, path in ((1, self.stdout), (2, self.stderr)):
@@ -103,7 +103,7 @@ class Process:
         CropFeed.__init__ = init
 
     def wait_for(self, path: str, timeout_s: float = 60):
-        """Until the process has written a file."""
+        """Wait until the process has written a file."""
         end = time.monotonic() + timeout_s
         while not (self.expt_dir / path).exists():
             assert time.monotonic() < end, f"no {path} after {timeout_s} s"
@@ -111,14 +111,14 @@ class Process:
             time.sleep(0.002)
 
     def kill(self):
-        """Kill it outright, with the processes that it has started."""
+        """Kill the process outright, with its children."""
         os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
     def wait(self, timeout_s: float = 120) -> tuple[int, str, str]:
-        """Exit code, or minus the signal that killed it; what it said on stdout and stderr.
+        """Return the exit code, or minus the signal that killed it, and stdout and stderr.
 
-        timeout_s: when it is killed and the test fails
+        timeout_s: after this time, it is killed and the test fails
         """
         end = time.monotonic() + timeout_s
         while (ended := os.waitpid(self.pid, os.WNOHANG)) == (0, 0):
@@ -161,18 +161,18 @@ class SmallExpt:
         self, *args: str, prepare: Callable[[], object] = bool,
         program: Callable[[Path], object] = run_train_py, name: str = "std",
     ) -> Process:  # fmt: skip
-        """A process that trains; `prepare` is called in it before.
+        """Start a process that trains, and return it; it calls `prepare` first.
 
-        name: of the files for what it says, where there are several processes
+        name: prefix of the files for its output, if there are several processes
         """
         return Process(self.path, [*args], prepare, program, name, self.num_loaders)
 
     def train(self, *args: str, prepare: Callable[[], object] = bool) -> tuple[int, str, str]:
-        """Exit code, stdout, stderr."""
+        """Train, and return exit code, stdout and stderr."""
         return self.start(*args, prepare=prepare).wait()
 
     def assert_same_run(self, other: "SmallExpt", run: str = "a"):
-        """Every number that training made, to the last bit."""
+        """Check that all numbers of a training are equal, to the last bit."""
         paths, expected = self.get_paths(run), other.get_paths(run)
         for name in ("train_metrics", "val_metrics", "test_metrics"):
             assert read_table(getattr(paths, name)) == read_table(getattr(expected, name)), name
@@ -195,7 +195,7 @@ class SmallExpt:
 
 
 class Pair:
-    """Two train.py as srun would start them: at once, each knowing its rank."""
+    """Two processes of train.py, started at once with their ranks, as by srun."""
 
     def __init__(
         self, expt: SmallExpt, *args: str, prepare: Callable[[int], object] = lambda rank: None
@@ -224,7 +224,7 @@ class Pair:
         )  # fmt: skip
 
     def wait(self) -> tuple[int, str, str]:
-        """As of the first; the second says nothing and ends well, however the first ends."""
+        """Return the first's result; check that the second ends silently with exit code 0."""
         try:
             assert self.second.wait() == (0, "", "")
         except BaseException:
@@ -238,7 +238,7 @@ def train_pair(expt: SmallExpt, *args: str, **options) -> tuple[int, str, str]:
 
 
 def read_table(path: Path) -> str:
-    """As it is on disk, but for the time that passed."""
+    """Return a table as it is on disk, without the elapsed time."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     return table.drop(columns="elapsed_s", errors="ignore").to_csv()
 
@@ -252,7 +252,7 @@ def assert_same_tensors(found, expected):
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory):
-    """What train.py imports, opens and tabulates first, so that forked processes have it."""
+    """Import, open and tabulate what train.py needs, so that forked processes have it."""
     from atompaint_vae.config.hparams import load_hparams
 
     for module in ("atompaint_vae.training.launch", "torch.utils.tensorboard"):
@@ -268,7 +268,7 @@ def warm(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def few_structures(tmp_path_factory) -> Path:
-    """A set of the smallest structure of each split, which is read in no time."""
+    """Write a set of the smallest structure of each split, which is fast to read."""
     from atompaint_vae.data.sets.sources import find_atoms_path
     from atompaint_vae.data.structures.table import load_atoms, write_atoms
 

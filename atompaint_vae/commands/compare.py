@@ -1,4 +1,4 @@
-"""Compare runs of any dates: what came of them, what differs, what speaks against comparing them.
+"""Compare runs of any dates: results, differences, reasons not to compare.
 
 Usage:
     atompaint-vae compare NAME... [--metric METRIC] [--where EXPR] [-o FILE]
@@ -11,19 +11,19 @@ all experiments:
     atompaint-vae compare 20241217/2-layer-wide 20241217/3-layer-wide --metric val.data_loss
     atompaint-vae compare 20241217 --where 'model.latent == 5xfourier2 and best(val.r2) > 0.5'
 
-Of the hyperparameters, the table has those that differ. The lines below it say where runs aren't
-comparable, which hyperparameters vary only together, and by which code and data they were trained.
+The table shows the hyperparameters that differ. Lines below it tell which runs aren't comparable,
+which hyperparameters vary only together, and which code and data the runs were trained with.
 
 Options:
-    --metric METRIC    A column of the runs' val.csv, train.csv or test.csv; by default what chooses
-                       the best weights, val.r2 of a VAE.
-    --where EXPR       Only the runs for which this holds. Properties are columns of the table, any
-                       hyperparameter, and any metric, such as last(val.loss), best(val.r2) or
-                       test.r2; they are compared by == != < <= > >= ~ (contains); comparisons are
-                       joined by and, or, not and parentheses.
+    --metric METRIC    A column of the runs' val.csv, train.csv or test.csv; by default the metric
+                       that chooses the best weights, for a VAE val.r2.
+    --where EXPR       Only runs that match. Properties are columns of the table, hyperparameters,
+                       and metrics such as last(val.loss), best(val.r2) or test.r2. Operators are
+                       == != < <= > >= ~ (contains); join comparisons by and, or, not and
+                       parentheses.
     -o FILE            Write the table to a FILE.csv, or the metric's curves to a FILE.svg.
 
-Exit codes: 0 all is done; 1 done but for runs whose files are damaged and named; 2 nothing is done.
+Exit codes: 0 success; 1 some runs have damaged files, which are listed; 2 failure.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def main(argv: list[str]) -> int:
 
 def choose_runs(names: Sequence[str], where: str) -> list[Run]:
     """
-    The runs that names and a filter expression choose.
+    Return the runs with these names that match a filter expression.
 
-    raises: ValueError if there are none, or if a name or the expression is wrong
+    raises: ValueError if there are none, or a name or the expression is invalid
     """
     expts_dir = find_expts_dir(Path.cwd())
     runs = load_runs(find_runs(expts_dir, [_strip_path(name, expts_dir) for name in names]))
@@ -95,12 +95,12 @@ def choose_runs(names: Sequence[str], where: str) -> list[Run]:
     except WhereError as error:
         raise ValueError(f"--where: {error}") from None
     if not chosen:
-        raise ValueError(f"--where: chooses none of {len(runs)} runs")
+        raise ValueError(f"--where: none of {len(runs)} runs matches")
     return [runs[i] for i in chosen]
 
 
 def _strip_path(name: str, expts_dir: Path) -> str:
-    """A name as `find_runs` takes it, where the shell has completed a path."""
+    """Return a name for `find_runs` from a path that the shell completed."""
     path = Path(name).resolve()
     if not (path.is_dir() and path.is_relative_to(expts_dir) and path != expts_dir):
         return name
@@ -108,7 +108,7 @@ def _strip_path(name: str, expts_dir: Path) -> str:
 
 
 def format_csv(runs: Sequence[Run], columns: Sequence[str]) -> str:
-    """Properties of runs as CSV, as they are in the records."""
+    """Return properties of runs as CSV, unrounded."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)

@@ -47,6 +47,8 @@ from pathlib import Path
 
 import docopt
 
+from ..text.tables import format_row
+
 
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["data", *argv])
@@ -100,7 +102,9 @@ def describe_split(built) -> list[str]:
     }  # fmt: skip
     sizes = built.table.groupby("split").agg(n=("pdb_id", "size"), atoms=("num_atoms", "sum"))
     lines = [
-        f"{split:10}  {sizes.n[split]:6} structures  {sizes.atoms[split]:12,} atoms"
+        format_row(
+            [split, f"{sizes.n[split]} structures", f"{sizes.atoms[split]:,} atoms"],
+            [10, 17, 18], "<>>")
         for split in ("train", "validation", "test")
     ]
     lines += [f"{kind} chains: {names[method]}" for kind, method in built.methods.items()]

@@ -1,19 +1,20 @@
-"""How good a published model is on structures of your own.
+"""Test a published model on your own structures.
 
 Usage:
     atompaint-vae evaluate NAME INPUT... [--crops N]
     atompaint-vae evaluate (-h | --help)
 
-NAME is a published model, such as finer-wide-10. INPUT is what `atompaint-vae data build` takes: a
-folder, a structure file, a pattern, or a text file that lists files; or `starter`, the test
-structures that come with the package. Crops are made as the model's run made those of its test.
+NAME is a published model, such as finer-wide-10. INPUT is a folder, a structure file, a pattern or
+a text file that lists files, as for `atompaint-vae data build`; or `starter`, the test structures
+of the package. Crops are made as for the test of the model's run.
 
-The first column is measured, in float32; the second is what the model's run recorded of its test.
+The first column is measured now, in float32; the second was recorded by the test of the model's
+run. Structures whose names occur in its training set are listed.
 
 Options:
-    --crops N  Crops to measure on. [default: 64]
+    --crops N  Number of crops. [default: 64]
 
-Exit codes: 0 done; 2 there is no such model, or a file that can't be read.
+Exit codes: 0 success; 2 there is no such model, or a file can't be read.
 """
 
 import sys
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> int:
 
 
 def load_inputs(inputs: list[str]):
-    """Atoms of structure files, or the test structures that come with the package."""
+    """Return the atoms of structure files, or of the package's test structures."""
     from ..data.sets.inputs import find_structure_files
     from ..data.sets.sources import STARTER, load_split
     from ..data.structures.table import concatenate_atoms, read_structure
@@ -68,6 +69,7 @@ def load_inputs(inputs: list[str]):
 
 
 def warn_of_training_structures(structures, source: str) -> None:
+    """List the structures whose names occur in the model's training set."""
     from ..data.sets.sources import STARTER, load_split
 
     if source != STARTER:
@@ -79,7 +81,7 @@ def warn_of_training_structures(structures, source: str) -> None:
 
 
 def describe_metrics(metrics: dict[str, float], recorded, shown: tuple[str, ...]) -> list[str]:
-    """A line for each metric, below the names of the columns."""
+    """Return a line for each metric, below the names of the columns."""
     rows = [("", "measured", "recorded")]
     rows += [
         (key, f"{value:.3g}", f"{recorded[key]:.3g}" if key in recorded else "")

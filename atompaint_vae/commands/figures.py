@@ -1,24 +1,24 @@
-"""Figures and tables: which are stale or missing; draw those again.
+"""List figures and tables that are stale or missing, or draw them again.
 
 Usage:
     atompaint-vae figures check [FOLDER...]
     atompaint-vae figures draw [FOLDER...]
     atompaint-vae figures (-h | --help)
 
-Each script that draws notes down in provenance.nt, beside itself, what it wrote and from what: the
-files that it read, its own code and the modules that it imported. An output is stale when one of
-them has changed; comments and docstrings don't count. All is compared by content, so a fresh
-clone tells the same.
+Each script that draws records its outputs and sources in provenance.nt, in its folder. Sources are
+the files that it read, its own code and the modules that it imported. An output is stale if a
+source has changed, except for comments and docstrings. Contents are compared, not times, so a fresh
+clone gives the same result.
 
-check lists what is stale or missing, each with the reason.
+check lists the stale and missing outputs, with reasons.
 
-draw runs the scripts of those again, and only of those.
+draw runs only the scripts of these outputs again.
 
 Arguments:
-    FOLDER    Look there and below, not in the whole notebook.
+    FOLDER    Check only this folder and those below, not the whole notebook.
 
-Exit codes: 0 all is up to date; 1 something is stale, missing or can't be read, or a script failed;
-2 a mistake.
+Exit codes: 0 all are up to date; 1 some are stale, missing or unreadable, or a script failed; 2
+failure.
 """
 
 import sys
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
 
 
 def describe_stale(stale: Stale, root: Path) -> list[str]:
-    """A line for each output."""
+    """Return a line for each output."""
     folder = stale.folder.resolve().relative_to(root)
     return [
         f"{folder / output}: {describe_reasons(reasons)}"
@@ -66,7 +66,7 @@ def describe_stale(stale: Stale, root: Path) -> list[str]:
 
 
 def draw_stale(stale: list[Stale]) -> int:
-    """Exit code."""
+    """Run the scripts of stale outputs, and return the exit code."""
     if not stale:
         print("all figures and tables are up to date")
     failed = [each for each in stale if not draw_again(each)]

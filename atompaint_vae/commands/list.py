@@ -1,10 +1,10 @@
-"""The experiments, newest first: runs by state, and the best result on the test structures.
+"""List experiments, newest first: runs by state, and the best result on the test structures.
 
 Usage:
     atompaint-vae list
     atompaint-vae list (-h | --help)
 
-Exit codes: 0 done; 2 there is no notebook here or above.
+Exit codes: 0 success; 2 there is no notebook here or above.
 """
 
 from collections import Counter
@@ -17,20 +17,20 @@ from ..models.kind import list_kinds
 from ..records.experiment import Experiment
 from ..records.find import find_experiments, find_expts_dir
 from ..records.properties import Value
+from ..text.tables import format_table
 
 
 def main(argv: list[str]) -> int:
     docopt.docopt(__doc__, ["list", *argv])
     expts_dir = find_expts_dir(Path.cwd())
     names = find_experiments(expts_dir)[::-1]
-    width = max(map(len, names), default=0)
-    for name in names:
-        print(f"{name:{width}}  {describe_experiment(Experiment(expts_dir / name))}")
+    rows = [[name, describe_experiment(Experiment(expts_dir / name))] for name in names]
+    print("".join(f"{line}\n" for line in format_table(rows)), end="")
     return 0
 
 
 def describe_experiment(expt: Experiment) -> str:
-    """One line, even if its files are broken: they must not hide the other experiments."""
+    """Return one line, even if the files are damaged: they must not hide other experiments."""
     try:
         runs = expt.load_properties().values()
     except ValueError as error:
@@ -42,7 +42,7 @@ def describe_experiment(expt: Experiment) -> str:
 
 
 def find_best_test(runs: Sequence[Mapping[str, Value]]) -> str:
-    """Return the best test result of each kind of model among some runs; "" if there is none."""
+    """Return the best test result of each kind of model among these runs; "" if there is none."""
     texts = []
     for kind in list_kinds():
         values = [

@@ -1,22 +1,22 @@
-"""Begin an experiment: a folder with today's date, hyperparameters, scripts and notes to fill in.
+"""Start an experiment: a folder with today's date, hyperparameters, scripts and notes to fill in.
 
 Usage:
     atompaint-vae new TITLE [--from EXPT]
     atompaint-vae new (-h | --help)
 
-TITLE is what the notes are called, such as "Lower-frequency latents"; the folder is then
-expts/YYYYMMDD_lower_frequency_latents. It holds copies of the scripts and of hparams.nt of another
-experiment: none of its runs, figures or tables. The scripts take the names of what they write from
-the folder, and the notes appear among the experiments by themselves.
+TITLE is the title of the notes, such as "Lower-frequency latents"; the folder is then
+expts/YYYYMMDD_lower_frequency_latents. It gets copies of another experiment's scripts and
+hparams.nt, but none of its runs, figures or tables. The scripts name their outputs after the
+folder, and the notes are listed among the experiments automatically.
 
-Where pages call an older experiment by this date alone, or by this name alone, the places are
-listed: they need its whole name now.
+If pages refer to an older experiment only by this date, or only by this name, these places are
+listed: they now need its whole name.
 
 Options:
     --from EXPT    The experiment to copy, by its name or date; by default the quick start, which
                    trains in minutes.
 
-Exit codes: 0 the folder is there; 2 it isn't, or was there before.
+Exit codes: 0 success; 2 failure, or the folder exists.
 """
 
 import re
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
 
 
 def find_ambiguous(expts_dir: Path, new: str) -> list[tuple[str, str, str]]:
-    """What a new experiment makes ambiguous: the place in a page, the name there, what it meant."""
+    """Return the references that a new experiment makes ambiguous: place, name, old meaning."""
     others = [x.rpartition("/")[2] for x in find_experiments(expts_dir)]
     others = [x for x in others if x != new]
     return [
@@ -89,9 +89,9 @@ def find_ambiguous(expts_dir: Path, new: str) -> list[tuple[str, str, str]]:
 
 
 def make_experiment(expts_dir: Path, title: str, template: Path, day: date) -> Path:
-    """The new experiment's folder.
+    """Make the new experiment's folder, and return its path.
 
-    raises: ValueError if the title makes no name, or the folder exists
+    raises: ValueError if no name can be made from the title, or the folder exists
     """
     folder = expts_dir / f"{day:%Y%m%d}_{make_slug(title)}"
     if folder.exists():
@@ -100,7 +100,7 @@ def make_experiment(expts_dir: Path, title: str, template: Path, day: date) -> P
     for path in sorted(x for pattern in COPIED for x in template.glob(pattern)):
         shutil.copy(path, folder)
     escaped = re.sub(r"([\\*`_|$])", r"\\\1", title)
-    # Wide letters take two columns, and the line must be as long as the title.
+    # Wide letters take two columns, and the line must be as wide as the title.
     width = sum(2 if unicodedata.east_asian_width(x) in "WF" else 1 for x in escaped)
     notes = NOTES.format(title=escaped, line=width * "*")
     (folder / "notes.rst").write_text(notes, "utf-8")
@@ -108,9 +108,9 @@ def make_experiment(expts_dir: Path, title: str, template: Path, day: date) -> P
 
 
 def make_slug(title: str) -> str:
-    """The title in lower case, words joined by underscores.
+    """Return the title in lower case, words joined by underscores.
 
-    raises: ValueError if nothing is left of it
+    raises: ValueError if no letter or digit is left
     """
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     slug = "_".join(re.findall(r"[a-z0-9]+", plain.replace("'", "")))

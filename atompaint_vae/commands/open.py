@@ -1,12 +1,13 @@
-"""An experiment's page in the browser, as `make html` built it last.
+"""Open an experiment's page in the browser, as last built by `make html`.
 
 Usage:
     atompaint-vae open EXPT
     atompaint-vae open (-h | --help)
 
-EXPT is the experiment's name, or its date. Its notes are opened, or its run sheet if it has none.
+EXPT is the experiment's name or date. The page is that of its notes, or of its run sheet if it has
+no notes.
 
-Exit codes: 0 done; 1 there is no browser, and where the page is was printed; 2 there is no such
+Exit codes: 0 success; 1 there is no browser, and the page's path is printed; 2 there is no such
 experiment, or its page isn't built.
 """
 

@@ -1,25 +1,24 @@
-"""What the runs of an experiment would train: sizes, costs, the first losses, the time.
+"""Show what the runs of an experiment would train: sizes, costs, first losses, time.
 
 Usage:
     atompaint-vae plan EXPT [RUN...] [--device NAME] [--devices N]
     atompaint-vae plan (-h | --help)
 
-EXPT is an experiment's name, date or folder; RUN a run of its hparams.nt, whose layers are then
-listed too. The same as ./train.py --dry-run in that folder.
+EXPT is an experiment's name, date or folder. RUN is a run of its hparams.nt; for named runs, the
+layers are listed too. ./train.py --dry-run in that folder does the same.
 
-Mistakes in hparams.nt are named with line and column, all at once, before anything is computed.
-Then, for each run: parameters; the latent's shape; the compression ratio, marked ! where the latent
-is no smaller than the image; steps; crops of a step; multiply-adds of a step, forward and backward;
-memory that a step keeps for its backward pass; the losses of the first batch with fresh weights;
-and the time, from a few steps of real training on this machine. Ctrl-C leaves the runs that are
-done.
+First, all mistakes in hparams.nt are listed with line and column. Then each run gets a line:
+parameters; the latent's shape; the compression ratio, marked ! if the latent isn't smaller than the
+image; steps; crops per step; multiply-adds of a step, forward and backward; memory that a step
+stores for its backward pass; the losses of the first batch with initial weights; and the time,
+estimated from a few training steps on this machine. Ctrl-C stops; finished lines stay.
 
 Options:
     --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
-    --devices N      As many of them share each batch; multiply-adds and memory are then of one.
-                     [default: 1]
+    --devices N      Number of devices that share each batch; multiply-adds and memory are then
+                     those of one device. [default: 1]
 
-Exit codes: 0 all could train; 2 something is wrong, and named; 130 interrupted.
+Exit codes: 0 all runs can be trained; 2 a mistake, which is shown; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""Put a trained model into the package, for `atompaint_vae.load_pretrained`.
+"""Publish a trained model in the package, for `atompaint_vae.load_pretrained`.
 
 Usage:
     atompaint-vae publish RUN NAME
     atompaint-vae publish (-h | --help)
 
-RUN is a finished run, such as 20261124_longer_training/finer-wide-10-longer, on the machine that
-has its checkpoints. NAME is what users will load it by. Written are the weights of the best
-validation, with what the run recorded, into atompaint_vae/pretrained/NAME, and the model card,
-docs/models/NAME.rst; a model of that name is replaced. Commit them together with the run's record.
+RUN is a finished run, such as 20261124_longer_training/finer-wide-10-longer; its checkpoints must
+be on this machine. Users will load the model by NAME. The weights of the best validation and the
+run's records are written to atompaint_vae/pretrained/NAME, and the model card to
+docs/models/NAME.rst. A model of the same name is replaced. Commit these files together with the
+run's record.
 
-Exit codes: 0 done; 2 there is no such run, or it can't be published.
+Exit codes: 0 success; 2 there is no such run, or it can't be published.
 """
 
 from pathlib import Path

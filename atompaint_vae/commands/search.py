@@ -1,10 +1,10 @@
-"""Search for good hyperparameters: sample some, train them, learn where to sample next.
+"""Search for good hyperparameters: sample some, train them, and use the results to sample more.
 
 Usage:
     atompaint-vae search EXPT [--dry-run] [--device NAME] [--save-minutes M]
     atompaint-vae search (-h | --help)
 
-EXPT is an experiment's name, date or folder. The key search of its hparams.nt says what to sample:
+EXPT is an experiment's name, date or folder. Its hparams.nt lists what to sample, below `search:`
 
     search:
       trials: 30
@@ -17,26 +17,26 @@ EXPT is an experiment's name, date or folder. The key search of its hparams.nt s
           - 10x0e
           - 4x0e+2x1e
 
-All else is in shared, as for any runs. Each trial becomes a run of the experiment: trial-000,
-trial-001, ... Its values are written to trials.nt before it trains, its record to runs/, and
-everything that reads runs reads it too: status, compare, the pages, ./train.py trial-007. After
-each validation, a trial that is worse than the median of the finished ones is pruned.
+All other values are in `shared:`, as for other runs. Each trial becomes a run of the experiment:
+trial-000, trial-001, ... Its values are written to trials.nt before training, its record to runs/.
+It can be used like any other run: in status, compare, the pages, ./train.py trial-007. After each
+validation, a trial that is worse than the median of the finished ones is pruned.
 
-Start the command again to go on: what was cut off, by kill -9 too, resumes exactly. Start it
-several times, also on other machines that share the folder, for several workers: they never train
-the same trial. A larger number of trials continues a search that was over. Samples that can't be
-trained, such as a latent larger than the image, are noted as infeasible, and cost nothing.
+Start the command again to continue: interrupted trials resume exactly, even after kill -9. For
+several workers, start it several times, also on other machines that share the folder: they never
+train the same trial. To continue a finished search, increase the number of trials. Samples that
+can't be trained, such as a latent larger than the image, are recorded as infeasible, and take no
+time.
 
 Searches need Optuna: pip install 'atompaint_vae[search]'.
 
 Options:
-    --dry-run         Sample the next trials and show what they would train, as plan does; train and
-                      write nothing.
+    --dry-run         Sample the next trials and show their plans; train and write nothing.
     --device NAME     auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
     --save-minutes M  Write a checkpoint when the last one is M minutes old. [default: 10]
 
-Exit codes: 0 the search is over, or other workers are at its last trials; 1 a trial's files can't
-be written; 2 something is wrong, and named; 130 interrupted.
+Exit codes: 0 the search is over, or other workers are training its last trials; 1 a trial's files
+can't be written; 2 a mistake, which is shown; 130 interrupted.
 """
 
 import docopt

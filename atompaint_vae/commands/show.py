@@ -1,13 +1,13 @@
-"""The runs of an experiment: state, the hyperparameters in which they differ, results.
+"""Show the runs of an experiment: states, hyperparameters that differ, results.
 
 Usage:
     atompaint-vae show EXPT
     atompaint-vae show (-h | --help)
 
-EXPT is the experiment's name, or its date. R² is that of the test structures.
+EXPT is the experiment's name or date. Results are those on the test structures.
 
-Exit codes: 0 done; 1 done but for runs whose files are damaged and named; 2 there is no such
-experiment, or its hparams.nt is wrong.
+Exit codes: 0 success; 1 some runs have damaged files, which are listed; 2 there is no such
+experiment, or its hparams.nt has mistakes.
 """
 
 import os
@@ -23,6 +23,7 @@ from ..records.experiment import Experiment
 from ..records.find import find_experiment, find_expts_dir
 from ..records.properties import Value
 from ..records.record import UNREADABLE
+from ..text.formats import format_hparam
 from ..text.tables import format_table
 
 
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
 
 
 def describe_runs(expt: Experiment, runs: Mapping[str, Mapping[str, Value]]) -> list[str]:
-    """A line for each run, below the names of the columns."""
+    """Return a line for each run, below the names of the columns."""
     differences = find_differences(expt.load_hparams())
     kinds = dict.fromkeys(hparams.kind for hparams in expt.load_hparams().values())
     best = dict.fromkeys(get_kind(kind).best for kind in kinds)
@@ -47,9 +48,5 @@ def describe_runs(expt: Experiment, runs: Mapping[str, Mapping[str, Value]]) -> 
     for name, values in differences.items():
         found = [runs[name].get(f"test.{metric.name}") for metric in best]
         shown = ["" if x is None else f"{x:.3f}" for x in found]
-        rows.append([name, runs[name]["state"], *shown, *map(describe_value, values.values())])
+        rows.append([name, runs[name]["state"], *shown, *map(format_hparam, values.values())])
     return format_table(rows)
-
-
-def describe_value(value: object) -> str:
-    return " → ".join(map(str, value)) if isinstance(value, tuple) else str(value)

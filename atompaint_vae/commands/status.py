@@ -1,23 +1,27 @@
-"""How far each run is, and the commands that train what is missing.
+"""Show the progress of each run, and the commands that train the missing ones.
 
 Usage:
     atompaint-vae status [EXPT...]
     atompaint-vae status (-h | --help)
 
-EXPT is an experiment's name, or its date; all experiments if there is none.
+EXPT is an experiment's name or date; without it, all experiments are shown.
 
-A run is planned, queued, running, interrupted, failed, pruned or finished. Queued means that it
-waits in Slurm's queue, to begin or to go on. Running means that a process is at work on it now: its
-step, and when it would end. Interrupted means that none is, and that train.py goes on from the last
-checkpoint. Of a failed run, the error is shown; train.py tries it again. Pruned means that a search
-does without the rest of it. Of a run whose task in Slurm is over too early, the last lines of the
-log are shown. A run is unreadable if its files are damaged; then file and line are shown.
+The state of a run is one of:
+    planned       It has not started.
+    queued        It waits in Slurm's queue, to start or to resume.
+    running       A process is training it; its step and expected end are shown.
+    interrupted   No process is training it; train.py resumes from the last checkpoint.
+    failed        The error is shown; train.py tries again.
+    pruned        A search ended it early.
+    finished      It is complete.
+    unreadable    Its files are damaged; file and line are shown.
+If a run's task in Slurm ended too early, the last lines of its log are shown.
 
-The last line is the command that trains what is planned, interrupted or failed; it submits that to
-Slurm if the experiment was submitted before. If there are trials to go on with, or more to sample,
-that is the search.
+The last line is the command that trains the planned, interrupted and failed runs; it submits them
+to Slurm if the experiment was submitted before. For a search with trials to resume or to sample, it
+is the search's command.
 
-Exit codes: 0 done; 2 there is no such experiment, or no notebook here or above.
+Exit codes: 0 success; 2 there is no such experiment, or no notebook here or above.
 """
 
 import os
@@ -30,7 +34,7 @@ from ..config.hparams import HparamsError
 from ..config.trials import load_trials
 from ..records.experiment import Experiment
 from ..records.find import find_experiment, find_experiments, find_expts_dir
-from ..slurm.progress import list_progress
+from ..slurm.progress import format_progress, list_progress
 from ..slurm.queue import load_submissions
 
 
@@ -45,7 +49,7 @@ def main(argv: list[str]) -> int:
 
 
 def describe_experiment(expt: Experiment) -> list[str]:
-    """Lines: a name, its runs, a command. Broken files must not hide the other experiments."""
+    """Return lines: name, runs, command. Damaged files must not hide other experiments."""
     try:
         runs = list_progress(expt, expt.load_hparams())
         submissions = load_submissions(expt)
@@ -53,10 +57,9 @@ def describe_experiment(expt: Experiment) -> list[str]:
         trials = load_trials(expt.expt_dir, HparamsError) if search else {}
     except ValueError as error:
         return [expt.name, f"  {str(error).splitlines()[0]}"]
-    width = max(map(len, runs), default=0)
     lines = [expt.name]
-    for name, run in runs.items():
-        lines.append(f"  {name:{width}}  {run.state:11}  {run.describe()}")
+    for run, line in zip(runs.values(), format_progress(runs), strict=True):
+        lines.append(f"  {line}")
         if run.task and run.task.state == "gone" and (log := run.task.read_log_end()):
             lines += [f"    {os.path.relpath(run.task.log)}:", *(f"    | {line}" for line in log)]
     ended = ("planned", "interrupted", "failed")

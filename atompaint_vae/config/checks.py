@@ -1,7 +1,7 @@
-"""What is wrong with the runs of an experiment though their `hparams.nt` is well formed.
+"""Checks of a well-formed `hparams.nt`, before anything trains.
 
-Layers that can't be built, data that aren't there, batches that devices can't share: whatever can
-be known before anything trains. What only one kind of model can know, its `Objective` checks.
+They find layers that can't be built, missing data, batches that can't be split over devices. Checks
+of one kind of model are in its `Objective`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -19,13 +19,14 @@ from ..data.sets.sources import StructureCountError
 from ..models.kind import KINDS, get_kind
 from ..text.files import is_file
 from ..text.located import Located, Problem, find_value, list_problems
-from ..text.typed import check_model, suggest_key
+from ..text.suggest import suggest_key
+from ..text.typed import COMMENT_HINT, check_model, has_comment
 from .datasets import SEED_OF_SPLIT, make_dataset, resolve_source
 from .hparams import HparamsError, HparamsFile, check_trial, read_hparams
 from .schema import Hparams, find_kind, get_schema, list_rules
 from .space import Search
 
-# What crops have to meet; where nothing does, the first that is written is the likeliest mistake.
+# Conditions on crops. If no crop meets them, the first one in the file is the likeliest mistake.
 FILTERS = (
     "elements",
     "min_occupancy",
@@ -37,15 +38,15 @@ FILTERS = (
 )
 
 MIN_SHARE = 1e-6
-"""Of a voxel, that an atom fills: images of less are empty in float32."""
+"""Smallest fraction of a voxel that an atom may fill; below it, images are empty in float32."""
 
 MAX_DENSITY_ATOMS_NM3 = 176
-"""Of diamond; nothing that crops are made of is denser."""
+"""The density of diamond; no structure is denser."""
 
 
 @dataclass(frozen=True)
 class CheckedExperiment:
-    """warnings: what may be meant, but seldom is"""
+    """warnings: values that are allowed, but rarely intended"""
 
     runs: dict[str, Hparams]
     warnings: list[str]
@@ -54,10 +55,11 @@ class CheckedExperiment:
 def check_experiment(
     path: Path, *, num_devices: int = 1, names: Collection[str] = ()
 ) -> CheckedExperiment:
-    """Return the runs of an experiment's `hparams.nt`, all of which can be trained.
+    """Return the runs of an experiment's `hparams.nt`, after checking that they can be trained.
 
-    num_devices: that share each batch of the runs of these names; without any, of all
-    raises:      HparamsError, with every mistake at its file, line and column
+    num_devices: devices that share each batch
+    names:       runs that use these devices; all runs if empty
+    raises:      HparamsError with every mistake at its file, line and column
     """
     file = read_hparams(path)
     expt_dir = Path(path).parent
@@ -77,10 +79,10 @@ def check_experiment(
 def check_runs(
     values: Mapping[str, Located], runs: Mapping[str, Hparams]
 ) -> tuple[list[Problem], list[Problem]]:
-    """Return what is wrong with runs but for their data, and warnings of what is seldom meant.
+    """Return problems of runs, except those of their data, and warnings of unusual values.
 
     values: what is written for each run
-    runs:   those that are well formed
+    runs:   the well-formed ones
     """
     problems, warnings = [], []
     for name, written in values.items():
@@ -102,7 +104,7 @@ def find_infeasibility(
 ) -> tuple[Hparams | None, str | None]:
     """Return the hyperparameters of a trial of the file's search, and why it can't be trained.
 
-    values: those that were sampled
+    values: the sampled values
     """
     written, hparams, problems = check_trial(file, values, expt_dir)
     if hparams is not None:
@@ -117,19 +119,19 @@ def find_infeasibility(
 
 
 def has_own_data(search: Search) -> bool:
-    """Return whether the data of a search's trials differ."""
+    """Return whether a search samples hyperparameters of the data."""
     return any(key.startswith("data.") for key in search.space)
 
 
 def check_shared_data(file: HparamsFile, expt_dir: Path) -> Iterator[Problem]:
-    """Yield problems of the data that all trials have: they would make all infeasible."""
+    """Yield problems of the data that all trials share: they would make every trial infeasible."""
     written, hparams, _ = check_trial(file, file.search.make_example(), expt_dir)
     if hparams is not None:
         yield from check_data({"trial": written}, {"trial": hparams}, expt_dir)
 
 
 def check_metric(search: Search) -> Iterator[Problem]:
-    """Yield warnings of keys that change what the search's metric means."""
+    """Yield warnings of sampled keys that change the meaning of the search's metric."""
     metric = search.settings.metric
     for keys, parts, why in list_rules():
         for key in keys:
@@ -139,9 +141,9 @@ def check_metric(search: Search) -> Iterator[Problem]:
 
 
 def check_sections(written: Located) -> SimpleNamespace:
-    """Return each section by itself, None where it is ill formed.
+    """Return each section by itself, None if it is ill formed.
 
-    A mistake in one section thus doesn't hide those in another.
+    Thus a mistake in one section doesn't hide those in another.
     """
     kind = find_kind(written)
     fields = get_schema(kind if kind in KINDS else next(iter(KINDS))).model_fields
@@ -156,9 +158,9 @@ def check_sections(written: Located) -> SimpleNamespace:
 def check_data(
     values: Mapping[str, Located], runs: Mapping[str, Hparams], expt_dir: Path
 ) -> Iterator[Problem]:
-    """Yield problems of structures that can't be read, of splits and filters that leave nothing.
+    """Yield problems of unreadable structures, and of splits and filters that leave no crops.
 
-    Data are looked at even where other sections of the run are wrong.
+    Data are checked even if other sections of the run are wrong.
     """
     seen = set()
     for name, written in values.items():
@@ -179,6 +181,8 @@ def check_data(
         if isinstance(source, Path) and not is_file(source):
             near = suggest_key(data.source, ["starter"])
             hint = f"; did you mean '{near}'?" if near else ""
+            if has_comment(data.source):
+                hint = f"; {COMMENT_HINT}"
             yield Problem(place, f"data.source: {source}: no such file{hint}")
             continue
         for split in SEED_OF_SPLIT:
@@ -192,7 +196,7 @@ def check_data(
                 keys = [key for key in FILTERS if isinstance(found, dict) and key in found]
                 key = (*keys, "source")[0]
                 yield Problem(find_value(written, "data", key).place, f"data.{key}: {error}")
-                break  # the other splits would say the same
+                break  # the other splits have the same problem
             except (ValueError, OSError) as error:
                 yield Problem(place, f"data.source: {error}")
 
@@ -203,7 +207,7 @@ def _make_any_hparams(data: DataHparams) -> SimpleNamespace:
 
 
 def check_scale(data: DataHparams, values: Located) -> Iterator[Problem]:
-    """Yield problems of atoms that no image could show, or that no crop has so many of."""
+    """Yield problems of atoms too large or too small to show, and of densities that don't exist."""
     place = find_value(values, "data", "radius_A").place
     side_A = data.size_voxels * data.resolution_A
     share = 4 / 3 * pi * (data.radius_A / data.resolution_A) ** 3
@@ -222,7 +226,7 @@ def check_scale(data: DataHparams, values: Located) -> Iterator[Problem]:
 
 
 def check_learning_rate(hparams: Hparams, values: Located) -> Iterator[Problem]:
-    """Yield the problem of Adam's first step, ten times the learning rate, if it overflows."""
+    """Yield a problem if Adam's first step, ten times the learning rate, overflows."""
     rate, most = hparams.optim.learning_rate, float(np.finfo(np.float32).max) / 10
     if rate > most:
         text = f"optim.learning_rate: expected a number <= {most:.3g}, got {rate:g}"
@@ -230,7 +234,7 @@ def check_learning_rate(hparams: Hparams, values: Located) -> Iterator[Problem]:
 
 
 def check_warmup(hparams: Hparams, values: Located) -> list[Problem]:
-    """Return the warning of a learning rate that never reaches its maximum."""
+    """Return a warning if the learning rate never reaches its maximum."""
     num_steps = hparams.train.epochs * hparams.train.steps_per_epoch
     if hparams.optim.warmup_steps < num_steps:
         return []
@@ -242,7 +246,7 @@ def check_warmup(hparams: Hparams, values: Located) -> list[Problem]:
 
 
 def check_shares(hparams: Hparams, num_devices: int, values: Located) -> Iterator[Problem]:
-    """Yield problems of batches and crops that several devices can't share."""
+    """Yield problems of batches and crops that can't be split over the devices."""
     batch_size = hparams.optim.batch_size
     if batch_size % num_devices:
         text = (

@@ -1,4 +1,4 @@
-"""The crops of a run's splits, made as its hyperparameters say."""
+"""Datasets of crops for the splits of a run."""
 
 from copy import copy
 from functools import lru_cache
@@ -11,20 +11,20 @@ from ..data.sets.sources import find_structures_path
 from .schema import Hparams
 
 SEED_OF_SPLIT = {"train": 0, "validation": 1, "test": 2}
-"""Held-out crops don't change with the run's seed, so that runs of several seeds are comparable."""
+"""Held-out crops don't depend on the run's seed, so that runs with several seeds are comparable."""
 
 
 def resolve_source(hparams: Hparams, expt_dir: Path) -> str | Path:
-    """Return what `open_split` takes: a relative path begins at the experiment's folder."""
+    """Return the argument of `open_split`; relative paths start at the experiment's folder."""
     source = hparams.data.source
     return source if source == STARTER else Path(expt_dir) / source
 
 
 def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
-    """The crops of one split.
+    """Return the crops of one split.
 
-    expt_dir: where the path of `data.source` begins
-    raises:   ValueError if the source has no such split, or no crops that pass the filters
+    expt_dir: folder that a relative `data.source` starts at
+    raises:   ValueError if the source has no such split, or no crop passes the filters
     """
     num_samples = {
         "train": hparams.train.steps_per_epoch * hparams.optim.batch_size,
@@ -45,8 +45,8 @@ def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
     return dataset
 
 
-# Checks open the splits of a run before its training does, and runs of one experiment often share
-# them.  Three are kept: those of the last run.
+# Checks open the splits of a run before its training does, and runs of an experiment often share
+# them.  The cache holds the three splits of the last run.
 @lru_cache(maxsize=len(SEED_OF_SPLIT))
 def _open(
     source: str | Path, signature: tuple, split: str, num_structures: int | None, data: DataHparams
@@ -56,7 +56,7 @@ def _open(
 
 
 def _sign(source: str | Path) -> tuple:
-    """Return what changes when a set of structures is written anew."""
+    """Return a signature that changes when a set of structures is rewritten."""
     paths = [source, find_structures_path(source)] if isinstance(source, Path) else []
     stats = [path.stat() for path in paths if path.exists()]
     return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)

@@ -1,5 +1,5 @@
 """
-From what an `hparams.nt` says to the values of each of its runs, still as text.
+Expand an `hparams.nt` into the values of each of its runs, still as text.
 
     from: ../20241217_train_vae/hparams.nt
     shared:
@@ -16,14 +16,14 @@ From what an `hparams.nt` says to the values of each of its runs, still as text.
             - 0
             - 1
 
-`from:` gives the `shared:` values of another experiment, or all values of one of its runs if it
-names `runs/<run>/hparams.nt`; those written here override them. A run with `grid:` becomes one run
-for each combination of the values listed there; with `zip:`, one for the first values of all
-lists, one for the second, and so on. With both, each of the grid's for each of the zip's. The
-values' keys stand in the run's name, in braces.
+`from:` inherits the `shared:` values of another experiment, or all values of one run if it names
+`runs/<run>/hparams.nt`; values in this file override them. A run with `grid:` becomes one run for
+each combination of the listed values; with `zip:`, one run for the first values of all lists, one
+for the second, and so on; with both, one for each combination of grid and zip. The run's name holds
+the keys, in braces.
 
-`search:` says which values a search samples; `space.py` reads it. What it has sampled is in
-`trials.nt` beside the file, as runs after those that are written here.
+`search:` lists the values that a search samples; `space.py` reads it. Sampled trials are in
+`trials.nt` beside the file; they are runs too, after those of the file.
 """
 
 import itertools
@@ -43,14 +43,15 @@ from ..text.located import (
     load_located,
     merge_located,
 )
-from ..text.typed import say_unknown, suggest_key
+from ..text.suggest import say_unknown, suggest_key
+from .schema import list_hparams
 from .trials import load_trials
 
 FILE_KEYS = ("from", "shared", "runs", "search")
 EXPANSIONS = ("grid", "zip")
 MAX_RUNS = 1000  # of one entry
 
-# Where a key belongs that is found elsewhere.
+# Where misplaced keys belong.
 HOMES = {
     **dict.fromkeys(FILE_KEYS, "at the top of the file"),
     **dict.fromkeys(EXPANSIONS, "below the name of a run"),
@@ -63,9 +64,9 @@ _KEY_IN_NAME = re.compile(r"\{([^{}]*)\}")
 class ExpandedFile:
     """
     shared:   values of all runs, inherited ones too
-    runs:     name and own values of each run, in order; names may be wrong, or there twice
-    search:   what is below `search:`, None if that isn't there
-    problems: what kept runs from being expanded
+    runs:     name and own values of each run, in order; names may be invalid or duplicates
+    search:   content of `search:`, None if the key is missing
+    problems: mistakes that prevented the expansion of runs
     """
     shared: Located
     runs: list[tuple[str, Located]]
@@ -74,7 +75,7 @@ class ExpandedFile:
 
 
 def expand_file(path: Path, error: type[LocatedError]) -> ExpandedFile:
-    """Return what a file of hyperparameters says; raises: `error` if one can't be read."""
+    """Return a file's expanded runs; raises: `error` if it or an inherited file is unreadable."""
     root = load_located(path, error)
     problems = []
     shared = _load_shared(path, root, error, problems, [path])
@@ -129,7 +130,7 @@ def _load_shared(
 
 def _drop_misplaced(
         values: Located, keys: Iterable[str], problems: list[Problem]) -> Located:
-    """Return the values without these keys, each of which is a problem."""
+    """Return the values without these keys, and append a problem for each of them."""
     if not isinstance(values.content, dict):
         return values
     misplaced = [key for key in keys if key in values.content and _is_misplaced(key, values)]
@@ -141,7 +142,7 @@ def _drop_misplaced(
 
 
 def _is_misplaced(key: str, values: Located) -> bool:
-    """Return whether a grid holds lists; else it is a run of that name, or `model.grid`."""
+    """Return whether a key is misplaced; a grid without lists is a run's name, or `model.grid`."""
     if key not in EXPANSIONS:
         return True
     content = values.content[key].content
@@ -149,12 +150,12 @@ def _is_misplaced(key: str, values: Located) -> bool:
 
 
 def is_run_file(path: Path) -> bool:
-    """Return whether a file is the resolved one of a run, `runs/<run>/hparams.nt`."""
+    """Return whether a file is a run's resolved hparams.nt: `runs/<run>/hparams.nt`."""
     return path.absolute().parents[1].name == "runs"
 
 
 def _expand_run(name: str, run: Located, problems: list[Problem]) -> list[tuple[str, Located]]:
-    """Return the runs that one entry of `runs:` stands for."""
+    """Return the runs of one entry of `runs:`."""
     if run.content == "":
         run = replace(run, content={})
     run = _drop_misplaced(run, FILE_KEYS, problems)
@@ -177,7 +178,7 @@ def _expand_run(name: str, run: Located, problems: list[Problem]) -> list[tuple[
         text = f"run '{name}': grid: {num_runs:,} runs; expected at most {MAX_RUNS:,}"
         problems.append(Problem(run.content["grid"].key_place, text))
         return []
-    # Each axis is a list of keys and lists that go along together.
+    # Each axis is a list of keys whose lists are stepped through together.
     steps = [[[(key, values.key_place, values.content[i]) for key, values in axis]
               for i in range(len(axis[0][1].content))] for axis in axes]
     expanded = [
@@ -244,7 +245,7 @@ def _make_run(
 
 
 def _make_name_part(value: Located) -> str:
-    """Return a value as a part of a folder's name, what that can't hold replaced by hyphens."""
+    """Return a value as part of a folder's name, with hyphens for characters that it can't have."""
     parts = value.content if isinstance(value.content, list) else [value]
     text = "-".join(part.content if isinstance(part.content, str) else "" for part in parts)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
@@ -258,6 +259,8 @@ def _check_template(
         for key in _KEY_IN_NAME.findall(name) if key not in keys
     ]
     if not problems and len(set(names)) < len(names):
+        problems += _check_keys_known(name, run)
+    if not problems and len(set(names)) < len(names):
         missing = [axis[0][0] for axis in axes if not any(f"{{{key}}}" in name for key, _ in axis)]
         better = "-".join([name, *(f"{{{key}}}" for key in missing)])
         hint = f"name them by their values, such as '{better}'" if missing else (
@@ -266,6 +269,16 @@ def _check_template(
         problems.append(Problem(
             run.key_place, f"run '{name}': {len(names)} runs, of which several are named "
             f"'{twice}'; {hint}"))
+    return problems
+
+
+def _check_keys_known(name: str, run: Located) -> list[Problem]:
+    known, problems = list_hparams(), []
+    for kind in EXPANSIONS:
+        for key, values in run.content[kind].content.items() if kind in run.content else ():
+            if not any(f"{x}.".startswith(f"{key}.") for x in known):
+                text = say_unknown(key, suggest_key(key, known, known), ["hyperparameters"])
+                problems.append(Problem(values.key_place, f"run '{name}': {kind} {text}"))
     return problems
 
 

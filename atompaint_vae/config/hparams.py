@@ -1,7 +1,7 @@
 """
 Hyperparameters of an experiment's runs, read strictly from its `hparams.nt`.
 
-The file has `shared:` values and named `runs:`, each of which overrides what it likes:
+The file has `shared:` values and named `runs:`, which may override them:
 
     shared:
       model:
@@ -15,8 +15,8 @@ The file has `shared:` values and named `runs:`, each of which overrides what it
         loss:
           beta: 4
 
-Mappings are merged deeply; lists and single values are replaced. How a file inherits from another,
-and how one entry stands for several runs, is in `expand.py`; the keys are in `schema.py`.
+Mappings are merged deeply; lists and single values are replaced. Inheritance between files and
+entries that stand for several runs are in `expand.py`; the keys are in `schema.py`.
 """
 
 import os
@@ -50,11 +50,11 @@ class HparamsError(LocatedError):
 @dataclass(frozen=True)
 class HparamsFile:
     """
-    shared:   what is written for all runs
-    values:   what is written for each run, defaults left out, at its places
-    runs:     the runs that are well formed
-    search:   what is searched; None if nothing is, or `search:` is ill formed
-    problems: all that is ill formed
+    shared:   values of all runs
+    values:   values of each run, without defaults, with their places
+    runs:     the well-formed runs
+    search:   None if there is none, or `search:` is ill formed
+    problems: all mistakes
     """
     shared: Located
     values: dict[str, Located]
@@ -67,7 +67,7 @@ def load_hparams(path: Path) -> dict[str, Hparams]:
     """
     Return the hyperparameters of each run of an experiment, in the order of the file.
 
-    raises: HparamsError, with every mistake at its file, line and column
+    raises: HparamsError with every mistake at its file, line and column
     """
     file = read_hparams(path)
     if file.problems:
@@ -76,7 +76,7 @@ def load_hparams(path: Path) -> dict[str, Hparams]:
 
 
 def read_hparams(path: Path) -> HparamsFile:
-    """Return what a file holds, mistakes too; raises: HparamsError if it can't be read at all."""
+    """Return the content of a file, with its mistakes; raises: HparamsError if it is unreadable."""
     path = Path(path)
     expanded = expand_file(path, HparamsError)
     shared = expanded.shared
@@ -111,21 +111,21 @@ def read_hparams(path: Path) -> HparamsFile:
 def check_trial(
         file: HparamsFile, values: Mapping[str, Any], expt_dir: Path,
         ) -> tuple[Located, Hparams | None, list[Problem]]:
-    """Return all that is written for a trial of the file's search, what it means, what is wrong."""
+    """Return the values of a trial of the file's search, its hyperparameters and its problems."""
     place = file.shared.key_place
     merged = _place_source(merge_located(file.shared, place_all(values, place)), expt_dir)
     return merged, *check_hparams(merged)
 
 
 def _check_shared(shared: Located, runs: list[tuple[str, Located]]) -> list[Problem]:
-    """Return what is wrong with the values of all runs, whichever kinds they are of."""
+    """Return the problems of the shared values that are problems for every kind of the runs."""
     kinds = {find_kind(merge_located(shared, values)) for _, values in runs} or {find_kind(shared)}
     found = [check_hparams(shared, "shared", kind=kind)[1] for kind in sorted(kinds)]
     return [p for p in found[0] if not p.missing and all(p in others for others in found)]
 
 
 def _place_source(values: Located, expt_dir: Path) -> Located:
-    """Return the values with a `data.source` that another file gives as seen from this folder."""
+    """Return the values, with an inherited `data.source` relative to this folder."""
     data = values.content["data"] if "data" in _get_keys(values) else None
     source = data.content["source"] if data and "source" in _get_keys(data) else None
     if source is None or not isinstance(source.content, str) or source.content in ("", STARTER):
@@ -176,7 +176,7 @@ def _place_missing(
 
 
 def load_resolved(path: Path) -> Hparams:
-    """Return the hyperparameters of one run, as `dump_hparams` wrote them into its folder."""
+    """Return the hyperparameters of one run from the file that `dump_hparams` wrote."""
     hparams, problems = check_hparams(load_located(path, HparamsError))
     if problems:
         raise HparamsError(list_problems(problems))
@@ -184,12 +184,12 @@ def load_resolved(path: Path) -> Hparams:
 
 
 def dump_hparams(hparams: Hparams) -> str:
-    """Return NestedText with every value, defaults too; `load_resolved` reads back the equal."""
+    """Return NestedText with every value, defaults too; the inverse of `load_resolved`."""
     return dump_model(hparams)
 
 
 def find_differences(runs: Mapping[str, Hparams]) -> dict[str, dict[str, Any]]:
-    """Return, for each run, its values of those dotted keys in which the runs are not all equal."""
+    """Return, for each run, its values of the dotted keys in which the runs differ."""
     flat = {run: flatten(hparams) for run, hparams in runs.items()}
     differing = [
         n for n in list_hparams() if len({values.get(n) for values in flat.values()}) > 1

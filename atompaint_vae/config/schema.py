@@ -1,8 +1,8 @@
 """
-The hyperparameters that a run has: keys, types, bounds, defaults and what each is for.
+The hyperparameters of a run: keys, types, bounds, defaults and descriptions.
 
-The sections `model` and `loss` are the kind's own, `data` is in `data/hparams.py`, the others are
-here. To add a hyperparameter, add a field, and hand it on where it is used.
+The sections `model` and `loss` belong to the kind of model, `data` is in `data/hparams.py`, the
+others are here. To add a hyperparameter, add a field, and pass it to the code that uses it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -66,9 +66,9 @@ class TrainHparams(TextModel):
 
 class Hparams(TextModel):
     """
-    Everything that decides what one run computes.
+    Everything that determines what a run computes.
 
-    `Hparams.model_validate` returns an object of the class that `get_schema` makes for the kind.
+    `Hparams.model_validate` returns an instance of the kind's class, which `get_schema` makes.
     """
     kind: Annotated[
         KindName, Incomparable(("",), "they are different kinds of model"),
@@ -94,7 +94,7 @@ class Hparams(TextModel):
 
 
 def get_schema(kind: str) -> type[Hparams]:
-    """Return the hyperparameters of the runs of a kind; raises: UnknownKindError."""
+    """Return the class of a kind's hyperparameters; raises: UnknownKindError."""
     return _make_schema(get_kind(kind))
 
 
@@ -105,7 +105,7 @@ def _make_schema(kind: Kind) -> type[Hparams]:
 
 
 def find_kind(written: Located) -> str:
-    """Return the kind of model that is written for a run, known or not."""
+    """Return the kind of model of a run as it is written, even if it is unknown."""
     content = written.content if isinstance(written.content, dict) else {}
     found = content.get("kind")
     return found.content if found and isinstance(found.content, str) else DEFAULT_KIND
@@ -115,10 +115,10 @@ def check_hparams(
         written: Located, whole: str = "the file", also: Iterable[str] = (),
         kind: str | None = None) -> tuple[Hparams | None, list[Problem]]:
     """
-    Return the hyperparameters that are written for a run, or None, and all that is wrong with them.
+    Return a run's hyperparameters, or None, and everything that is wrong with them.
 
     whole, also: as for `check_model`
-    kind:        in whose keys to look, in place of the one that is written
+    kind:        kind of model that the keys are checked against, by default the one in the file
     """
     kind = find_kind(written) if kind is None else kind
     if kind in KINDS:
@@ -132,8 +132,8 @@ class HparamsKey:
     """
     A row of the reference.
 
-    default: None for a key that has to be given
-    kind:    whose key it is, None if all kinds have it
+    default: None for a required key
+    kind:    the kind that has this key, None if all have it
     """
     name: str
     expected: str
@@ -143,8 +143,7 @@ class HparamsKey:
 
 
 def list_keys(model_class: type[TextModel] | None = None) -> list[HparamsKey]:
-    """Return every key of a schema, by default of the runs of all kinds, for the reference pages.
-    """
+    """Return every key of a schema, by default those of all kinds, for the reference pages."""
     fields = iter_fields() if model_class is None else (
         (name, field, None) for name, field in iter_keys(model_class))
     return [
@@ -160,8 +159,7 @@ def list_keys(model_class: type[TextModel] | None = None) -> list[HparamsKey]:
 
 
 def iter_fields() -> Iterator[tuple[str, Any, str | None]]:
-    """Yield the dotted name and the pydantic field of each key, and whose it is if it is a kind's.
-    """
+    """Yield the dotted name, the pydantic field and the kind (None if shared) of each key."""
     for section, field in Hparams.model_fields.items():
         if section in ("model", "loss"):
             for kind in list_kinds():
@@ -175,7 +173,7 @@ def iter_fields() -> Iterator[tuple[str, Any, str | None]]:
 
 
 def list_hparams() -> tuple[str, ...]:
-    """Return the dotted names of the hyperparameters of all kinds, each once."""
+    """Return the dotted names of the hyperparameters of all kinds, without duplicates."""
     return _list_hparams(tuple(KINDS))
 
 
@@ -189,9 +187,9 @@ Rule = tuple[list[str], list[str], str]
 
 def list_rules() -> list[Rule]:
     """
-    Return the properties in which comparable runs agree, as their keys declare it.
+    Return the properties in which comparable runs must agree, as declared with the keys.
 
-    returns: for each reason the properties, parts of the names of the metrics concerned, and why
+    returns: for each reason: the properties, parts of the names of the affected metrics, the reason
     """
     rules: dict[tuple, list[str]] = {}
     for name, field, _ in iter_fields():

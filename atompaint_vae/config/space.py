@@ -1,5 +1,5 @@
 """
-The search of an experiment: what `search:` in its `hparams.nt` says, read strictly.
+The search space of an experiment: `search:` in its `hparams.nt`, read strictly.
 
     search:
       trials: 30
@@ -12,8 +12,8 @@ The search of an experiment: what `search:` in its `hparams.nt` says, read stric
           - 10x0e
           - 4x0e+2x1e
 
-A list holds choices, `low` and `high` are the ends of a range. Nothing here knows of Optuna, so
-that every command can read a search without it.
+A list holds choices; `low` and `high` are the ends of a range. This module doesn't import Optuna,
+so that every command can read a search without it.
 """
 
 import math
@@ -25,6 +25,7 @@ from pydantic import Field, TypeAdapter
 
 from ..models.kind import KINDS, Kind, Metric, get_kind
 from ..text.located import Located, Place, Problem, place_all
+from ..text.suggest import say_unknown, suggest_key
 from ..text.typed import (
     Bool,
     Float,
@@ -32,39 +33,38 @@ from ..text.typed import (
     TextModel,
     check_model,
     iter_keys,
-    say_unknown,
-    suggest_key,
 )
 from .schema import Hparams, flatten, get_schema
 
 SIGNIFICANT_DIGITS = 4
-"""Of numbers that are sampled without steps: more would tell nothing, and crowd the tables."""
+"""Of numbers sampled without steps; more digits don't matter, and make tables too wide."""
 
 
 class SearchHparams(TextModel):
     trials: Int = Field(ge=1, description=(
-        "Runs to train, all workers together; a larger number continues a search."))
+        "Runs to train, over all workers; a larger number continues a finished search."))
     metric: str = Field("", description=(
-        "What decides, by its best validation: a loss, or what chooses the kind's best weights, "
-        "which is the default; of a VAE `val.r2`, `val.data_loss`, `val.prior_loss` or `val.loss`."
+        "Metric that trials are judged by, at its best validation: a loss, or the metric that "
+        "chooses the best weights, which is the default. For a VAE: `val.r2`, `val.data_loss`, "
+        "`val.prior_loss` or `val.loss`."
     ))
     sampler: Literal["tpe", "random"] = Field("tpe", description=(
-        "Optuna's tree-structured Parzen estimator, or values independent of all before."))
+        "Optuna's tree-structured Parzen estimator, or independent random values."))
     pruner: Literal["median", "none"] = Field("median", description=(
-        "`median` ends a trial after a validation if the best it has had is worse than the median "
-        "of the finished trials at that epoch."))
+        "`median` ends a trial after a validation if its best value so far is worse than the "
+        "median of the finished trials at that epoch."))
     startup_trials: Int = Field(10, ge=1, description=(
-        "Trials that are sampled at random, and that must be finished before one is pruned."))
+        "Trials sampled at random; as many must finish before any trial is pruned."))
     warmup_epochs: Int = Field(1, ge=0, description=(
-        "Epochs that each trial is trained before it may be pruned."))
+        "Epochs of each trial before it may be pruned."))
     seed: Int = Field(0, ge=0, lt=2**32, description="Seed of the sampler.")
     space: dict[str, Any] = Field(min_length=1, description=(
-        "Keys such as `loss.beta`, each with a list of choices, or with `low`, `high` and, if "
-        "wanted, `step` or `log: true`."))
+        "Keys such as `loss.beta`, each with a list of choices, or with `low`, `high` and "
+        "optionally `step` or `log: true`."))
 
 
 class RangeText(TextModel):
-    """The keys of a range; what its numbers may be depends on the hyperparameter."""
+    """The keys of a range; the allowed numbers depend on the hyperparameter."""
     low: str
     high: str
     step: Float | None = Field(None, gt=0)
@@ -72,13 +72,13 @@ class RangeText(TextModel):
 
 
 class SearchFile(TextModel):
-    """So that errors name keys as `search.trials`."""
+    """Wraps `search:`, so that errors show keys as `search.trials`."""
     search: SearchHparams
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from low to high, both included, in the hyperparameter's own unit."""
+    """Numbers from low to high, inclusive, in the hyperparameter's unit."""
     low: float
     high: float
     step: float | None
@@ -94,7 +94,7 @@ class Range:
         return repr(min(max(rounded, self.low), self.high))
 
     def find(self, value: Any) -> float | None:
-        """Return a hyperparameter's value if the range holds it."""
+        """Return a hyperparameter's value if it is in the range, else None."""
         steps = (value - self.low) / self.step if self.step else 0
         is_in = self.low <= value <= self.high and math.isclose(steps, round(steps), abs_tol=1e-6)
         return value if is_in else None
@@ -102,7 +102,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choices:
-    """values: as the schema reads them; texts: as they were written"""
+    """values: as the schema parses them; texts: as they were written"""
     values: tuple[Any, ...]
     texts: tuple[Any, ...]
 
@@ -118,9 +118,9 @@ class Search:
     """
     What to search for, and where.
 
-    metric: the column of val.csv that decides
+    metric: column of val.csv that trials are judged by
     space:  range or choices of each dotted key
-    places: of those keys
+    places: places of those keys in the file
     """
     settings: SearchHparams
     metric: Metric
@@ -139,24 +139,24 @@ class Search:
         return values
 
     def find_params(self, hparams: Hparams) -> dict[str, Any] | None:
-        """Return where in the space a run is; None if it isn't in the space as it is now."""
+        """Return a run's point in the space; None if the present space doesn't contain it."""
         flat = flatten(hparams)
         params = {key: dimension.find(flat[key]) for key, dimension in self.space.items()}
         return None if None in params.values() else params
 
     def make_example(self) -> dict[str, Any]:
-        """Return values of one point of the space."""
+        """Return the values of an arbitrary point of the space."""
         first = {k: d.low if isinstance(d, Range) else 0 for k, d in self.space.items()}
         return self.write_values(first)
 
 
 def read_search(values: Located, kind: str) -> tuple[Search | None, list[Problem]]:
     """
-    Return what a file's `search:` says, or None, and everything that is wrong with it.
+    Return the search of a file, or None, and everything that is wrong with it.
 
-    kind: of the trials' models
+    kind: kind of the trials' models
     """
-    if kind not in KINDS:  # which is told where it is written
+    if kind not in KINDS:  # reported where it is written
         return None, []
     schema = get_schema(kind)
     whole = Located({"search": values}, values.key_place, values.place)
@@ -181,9 +181,9 @@ def read_search(values: Located, kind: str) -> tuple[Search | None, list[Problem
 
 
 def _find_metric(written: Located, kind: Kind) -> tuple[Metric, list[Problem]]:
-    """Return the metric that a search names; blank stands for what chooses the best weights."""
+    """Return the metric of a search; blank stands for the one that chooses the best weights."""
     name = written.content
-    if not isinstance(name, str) or not name:  # none, or no text, which is told already
+    if not isinstance(name, str) or not name:  # missing, or not text, which is reported already
         return kind.best, []
     known = [f"val.{x}" for x in dict.fromkeys([kind.best.name, *kind.losses])]
     if name in known:
@@ -221,7 +221,7 @@ def _read_choices(key: str, dimension: Located, schema: type[Hparams]) -> Choice
     values = [_parse(key, choice, schema) for choice in dimension.content]
     for i, value in enumerate(values):
         if value in values[:i]:
-            text = f"search.space.{key}: the same choice is there twice"
+            text = f"search.space.{key}: the same choice is given twice"
             raise _ProblemsError([Problem(dimension.content[i].place, text)])
     return Choices(tuple(values), tuple(choice.plain for choice in dimension.content))
 
@@ -235,7 +235,7 @@ def _read_range(key: str, dimension: Located, schema: type[Hparams]) -> Range:
     annotation = dict(iter_keys(schema))[key].annotation
     is_integer = annotation is int
     if not is_integer and annotation is not float:
-        text = f"{name}: has no range: its values are no numbers; give a list of choices"
+        text = f"{name}: a range needs numbers, and its values are not; give a list of choices"
         raise _ProblemsError([Problem(dimension.place, text)])
     low, high = (_parse(key, dimension.content[end], schema) for end in ("low", "high"))
     step = checked.step
@@ -245,7 +245,7 @@ def _read_range(key: str, dimension: Located, schema: type[Hparams]) -> Range:
         place = dimension.content[end].place if end in dimension.content else dimension.place
         raise _ProblemsError([Problem(place, f"{name}.{end}: {text}")])
     if is_integer:
-        # An even side of an image is wrong, and the neighbour of an odd one is even.
+        # Some integers are not allowed, such as even sides of images; the second one shows that.
         second = place_all(str(low + int(step or 1)), dimension.place)
         if problems := _find_problems(key, second, schema):
             text = problems[0].text.partition(": ")[2]
@@ -257,11 +257,11 @@ def _read_range(key: str, dimension: Located, schema: type[Hparams]) -> Range:
 def _find_range_problem(
         low: float, high: float, step: float | None, log: bool,
         is_integer: bool) -> tuple[str, str] | None:
-    """Return the key of a range that is wrong, and what is wrong with it."""
+    """Return the wrong key of a range, and what is wrong with it."""
     if low >= high:
         return "high", f"expected a number above low, which is {low:g}, got {high:g}"
     if log and step:
-        return "step", "a logarithmic range has none"
+        return "step", "a logarithmic range has no step"
     if log and low <= 0:
         return "low", f"expected a number > 0 for a logarithmic range, got {low:g}"
     if step and is_integer and step != int(step):
@@ -269,12 +269,12 @@ def _find_range_problem(
     if step and step > high - low:
         return "step", f"{step:g} is larger than the range"
     if step and not math.isclose((high - low) / step, round((high - low) / step)):
-        return "step", f"from {low:g}, steps of {step:g} don't meet {high:g}"
+        return "step", f"steps of {step:g} from {low:g} don't reach {high:g} exactly"
     return None
 
 
 def _find_problems(key: str, value: Located, schema: type[Hparams]) -> list[Problem]:
-    """Return what is wrong with a value, as in a run."""
+    """Return what is wrong with a value of a hyperparameter."""
     nested = value
     for part in reversed(key.split(".")):
         nested = Located({part: nested}, value.key_place, value.place)

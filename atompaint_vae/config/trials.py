@@ -1,5 +1,5 @@
 """
-`trials.nt`: the values that a search has sampled, in the order in which it did.
+`trials.nt`: the values that a search has sampled, in order.
 
     trial-000:
       loss:
@@ -9,8 +9,8 @@
         latent: 80x0e
       infeasible: the latent is no smaller than the image
 
-Each is a run of the experiment, but for those that are infeasible. Written by searches alone, and
-committed: with the records of the runs, it is all that a search knows.
+Each one is a run of the experiment, except for infeasible ones. Only searches write the file.
+Commit it: together with the runs' records, it is the whole state of a search.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ INFEASIBLE = "infeasible"
 @dataclass(frozen=True)
 class Trial:
     """
-    values:     those that were sampled, at their places
+    values:     sampled values, with their places
     infeasible: why they can't be trained; None if they can
     """
     values: Located

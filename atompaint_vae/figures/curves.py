@@ -15,9 +15,9 @@ from .style import RUN_COLOURS, make_figure, set_log_ticks
 
 
 def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
-    """Plot the curves of the runs' kind against epochs.
+    """Plot the curves of the runs' kind against epochs: of a VAE, losses, R² and active units.
 
-    Of a VAE, they are data loss, prior loss, R² and active units.  Thin lines are single training batches; thick lines are the same held-out crops each time.
+    Thin lines are single training batches; thick lines are the same held-out crops each time.
     """
     kinds = list(dict.fromkeys(run.hparams.kind for run in runs))
     panels = get_kind(kinds[0]).list_curves()

@@ -1,4 +1,4 @@
-"""The decoder: latent → image, the encoder's shape backwards.
+"""The decoder: latent → image; it mirrors the encoder.
 
 Letters: b batch, c channels, x y z voxels.
 """
@@ -19,7 +19,7 @@ class Decoder(nn.Module):
     """One convolution from the latent, then layers that each double the image's side.
 
     layers:          the field types of the encoder's layers, in the encoder's order
-    size_voxels:     the side of the image to make
+    size_voxels:     the side of the output image
     convs_per_layer: convolutions at each resolution below the image's
     kernel_size:     of all convolutions, odd
     conv:            `SteerableConv` or `UnconstrainedConv`
@@ -42,7 +42,7 @@ class Decoder(nn.Module):
         self.irreps_in = Irreps(irreps_in)
         self.irreps_out = Irreps(irreps_out)
 
-        # The size that each layer of the encoder started from.
+        # The input size of each layer of the encoder.
         sizes = calc_sizes(size_voxels, len(layers))[:-1]
 
         blocks = []

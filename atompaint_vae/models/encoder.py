@@ -1,4 +1,4 @@
-"""The encoder: image → parameters of the posterior.
+"""The encoder: image → output channels, such as the parameters of a posterior.
 
 Letters: b batch, c channels, x y z voxels.
 """
@@ -17,7 +17,7 @@ from ..nn.norm import IrrepsNorm
 
 
 class ConvBlock(nn.Module):
-    """Convolution, normalisation, nonlinearity.
+    """A convolution, a normalisation and a nonlinearity.
 
     conv:                   `SteerableConv`, or `UnconstrainedConv` for a network without symmetry
     grid, function, irreps: see `FieldNonlinearity`
@@ -37,7 +37,7 @@ class ConvBlock(nn.Module):
     ):
         super().__init__()
         nonlinearity = FieldNonlinearity(field_type, grid=grid, function=function, irreps=irreps)
-        # In the order of the data, which is that of the repr.
+        # Defined in the order of the data flow, which the repr shows.
         self.conv = conv(irreps_in, nonlinearity.irreps_in, **convolution)
         self.norm = IrrepsNorm(self.conv.irreps_out)
         self.nonlinearity = nonlinearity
@@ -53,7 +53,7 @@ class ConvBlock(nn.Module):
 
 
 def list_sizes(size_voxels: int) -> list[int]:
-    """Return the side of an image, and its sides each time it is halved, as often as it can be."""
+    """Return the side of an image, and its sides after each halving, as often as possible."""
     sizes = [size_voxels]
     while sizes[-1] >= 3:
         sizes.append(calc_halved_size(sizes[-1]))
@@ -63,7 +63,7 @@ def list_sizes(size_voxels: int) -> list[int]:
 def calc_sizes(size_voxels: int, num_layers: int) -> list[int]:
     """Return the side of an image before the first layer, and after each.
 
-    raises: ValueError if the image can't be halved so often
+    raises: ValueError if the image can't be halved that often
     """
     sizes = list_sizes(size_voxels)
     if num_layers >= len(sizes):
@@ -72,7 +72,7 @@ def calc_sizes(size_voxels: int, num_layers: int) -> list[int]:
 
 
 class Encoder(nn.Module):
-    """Layers that each halve the image's side, then one convolution to the posterior's channels.
+    """Layers that each halve the image's side, then one convolution to the output channels.
 
     layers:          the field type after each layer
     size_voxels:     the image's side

@@ -1,9 +1,9 @@
 """
-Kinds of model: what the rest of the package asks them, and which there are.
+Kinds of model: the interface to the rest of the package, and the registry.
 
 A kind is a folder of `models/` and a line of `KINDS`. Its `kind.py` holds a `Kind`, which declares
-what can be known without torch: its hyperparameters, what it reports, what chooses its best
-weights. The class that the kind names as its objective does the rest: see `objective.py`.
+everything that needs no torch: its hyperparameters, its metrics, which of them chooses the best
+weights. Its objective, a class that the kind names, does the rest: see `objective.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,24 +18,24 @@ from ..text.typed import TextModel
 KINDS = {
     "vae": "atompaint_vae.models.vae.kind",
 }
-"""The module of each kind, which holds it as `KIND`."""
+"""The module of each kind; its attribute `KIND` is the kind."""
 
 DEFAULT_KIND = "vae"
 
 Size = float | tuple[int, ...]
-"""A number that a model is described by, or a shape: channels, then the sides [voxels]."""
+"""A number that describes a model, or a shape: channels, then the sides [voxels]."""
 
 
 class UnknownKindError(ValueError):
-    """There is no such kind of model."""
+    """An unknown kind of model."""
 
 
 @dataclass(frozen=True)
 class Metric:
     """
-    A column of val.csv, and which of its values are best.
+    A column of val.csv, and whether higher or lower values are better.
 
-    symbol: what pages and messages call it
+    symbol: its name on pages and in messages
     """
 
     name: str
@@ -43,14 +43,14 @@ class Metric:
     better: Literal["higher", "lower"]
 
     def find_best(self, values: Sequence[float]) -> float:
-        """Return the best of some values, of which there is at least one."""
+        """Return the best of one or more values."""
         return max(values) if self.better == "higher" else min(values)
 
 
 @dataclass(frozen=True)
 class Curve:
     """
-    A panel of the figure that shows how a run has trained.
+    A panel of the figure of training curves.
 
     column:     of val.csv, and of train.csv if the kind reports it at each step
     percent_of: the size, such as `latent_shape`, whose first number is 100 %
@@ -67,24 +67,24 @@ class Curve:
 @dataclass(frozen=True, eq=False)  # one object a kind
 class Kind:
     """
-    What a kind of model declares.
+    The declaration of a kind of model.
 
-    model, loss: the sections of hparams.nt that are its own
+    model, loss: its own sections of hparams.nt
     objective:   the class that builds and trains it, as `module:class`
-    losses:      what a step reports, the loss that is minimised first
-    sizes:       what sums up a model's size besides its parameters, such as `latent_shape`
-    best:        chooses the best weights
-    better:      words in the names of its other metrics, and which of their values are best; those
-                 of errors and losses are lower
-    curves:      the panels of the figure of its curves; by default its losses and its best metric
-    artifacts:   names of the files that its test leaves in the run's folder
-    inputs:      keys of `model`, such as `autoencoder`, that name another run, or a published
-                 model, which is loaded and frozen
-    alarms:      names, and what says in words that a row of val.csv is cause for alarm
-    first_losses: the losses of the first batch, by what a plan calls them
-    judge_first_losses: what a plan says of them; None if nothing
-    card_metrics: how the names of the metrics begin that are on the pages of published models
-    describe_for_card: what the template of those pages, `card.rst` beside the kind, needs besides
+    losses:      losses that a training step reports; the first one is minimised
+    sizes:       sizes of a model besides its number of parameters, such as `latent_shape`
+    best:        metric that chooses the best weights
+    better:      words in the names of its other metrics, and whether higher or lower is better;
+                 lower for errors and losses
+    curves:      panels of the figure of its curves; by default its losses and its best metric
+    artifacts:   names of the files that its test writes into the run's folder
+    inputs:      keys of `model`, such as `autoencoder`, that name another run or a published model,
+                 which is loaded and frozen
+    alarms:      for each name, a function of a row of val.csv that returns a message or None
+    first_losses: names for plans, and values, of the losses of the first batch
+    judge_first_losses: a plan's note on them, or None
+    card_metrics: prefixes of the metrics on the pages of published models
+    describe_for_card: other values for the template of those pages, `card.rst` beside the kind
     """
 
     name: str
@@ -111,7 +111,7 @@ class Kind:
         return getattr(import_module(module), name)
 
     def find_metric(self, column: str) -> Metric | None:
-        """Return which values of a metric are best; None if the kind doesn't say."""
+        """Return the metric of a column; None if the kind doesn't say which values are better."""
         if column == self.best.name:
             return self.best
         better = {**self.better, "loss": "lower", "error": "lower"}
@@ -119,13 +119,13 @@ class Kind:
         return Metric(column, column, found) if found else None
 
     def list_curves(self) -> tuple[Curve, ...]:
-        """Return the panels of the figure of its curves."""
+        """Return the panels of the figure of its training curves."""
         names = dict.fromkeys([*self.losses, self.best.name])
         return self.curves or tuple(Curve(name, name) for name in names)
 
 
 def get_kind(name: str) -> Kind:
-    """Return a kind of model by its name; raises: UnknownKindError with those that there are."""
+    """Return a kind of model by its name; raises: UnknownKindError with the known kinds."""
     if name not in KINDS:
         raise UnknownKindError(f"no kind {name!r}; {suggest(name, KINDS)}")
     return _import_kind(KINDS[name])
@@ -137,7 +137,7 @@ def list_kinds() -> list[Kind]:
 
 
 def get_symbol(metric: str) -> str:
-    """Return what pages and messages call a metric that some kind chooses its best weights by."""
+    """Return the symbol of a metric that chooses a kind's best weights; others keep their name."""
     return next((x.best.symbol for x in list_kinds() if x.best.name == metric), metric)
 
 

@@ -1,6 +1,6 @@
-"""Random numbers of samples: functions of the run's seed, the sample's number and a stream's name.
+"""Random numbers of samples: functions of the run's seed, the sample's index and a stream's name.
 
-Neither an interruption nor the number of processes changes them, and streams don't share any.
+Neither interruptions nor the number of processes change them, and streams are independent.
 """
 
 import zlib
@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 UNNAMED_STREAM = "posterior"
-"""The noise of a VAE's posterior was there before streams had names: its seeds are without one, so
-that the runs of all records can be trained again, or resumed, with the same numbers."""
+"""The noise of a VAE's posterior is older than stream names. Its seeds don't contain one, so that
+recorded runs can be resumed or trained again with the same numbers."""
 
 
 def make_seed(seed: int, index: int, stream: str) -> int:
@@ -23,10 +23,10 @@ def make_seed(seed: int, index: int, stream: str) -> int:
 
 
 class Noise:
-    """The random numbers of the samples of a batch.
+    """Random numbers for the samples of a batch.
 
-    seed:         the run's
-    sample_index: number of each sample, on the CPU
+    seed:         of the run
+    sample_index: of each sample, on the CPU
     """
 
     def __init__(self, seed: int, sample_index: Int[Tensor, " b"]):
@@ -45,7 +45,7 @@ class Noise:
 
 
 class NoNoise(Noise):
-    """In place of noise where only shapes count: uninitialised numbers."""
+    """Uninitialised numbers, for computations where only shapes matter."""
 
     def __init__(self):
         super().__init__(0, torch.empty(0, dtype=torch.int64))

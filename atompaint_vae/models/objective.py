@@ -1,4 +1,4 @@
-"""What a kind of model computes: the module, losses of a batch, metrics of held-out crops."""
+"""The interface of objectives: build the model, calculate losses and held-out metrics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ from .noise import Noise
 
 
 class Objective(ABC):
-    """The part of a run that its kind decides.
+    """The part of training that depends on the kind of model.
 
-    model:   the module that is trained, or an average of its weights
+    model:   the trained module, or the average of its weights
     hparams: of the run
-    dataset: makes the images of batches; None where only a step's cost is asked for
+    dataset: makes the images of batches; None to find a step's cost
 
-    A kind's batches are what `make_inputs` makes of crops; `calc_losses` and `add_held_out` take
-    them. Methods that aren't abstract may be left as they are.
+    `make_inputs` converts crops to a kind's inputs, which `calc_losses` and `add_held_out` take.
+    Methods that aren't abstract have usable defaults.
     """
 
     def __init__(self, model: nn.Module, hparams: Any, dataset: CropDataset | None):
@@ -34,7 +34,7 @@ class Objective(ABC):
     def build_model(
         cls, hparams: Any, *, image_std: float = 1.0, inputs: Mapping[str, nn.Module] | None = None
     ) -> nn.Module:
-        """Return the model with fresh weights, from torch's present random state.
+        """Return the model with initial weights, from torch's present random state.
 
         image_std: standard deviation of the training images
         inputs:    the frozen models that the kind's `inputs` name
@@ -43,22 +43,22 @@ class Objective(ABC):
 
     @abstractmethod
     def calc_losses(self, inputs: Any, noise: Noise) -> dict[str, Tensor]:
-        """Return the kind's `losses` of a batch, averaged over it."""
+        """Return the kind's `losses`, averaged over the batch."""
 
     @abstractmethod
     def begin_held_out(self):
-        """Forget what was added to the metrics of held-out crops."""
+        """Reset the metrics of held-out crops."""
 
     @abstractmethod
     def add_held_out(self, inputs: Any, noise: Noise):
-        """Count a batch of held-out crops in; the first that each process sees may be its example.
+        """Add a batch of held-out crops to the metrics.
 
-        Batches of the processes are of different number, so nothing may wait for the others here.
+        Processes have different numbers of batches, so this must not wait for the others.
         """
 
     @abstractmethod
     def calc_metrics(self) -> dict[str, float]:
-        """Return the metrics of all held-out crops of all processes: a row of val.csv, test.csv."""
+        """Return the metrics of all processes' held-out crops: a row of val.csv or test.csv."""
 
     def make_inputs(self, batch: CropBatch) -> Any:
         """Return the inputs of a batch of crops: their images [b, c, x, y, z]."""
@@ -66,39 +66,39 @@ class Objective(ABC):
 
     @classmethod
     def make_empty_inputs(cls, model: nn.Module, batch_size: int) -> Any:
-        """Return inputs of which only the shapes count, to find a step's cost."""
+        """Return inputs for finding a step's cost; only their shapes matter."""
         return torch.empty(batch_size, *model.image_shape)
 
     @classmethod
     def find_layers(cls, model: nn.Module) -> dict[str, tuple[nn.Module, str, str]]:
-        """Return each layer that a plan lists, with its field types, in the order of the data."""
+        """Return each layer of a plan, with its field types, in the order of the data flow."""
         children = {name: x for name, x in model.named_children() if [*x.parameters()]}
         return {name: (module, "", "") for name, module in children.items()}
 
     @classmethod
     def describe_sizes(cls, model: nn.Module) -> dict[str, Size]:
-        """Return what sums up the model's size, besides its parameters, for the record."""
+        """Return the model's sizes for the record, besides its number of parameters."""
         return {}
 
     @classmethod
     def check(cls, hparams: Any, written: Located) -> Iterator[Problem]:
         """Yield problems of well-formed hyperparameters that don't fit together.
 
-        hparams: those sections `model` and `data` that are well formed, None for others
-        written: the values at their places
+        hparams: its sections; None for ill-formed ones
+        written: the values with their places
         """
         return iter(())
 
     @classmethod
     def check_sizes(cls, hparams: Any, written: Located) -> Iterator[Problem]:
-        """Yield warnings of what may be meant, but seldom is; a search takes it for infeasible."""
+        """Yield warnings of unusual values, which a search treats as infeasible."""
         return iter(())
 
     @classmethod
     def check_devices(cls, hparams: Any, written: Located) -> Iterator[Problem]:
-        """Yield problems of hyperparameters with which several devices can't share a batch."""
+        """Yield problems of hyperparameters that don't work if several devices share a batch."""
         return iter(())
 
     def make_artifacts(self, dataset: CropDataset, device: torch.device) -> dict[str, bytes]:
-        """Return the contents of the kind's `artifacts`, made of the test's crops."""
+        """Return the contents of the kind's `artifacts`, from the test's crops."""
         return {}

@@ -2,7 +2,7 @@
 
 Its numbers are roles that read the run's record when the page is built.
 
-source: Mitchell et al. 2019, Model Cards for Model Reporting, for what it says
+source: Mitchell et al. 2019, Model Cards for Model Reporting, for its contents
 """
 
 import sys
@@ -18,8 +18,9 @@ FORMATS = {
     "num_parameters": ",", "steps": ",", "duration_s": ",", "device": "", "best_step": ",",
 }  # fmt: skip
 
+
 def make_card(name: str, run_id: str, hparams: Hparams, metrics: Sequence[str]) -> str:
-    """The page's text.
+    """Return the text of a model's page.
 
     run_id:  `experiment/run`
     metrics: columns of test.csv to show
@@ -57,7 +58,7 @@ def make_card(name: str, run_id: str, hparams: Hparams, metrics: Sequence[str]) 
 
 
 def find_card_template(kind: Kind) -> Path:
-    """Return the template of the cards of a kind's models, which lies beside its declaration."""
+    """Return the template of a kind's model cards, which is beside its declaration."""
     return Path(sys.modules[KINDS[kind.name]].__file__).with_name("card.rst")
 
 

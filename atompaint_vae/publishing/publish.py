@@ -1,4 +1,4 @@
-"""A finished run → a published model: weights and records in the package, a card on the pages."""
+"""Publish a finished run: weights and records in the package, a model card on the pages."""
 
 import hashlib
 import re
@@ -19,14 +19,14 @@ NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 def publish_run(run_id: str, paths: RunPaths, folder: Path, card: Path) -> list[Path]:
-    """The files of a published model, which this writes in the place of what was there.
+    """Write the files of a published model, replacing existing ones, and return their paths.
 
     run_id: `experiment/run`, which the card refers to
-    folder: of the model; its name is the model's
-    card:   the page
+    folder: of the model; its name is the model's name
+    card:   path of the model's page
 
-    raises: UserError if the run isn't finished, its best weights aren't here or aren't those that
-            were tested, or they are more than 5 MB; or if the name isn't one
+    raises: UserError if the run isn't finished, its best weights aren't here, aren't the tested
+            ones or have more than 5 MB, or the name is invalid
     """
     if not NAME.fullmatch(folder.name):
         expected = "small letters, digits, '.' and '-'"
@@ -46,7 +46,7 @@ def publish_run(run_id: str, paths: RunPaths, folder: Path, card: Path) -> list[
 
 
 def make_weights(paths: RunPaths) -> bytes:
-    """The weights of a run's best validation as safetensors.
+    """Return the weights of a run's best validation as safetensors.
 
     raises: as `publish_run`
     """

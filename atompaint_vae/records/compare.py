@@ -1,8 +1,8 @@
 """
-What differs between runs, and what speaks against comparing them.
+Differences between runs, and reasons not to compare them.
 
-Runs are given as properties. `static/runs.js` says the same in the pages, by the same rules;
-`tests/records/compare.nt` holds both to the same cases.
+Runs are given as properties. `static/runs.js` follows the same rules in the pages;
+`tests/records/compare.nt` tests both with the same cases.
 """
 
 import re
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
 from ..config.schema import list_hparams, list_rules
+from ..text.formats import format_value
 from ..text.suggest import suggest
-from .filters import format_value
 from .properties import (
     CURVES,
     PropertyError,
@@ -29,8 +29,7 @@ Properties = Mapping[str, Value]
 SEED = "seed"
 
 EFFECTLESS = (SEED, "train.num_val_crops", "train.num_test_crops")
-"""Hyperparameters whose effects nobody compares runs for."""
-
+"""Hyperparameters whose effects are not of interest."""
 
 SEED_SUFFIX = re.compile(r"[-_.=/,]*(seed[-_.=]*\d*)?[-_.=/,]*$")
 
@@ -41,7 +40,7 @@ def choose_columns(
     runs: Sequence[Run], metrics: Sequence[str], hparams: Sequence[str] | None = None
 ) -> list[str]:
     """
-    The properties that a table of runs shows: names, metrics, hyperparameters, state.
+    Return the columns of a table of runs: names, metrics, hyperparameters, state.
 
     hparams: names of hyperparameters, None for those that differ
     raises:  PropertyError if there is no such hyperparameter or metric
@@ -62,9 +61,9 @@ def choose_columns(
 
 def check_metric(metric: str, runs: Sequence[Run]) -> None:
     """
-    Nothing, if a metric is there, or its table isn't there yet.
+    Check that some of the runs have a metric, or that its table isn't written yet.
 
-    raises: PropertyError, with the metrics that are there
+    raises: PropertyError with the known metrics
     """
     known, table = list_metrics(runs), metric.partition(".")[0]
     is_early = table in ("train", "val", "test") and not any(table in x.tables for x in runs)
@@ -74,9 +73,9 @@ def check_metric(metric: str, runs: Sequence[Run]) -> None:
 
 def check_curve(runs: Sequence[Run], metric: str) -> None:
     """
-    Nothing, if some of the runs have a curve of a metric.
+    Check that some of the runs have a curve of a metric.
 
-    raises: PropertyError, with the curves that there are
+    raises: PropertyError with the known curves
     """
     known = [x for x in list_metrics(runs) if x.partition(".")[0] in CURVES]
     if metric not in known:
@@ -84,12 +83,12 @@ def check_curve(runs: Sequence[Run], metric: str) -> None:
 
 
 def name_column(name: str) -> str:
-    """The head of a property's column."""
+    """Return the head of a property's column."""
     return MINUTES.get(name, name)
 
 
 def write_cells(run: Properties, columns: Sequence[str]) -> list[str]:
-    """Properties of a run as text, durations in minutes; missing values are blank."""
+    """Return a run's properties as text, durations in minutes; missing values are blank."""
     cells = []
     for column in columns:
         value = run.get(column)
@@ -101,17 +100,17 @@ def write_cells(run: Properties, columns: Sequence[str]) -> list[str]:
 
 
 def keep_readable(runs: Sequence[Properties]) -> list[Properties]:
-    """The runs without those that can't be read, of which nobody knows what they differ in."""
+    """Return the runs that can be read; the properties of the others are unknown."""
     return [run for run in runs if run.get("state") != UNREADABLE]
 
 
 def find_varied(runs: Sequence[Properties]) -> list[str]:
-    """The hyperparameters that are not the same in all runs, in the order of the schema."""
+    """Return the hyperparameters that differ between runs, in the order of the schema."""
     return [key for key in list_hparams() if len({run.get(key) for run in keep_readable(runs)}) > 1]
 
 
 def find_incomparable(runs: Sequence[Properties], metrics: Iterable[str]) -> list[str]:
-    """Sentences about what makes the metrics of some runs incomparable with those of others."""
+    """Return the reasons why metrics of these runs are not comparable, as sentences."""
     sentences = [
         f"not comparable: {run['experiment']}/{run['run']} can't be read: {run['error']}"
         for run in runs
@@ -127,7 +126,7 @@ def find_incomparable(runs: Sequence[Properties], metrics: Iterable[str]) -> lis
 
 
 def count_values(runs: Sequence[Properties], key: str) -> str:
-    """How many runs have each value of a property, such as `mean (1 run) or sum (4 runs)`."""
+    """Return a property's values and their counts, such as `mean (1 run) or sum (4 runs)`."""
     counts = {}
     for run in runs:
         text = shorten(key, run.get(key))
@@ -136,7 +135,7 @@ def count_values(runs: Sequence[Properties], key: str) -> str:
 
 
 def shorten(key: str, value: Value) -> str:
-    """A property as text, with hashes cut to what tells them apart."""
+    """Return a property as text, with shortened hashes."""
     text = format_value(value)
     if key in ("commit", "data_hash") and value is not None:
         return text[:8] + "+" * text.endswith("+")
@@ -145,11 +144,11 @@ def shorten(key: str, value: Value) -> str:
 
 def find_confounded(runs: Sequence[Properties]) -> list[str]:
     """
-    Sentences about hyperparameters that vary only together.
+    Return sentences about hyperparameters that vary only together.
 
-    Two such are confounded if no two runs differ in the one and agree in the other. A number that
-    is different in each run is confounded with another only if it rises or falls with it: else
-    any two that are drawn at random would be.
+    Two of them are confounded if no two runs differ in one and agree in the other. A number that
+    is different in each run is confounded with another number only if it rises or falls with it:
+    otherwise any two numbers drawn at random would be confounded.
     """
     runs = keep_readable(runs)
     keys = [key for key in find_varied(runs) if key not in EFFECTLESS]
@@ -189,7 +188,7 @@ def _are_confounded(runs: Sequence[Properties], a: str, b: str) -> bool:
 
 
 def group_seeds(runs: Sequence[Properties]) -> list[list[int]]:
-    """The indices of runs that differ in nothing but their seed, together."""
+    """Return the indices of runs, grouped by all hyperparameters except the seed."""
     groups = {}
     for i, run in enumerate(runs):
         key = (run.get("data_hash"), *(run.get(key) for key in list_hparams() if key != SEED))
@@ -199,15 +198,15 @@ def group_seeds(runs: Sequence[Properties]) -> list[list[int]]:
 
 
 def name_runs(ids: Sequence[str]) -> list[str]:
-    """What runs are called: `experiment/run`, or just `run` if all are of one experiment."""
+    """Return names of runs: `experiment/run`, or just `run` if all are of one experiment."""
     several = len({x.rpartition("/")[0] for x in ids}) > 1
     return [x if several else x.rpartition("/")[2] for x in ids]
 
 
 def name_group(names: Sequence[str]) -> str:
-    """What a group of runs is called: the run's name, or what the names begin with, and how many.
+    """Return the name of a group of runs: the only run's name, or the common prefix and a count.
 
-    names: what the runs are called
+    names: names of the runs
     """
     if len(names) == 1:
         return names[0]
@@ -219,7 +218,7 @@ def name_group(names: Sequence[str]) -> str:
 
 
 def describe_code(runs: Sequence[Properties]) -> list[str]:
-    """Which commits the runs were trained by, and the command that shows what lies between."""
+    """Return the commits that the runs were trained with, and commands to compare them."""
     commits = list(dict.fromkeys(x for run in runs if (x := run.get("commit"))))
     lines = [f"code: {count_values(runs, 'commit')}"]
     if any(x.endswith("+") for x in commits):
@@ -230,5 +229,5 @@ def describe_code(runs: Sequence[Properties]) -> list[str]:
 
 
 def describe_data(runs: Sequence[Properties]) -> list[str]:
-    """Which structures the runs were trained with."""
+    """Return which structures the runs were trained with."""
     return [f"data: {count_values(runs, 'data.source')}, {count_values(runs, 'data_hash')}"]

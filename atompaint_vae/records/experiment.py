@@ -1,4 +1,4 @@
-"""An experiment: a dated folder with the hyperparameters of its runs, and what they recorded."""
+"""An experiment: a dated folder with the hyperparameters and records of its runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .record import RunPaths, RunRecord, RunState, find_run_state, load_record
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run that has begun: where it is, what it was given and what it noted down."""
+    """A run that has started: its paths, hyperparameters and record."""
 
     paths: RunPaths
     hparams: Hparams
@@ -35,7 +35,7 @@ class Experiment:
 
     @property
     def date(self) -> str:
-        """YYYYMMDD, with which the names of its figures and tables begin."""
+        """YYYYMMDD, the prefix of its figures' and tables' names."""
         return self.name.split("_")[0]
 
     @property
@@ -44,29 +44,29 @@ class Experiment:
 
     @property
     def slurm_dir(self) -> Path:
-        """What was submitted to Slurm, and the logs of its tasks: git ignores it."""
+        """Folder of submissions to Slurm and logs of tasks, ignored by git."""
         return self.expt_dir / ".slurm"
 
     def load_hparams(self) -> dict[str, Hparams]:
         return load_hparams(self.hparams_path)
 
     def load_search(self) -> Search | None:
-        """What its search samples, None if it has none."""
+        """Return its search, None if it has none."""
         return read_hparams(self.hparams_path).search
 
     def get_run_paths(self, name: str) -> RunPaths:
         return RunPaths(self.expt_dir / "runs" / name)
 
     def get_again_paths(self, name: str) -> RunPaths:
-        """Where a finished run is trained again for its weights: git ignores it."""
+        """Return the paths where a finished run is retrained for its weights, ignored by git."""
         return RunPaths(self.expt_dir / ".again" / name)
 
     def find_run_states(self) -> dict[str, RunState]:
-        """How far each run is, in the order of hparams.nt."""
+        """Return the state of each run, in the order of hparams.nt."""
         return {name: find_run_state(self.get_run_paths(name)) for name in self.load_hparams()}
 
     def load_properties(self) -> dict[str, Mapping[str, Value]]:
-        """What each run recorded, in the order of hparams.nt; a planned one has a state alone."""
+        """Return the runs' properties, in the order of hparams.nt; planned runs have a state."""
         found = {name: self.get_run_paths(name) for name in self.load_hparams()}
         return {
             name: load_run(f"{self.name}/{name}", paths).properties
@@ -76,7 +76,7 @@ class Experiment:
         }
 
     def load_runs(self) -> list[RecordedRun]:
-        """The runs that are finished, in the order of hparams.nt.
+        """Return the finished runs, in the order of hparams.nt.
 
         raises: UserError if there are none
         """

@@ -1,14 +1,14 @@
 """
-Filter expressions, which choose runs by their properties.
+Filter expressions that select runs by their properties.
 
     loss.reduction == sum and model.latent != 1xfourier2 and best(val.r2) > 0.5
 
 A comparison is a property, one of == != < <= > >= ~ (contains), and a value, in quotes if it has
 spaces or is a word of the grammar; comparisons are joined by `and`, `or`, `not` and parentheses.
-Numbers are compared as numbers; < <= > >= are for numbers alone, ~ for text alone. A run that lacks
-a property fails each comparison with it.
+Numbers are compared as numbers; < <= > >= work only for numbers, ~ only for text. A run without a
+property fails every comparison with it.
 
-`static/runs.js` reads the same grammar; `tests/records/filters.nt` holds both to the same cases.
+`static/runs.js` reads the same grammar; `tests/records/filters.nt` tests both with the same cases.
 """
 
 import operator
@@ -58,10 +58,10 @@ class Token(NamedTuple):
 
 def filter_runs(text: str, runs: Sequence[Properties]) -> list[int]:
     """
-    The indices of the runs that an expression chooses; all, if it is blank.
+    Return the indices of the runs that match an expression; all if it is blank.
 
     runs:   the properties of each run
-    raises: WhereError, with the column of the mistake
+    raises: WhereError with the column of the mistake
     """
     if not text.strip():
         return list(range(len(runs)))
@@ -69,7 +69,7 @@ def filter_runs(text: str, runs: Sequence[Properties]) -> list[int]:
         condition = _Parser(text, runs).parse()
         return [i for i, properties in enumerate(runs) if condition(properties)]
     except RecursionError:
-        raise WhereError(1, "more brackets or 'not' than can be followed") from None
+        raise WhereError(1, "too many nested brackets or 'not'") from None
 
 
 def _split_tokens(text: str) -> list[Token]:
@@ -167,10 +167,3 @@ class _Parser:
         token = self.tokens[0]
         got = "the end" if token.kind == "end" else repr(token.text)
         return WhereError(token.column, f"expected {what}, got {got}")
-
-
-def format_value(value: Value) -> str:
-    """A property as tables show it: numbers with six digits, a missing value as a dash."""
-    if value is None:
-        return "–"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

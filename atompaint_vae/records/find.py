@@ -1,9 +1,9 @@
 """
-Runs by name: which folders of a notebook an experiment's date or name means.
+Find runs and experiments of a notebook by name.
 
 Experiments are the folders below `expts` that hold `hparams.nt` or `runs/`, at any depth. A run is
-called `experiment/run`; its experiment by the folder's name, by the date that the name begins
-with, or by the folder's path below `expts`; all of them together are called `all`.
+named `experiment/run`. An experiment is named by its folder, by the date at the start of the
+folder's name, or by the folder's path below `expts`. `all` stands for all experiments.
 """
 
 import os
@@ -20,18 +20,18 @@ DATE = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d)")
 REFERENCE = re.compile(
     r":(?:expt|metric):`([^`]+)`|^\s*\.\. (?:runs|curves|compare):: (.+)", re.MULTILINE
 )
-"""What names experiments in a page."""
+"""References to experiments in a page."""
 
 
 class UnknownRunError(ValueError):
-    """There is no such run or experiment, or there are several."""
+    """A name matches no run or experiment, or several."""
 
 
 def find_expts_dir(start: Path) -> Path:
     """
-    The folder `expts` of the notebook that a folder lies in.
+    Return the folder `expts` of the notebook that contains a folder.
 
-    raises: UnknownRunError if neither the folder nor one above it holds `expts`
+    raises: UnknownRunError if neither the folder nor one above it has `expts`
     """
     start = Path(start).resolve()
     for folder in (start, *start.parents):
@@ -41,7 +41,7 @@ def find_expts_dir(start: Path) -> Path:
 
 
 def find_experiments(expts_dir: Path) -> list[str]:
-    """The paths of all experiments below `expts`, with slashes, in the order of their dates."""
+    """Return the paths of all experiments below `expts`, with slashes, sorted by date."""
     names = []
     for folder, subfolders, files in os.walk(expts_dir):
         if "hparams.nt" in files or "runs" in subfolders:
@@ -52,11 +52,11 @@ def find_experiments(expts_dir: Path) -> list[str]:
 
 def find_experiment(expts_dir: Path, name: str) -> Path:
     """
-    The folder of one experiment, as `find_runs` reads its name.
+    Return the folder of one experiment.
 
-    name:   also what follows the date, or a path that a shell completes, such as
-            `expts/20241217_train_vae/`
-    raises: UnknownRunError if the name means none, or several
+    name:   as for `find_runs`; also the part after the date, or a path from the shell's completion,
+            such as `expts/20241217_train_vae/`
+    raises: UnknownRunError if the name matches none or several
     """
     known = find_experiments(expts_dir)
     name = name.rstrip("/").removeprefix("expts/")
@@ -68,9 +68,9 @@ def find_experiment(expts_dir: Path, name: str) -> Path:
 
 def locate_experiment(name: str) -> Path:
     """
-    The folder of the experiment that a command's argument means, from the current folder.
+    Return the folder of the experiment that a command's argument names.
 
-    name:   a folder that holds hparams.nt, or what `find_experiment` takes
+    name:   a folder with hparams.nt, or a name as for `find_experiment`
     raises: UnknownRunError as `find_experiment`
     """
     folder = Path(name)
@@ -80,7 +80,7 @@ def locate_experiment(name: str) -> Path:
 
 
 def list_runs(expts_dir: Path, experiment: str) -> dict[str, RunPaths]:
-    """Paths of an experiment's runs that have a record, by `experiment/run`."""
+    """Return the paths of an experiment's recorded runs, by `experiment/run`."""
     folder = expts_dir / experiment / "runs"
     runs = folder.iterdir() if folder.is_dir() else ()
     recorded = [x for x in runs if (x / "record.nt").exists()]
@@ -95,12 +95,12 @@ def find_runs(
     list_runs: Callable[[Path, str], dict[str, RunPaths]] = list_runs,
 ) -> dict[str, RunPaths]:
     """
-    Paths of the runs that have a record, by `experiment/run`.
+    Return the paths of recorded runs, by `experiment/run`.
 
-    names:  experiments or runs; all experiments if there are none, or if it says `all`
-    known:  all experiments, if `find_experiments` has found them already
-    list_runs: the function of that name, cached, where many names are looked up at once
-    raises: UnknownRunError if a name means nothing, or several experiments
+    names:  experiments or runs; all experiments if empty or `all`
+    known:  result of `find_experiments`, to avoid calling it again
+    list_runs: cached version of the function of that name, to look up many names
+    raises: UnknownRunError if a name matches nothing, or several experiments
     """
     if known is None:
         known = find_experiments(expts_dir)
@@ -110,6 +110,8 @@ def find_runs(
     for name in names:
         parent, _, run = name.rpartition("/")
         if name in known or not parent:
+            if name not in known and not _match_experiments(known, name):
+                _check_not_run(expts_dir, known, name)
             experiment = name if name in known else _choose_named(known, name)
             found |= list_runs(expts_dir, experiment)
             continue
@@ -124,7 +126,7 @@ def find_runs(
 
 
 def find_references(root: Path, name: str) -> list[str]:
-    """Where the pages below a folder call an experiment by that name: `docs/page.rst:12`."""
+    """Return the places where pages below a folder refer to a name, such as `docs/page.rst:12`."""
     places = []
     for folder, subfolders, files in os.walk(root):
         subfolders[:] = sorted(x for x in subfolders if x != "runs" and x[0] not in "._")
@@ -139,7 +141,7 @@ def find_references(root: Path, name: str) -> list[str]:
 
 
 def get_date(experiment: str) -> str | None:
-    """The date YYYYMMDD with which a folder of an experiment's path begins, the innermost one."""
+    """Return the date YYYYMMDD of the innermost dated folder in an experiment's path."""
     for part in reversed(experiment.split("/")):
         date = part.partition("_")[0]
         if len(date) == 8 and date.isascii() and date.isdigit():
@@ -151,6 +153,14 @@ def _match_experiments(known: Sequence[str], name: str) -> list[str]:
     exact = [x for x in known if name in (x, x.rpartition("/")[2])]
     by_date = [x for x in known if x.rpartition("/")[2].partition("_")[0] == name]
     return exact or by_date
+
+
+def _check_not_run(expts_dir: Path, known: Sequence[str], name: str) -> None:
+    """Check that a name is not that of a run without its experiment; raises: UnknownRunError."""
+    for experiment in reversed(known):
+        if name and RunPaths(expts_dir / experiment / "runs" / name).record.exists():
+            hint = f"write experiment/run, for example {experiment}/{name}"
+            raise UnknownRunError(f"unknown experiment {name!r}; {hint}")
 
 
 def _choose_named(known: Sequence[str], name: str) -> str:
@@ -166,6 +176,6 @@ def _choose(name: str, matches: Sequence[str], known: Sequence[str]) -> str:
 
 
 def _split_numbers(name: str) -> list[tuple[bool, int, str]]:
-    """A key that sorts run_2 before run_10."""
+    """Return a key that sorts run_2 before run_10."""
     parts = re.split(r"([0-9]+)", name)
     return [(not x.isdigit(), int(x) if x.isdigit() else 0, x) for x in parts if x]

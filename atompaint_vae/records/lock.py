@@ -1,6 +1,7 @@
-"""One process at a time works on a run."""
+"""Locks: only one process at a time trains a run."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,7 +13,7 @@ from .record import RunPaths
 
 
 def archive_run(paths: RunPaths) -> Path:
-    """Where the folder of a run is moved to, out of the way of a new one.
+    """Move a run's folder out of the way of a new one, and return its new path.
 
     raises: UserError as `lock_run`
     """
@@ -22,8 +23,13 @@ def archive_run(paths: RunPaths) -> Path:
         return paths.run_dir.rename(archived)
 
 
-_own: set[Path] = set()
-"""The locks that this process holds: the system forgets them when any of their files is closed."""
+_own: set[tuple[int, Path]] = set()
+"""The locks that this process holds, and its number, since a forked process inherits the set but
+not the locks.  The system drops a lock when the process closes any descriptor of its file."""
+
+
+def _is_own(lock: Path) -> bool:
+    return (os.getpid(), lock.absolute()) in _own
 
 
 class RunBusyError(UserError):
@@ -32,31 +38,32 @@ class RunBusyError(UserError):
 
 @contextmanager
 def lock_run(paths: RunPaths) -> Iterator[None]:
-    """Hold a run's lock, making its folder; the system lets go of it however the process ends.
+    """Hold a run's lock, and make its folder; the system releases it however the process ends.
 
-    raises: RunBusyError if another process holds it; UserError if the folder can't be written to
+    raises: RunBusyError if another process holds it; UserError if the folder isn't writable
     """
-    if paths.lock.absolute() in _own:
+    if _is_own(paths.lock):
         raise RunBusyError(f"{paths.run_dir}: this process is training this run already")
     with _open_lock(paths.lock) as file:
         try:
-            # Unlike flock's, this lock isn't inherited by the processes that load data, which
-            # outlive a killed training process by some seconds.
+            # Unlike flock's, this lock isn't inherited by data-loading processes, which outlive a
+            # killed training process by some seconds.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RunBusyError(f"{paths.run_dir}: another process is training this run") from None
-        _own.add(paths.lock.absolute())
+        own = os.getpid(), paths.lock.absolute()
+        _own.add(own)
         try:
             yield
         finally:
-            _own.discard(paths.lock.absolute())
+            _own.discard(own)
 
 
 @contextmanager
 def lock_trials(expt_dir: Path) -> Iterator[None]:
-    """Hold the lock of an experiment's trials.nt, for which others wait a moment.
+    """Hold the lock of an experiment's trials.nt, or wait until it is free.
 
-    raises: UserError if the folder can't be written to
+    raises: UserError if the folder isn't writable
     """
     with _open_lock(expt_dir / ".lock") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
@@ -73,9 +80,9 @@ def _open_lock(path: Path) -> IO[str]:
 
 
 def is_locked(paths: RunPaths) -> bool:
-    """Return whether a process is training the run, this one or another."""
-    # To open and close the file would let go of a lock of this process's own.
-    if paths.lock.absolute() in _own:
+    """Return whether this process or another one is training the run."""
+    # Opening and closing the file would release this process's own lock.
+    if _is_own(paths.lock):
         return True
     try:
         with paths.lock.open() as file:

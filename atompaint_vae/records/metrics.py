@@ -1,8 +1,8 @@
 """
-Metrics of a run: CSV tables that grow by a row while it trains.
+Metrics of a run: CSV tables to which training appends rows.
 
-A process may be killed in the middle of a line, so a line counts once its newline is there. Cells
-hold no commas, quotes or newlines, so a line is a row and `,` is always a separator.
+A process may be killed in the middle of a line, so only lines with a newline count. Cells contain
+no commas, quotes or newlines, so each line is a row and each `,` a separator.
 """
 
 import os
@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..text.files import write_atomic
-from ..text.typed import suggest_key
+from ..text.suggest import suggest_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class MetricsError(ValueError):
-    """A table of metrics is damaged, or a row doesn't belong in it."""
+    """A table of metrics is damaged, or a row doesn't fit it."""
 
 
 def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
     """
-    Add a row at the end of a table; the first row decides the columns, one of which is `step`.
+    Append a row to a table; the first row determines the columns, one of which is `step`.
 
-    row:    numbers (NumPy's and torch's too) or short text; columns that it lacks stay blank
-    raises: MetricsError if the row has a column that the table lacks; OSError, with whole lines
-            left, if it can't be written
+    row:    numbers (NumPy's and torch's too) or short text; missing columns stay blank
+    raises: MetricsError if the table lacks one of the row's columns; OSError if it can't be
+            written, with the table as it was
     """
     cells = {str(key): _format_cell(path, key, value) for key, value in row.items()}
     if not re.fullmatch("[0-9]+", cells.get("step", "")):
@@ -49,11 +49,11 @@ def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
                 raise MetricsError(f"{path}: column '{key}' is unknown; {hint}")
         line = ",".join(cells.get(c, "") for c in columns) + "\n"
         text = line if end else ",".join(columns) + "\n" + line
-        os.ftruncate(fd, end)  # drops a line that a killed process left unfinished
+        os.ftruncate(fd, end)  # removes a line that a killed process left unfinished
         try:
             if os.write(fd, text.encode()) != len(text.encode()):
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
-        except OSError as error:  # the disk is full: leave whole lines
+        except OSError as error:  # the disk is full: remove the partial line
             os.ftruncate(fd, end)
             raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
@@ -75,8 +75,8 @@ def _find_end(file) -> int:
 def _format_cell(path: Path, key: str, value: Any) -> str:
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float):
-        # Models compute in float32, and 9 significant digits are the fewest that bring each
-        # float32 back exactly; 17, as float64 would need, hide the number from a reader.
+        # Models compute in float32. 9 significant digits restore any float32 exactly; the 17 that
+        # float64 needs are hard to read.
         text = f"{value:.9g}"
         return text if re.search("[.en]", text) else f"{text}.0"
     text = "" if value is None else str(value)
@@ -87,13 +87,13 @@ def _format_cell(path: Path, key: str, value: Any) -> str:
 
 
 def copy_metrics(path: Path) -> str:
-    """Return the finished lines of a table, the header too; "" before the first row."""
+    """Return the finished lines of a table, with the header; "" before the first row."""
     content = Path(path).read_bytes() if Path(path).exists() else b""
     return content[:content.rfind(b"\n") + 1].decode("utf-8", "replace")
 
 
 def restore_metrics(path: Path, text: str) -> None:
-    """Make a table what `copy_metrics` returned, whatever has become of it since."""
+    """Restore a table to what `copy_metrics` returned, whatever it holds now."""
     if text:
         write_atomic(path, text)
     else:
@@ -102,7 +102,7 @@ def restore_metrics(path: Path, text: str) -> None:
 
 def load_metrics(path: Path) -> "pd.DataFrame":
     """
-    Return the finished rows of a table, also while a run writes to it.
+    Return the finished rows of a table, even while a run is writing to it.
 
     raises: FileNotFoundError before the first row, MetricsError if the table is damaged
     """

@@ -1,12 +1,12 @@
 """
-A run as flat properties, with which runs are shown, filtered and compared, and as curves.
+Properties of a run, which are shown, filtered and compared, and its curves.
 
-Properties are what identifies the run (`experiment`, `run`, `date`), its hyperparameters
-(`loss.beta`), what its record says (`state`, `compression_ratio`), and its metrics, with the
-reducer named where a table has many rows: `last(val.r2)`, `best(val.r2)`, but `test.r2`.
+Properties are its names (`experiment`, `run`, `date`), its hyperparameters (`loss.beta`), entries
+of its record (`state`, `compression_ratio`), and its metrics. Metrics of tables with many rows are
+reduced: `last(val.r2)`, `best(val.r2)`, but `test.r2`.
 
-Of a run with a damaged file, the others are read; its `state` is then "unreadable", and its `error`
-says where the damage is.
+If a file of a run is damaged, its other files are still read; its `state` is "unreadable" and its
+`error` tells the place of the damage.
 """
 
 import math
@@ -29,16 +29,16 @@ from .record import UNREADABLE, RunPaths, RunRecord, describe_damage, load_recor
 Value = int | float | str | None
 
 CURVES = ("train", "val")
-"""Tables with a row for each step that was noted; `test` has one row."""
+"""Tables with a row for each recorded step; `test` has one row."""
 
 AXES = ("step", "epoch", "elapsed_s")
-"""What each of those rows has, whichever metrics it holds."""
+"""Columns that each of those rows has besides its metrics."""
 
 FILES = ("hparams.nt", "record.nt", "train.csv", "val.csv", "test.csv")
-"""What properties and curves come from; pages of a thousand runs look at these often."""
+"""Sources of properties and curves; pages with a thousand runs check them often."""
 
 VERSION = 3
-"""Of the properties: counted up when their names or values change, so that none are kept."""
+"""Version of the properties: increment it when names or values change, to invalidate caches."""
 
 
 class PropertyError(ValueError):
@@ -48,11 +48,11 @@ class PropertyError(ValueError):
 @dataclass(frozen=True)
 class Run:
     """
-    What a run recorded.
+    The recorded data of a run.
 
     id:     `experiment/run`
-    properties: name to value; a value that isn't there yet is None
-    tables: `train`, `val` and `test`, those that there are, as columns
+    properties: name to value; None for values that don't exist yet
+    tables: columns of the tables `train`, `val` and `test` that exist
     """
 
     id: str
@@ -61,17 +61,17 @@ class Run:
 
 
 def load_runs(found: Mapping[str, RunPaths]) -> list[Run]:
-    """The runs at some paths, in their order."""
+    """Return the runs at these paths, in their order."""
     return [load_run(id, paths) for id, paths in found.items()]
 
 
 def load_run(id: str, paths: RunPaths) -> Run:
-    """A run, read again if one of its files has changed."""
+    """Return a run; cached until one of its files changes."""
     return _load_run(id, paths, make_signature(paths))
 
 
 def make_signature(paths: RunPaths) -> str:
-    """Something that differs whenever a file of the run, or what is read from it, has changed."""
+    """Return a signature that changes with the run's files, or with what is read from them."""
     with os.scandir(paths.run_dir) as entries:
         states = [(x.name, x.stat()) for x in entries if x.name in FILES]
     files = [f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in sorted(states)]
@@ -118,9 +118,9 @@ def _load_run(id: str, paths: RunPaths, signature: str) -> Run:
 
 def load_curves(path: Path) -> dict[str, list[int | float | None]]:
     """
-    The columns of a table of numbers, each row of which has a place on each of the AXES.
+    Return the columns of a table of numbers, which has all of the AXES.
 
-    raises: MetricsError at the cell, or the line, where it is damaged
+    raises: MetricsError with the line of the damage
     """
     columns = load_numbers(path)
     missing = [name for name in AXES if name not in columns]
@@ -130,7 +130,7 @@ def load_curves(path: Path) -> dict[str, list[int | float | None]]:
 
 
 def load_numbers(path: Path) -> dict[str, list[int | float | None]]:
-    """The same of the test, which has no place but a step; raises: as `load_curves` does."""
+    """Return the columns of test.csv, whose only axis is the step; raises: as `load_curves`."""
     columns = load_columns(path)
     for name, cells in columns.items():
         for line, cell in enumerate(cells, start=2):
@@ -170,18 +170,18 @@ def _reduce(
 
 
 def list_best_metrics(runs: Iterable[Mapping[str, Value]]) -> list[str]:
-    """Return the metrics by which the kinds of some runs choose their best weights."""
+    """Return the metrics that choose the best weights, for the kinds of these runs."""
     kinds = dict.fromkeys(run.get("kind") or DEFAULT_KIND for run in runs) or [DEFAULT_KIND]
     return list(dict.fromkeys(get_kind(kind).best.name for kind in kinds))
 
 
 def list_properties(runs: Iterable[Run]) -> list[str]:
-    """The names of all properties that some of the runs have, in their order."""
+    """Return the names of all properties of the runs, in their order."""
     return list(dict.fromkeys(name for run in runs for name in run.properties))
 
 
 def list_metrics(runs: Iterable[Run]) -> list[str]:
-    """Names such as `val.r2` of all metrics that some of the runs have, `test` first."""
+    """Return the names of all metrics of the runs, such as `val.r2`; `test` first."""
     names = dict.fromkeys(
         f"{table}.{column}"
         for run in runs
@@ -193,7 +193,7 @@ def list_metrics(runs: Iterable[Run]) -> list[str]:
 
 
 def list_reduced(metric: str, properties: Iterable[str]) -> list[str]:
-    """The properties that reduce a metric to a number: its last and its best value, or itself."""
+    """Return the properties that reduce a metric to a number: last, best, or the metric itself."""
     properties = set(properties)
     return [x for x in (metric, f"last({metric})", f"best({metric})") if x in properties]
 
@@ -203,9 +203,9 @@ AT = re.compile(r"(?P<table>train|val)\.(?P<column>\w+)@(?P<axis>step|epoch)=(?P
 
 def get_value(run: Run, name: str) -> Value:
     """
-    A property of a run, or a metric at a step or epoch, such as `val.prior_loss@epoch=1`.
+    Return a property of a run, or a metric at a step or epoch, such as `val.prior_loss@epoch=1`.
 
-    raises: PropertyError, with what there is, if it isn't there
+    raises: PropertyError with the known names or places
     """
     if match := AT.fullmatch(name):
         return _get_value_at(run, **match.groupdict())
@@ -239,7 +239,7 @@ def _get_value_at(run: Run, table: str, column: str, axis: str, x: str) -> Value
 
 
 def say_unknown_property(name: str, properties: Sequence[str]) -> str:
-    """The sentence about a property that no run has."""
+    """Return the message for an unknown property."""
     inside = [x for x in properties if f"({name})" in x]
     return f"unknown property {name!r}; {suggest(name, properties, inside)}"
 

@@ -1,8 +1,7 @@
 """
-What a run leaves on disk: its paths and its record. Metrics are in `metrics.py`.
+Paths and record of a run. Metrics are in `metrics.py`.
 
-A process may be killed at any moment. Files are therefore written under another name and moved
-into place.
+A process may be killed at any moment, so files are written under a temporary name and then moved.
 """
 
 import os
@@ -24,10 +23,10 @@ from ..text.typed import Bool, Int, Noun, TextModel, check_model, dump_model
 RunState = Literal["planned", "running", "interrupted", "failed", "pruned", "finished"]
 
 OVER: tuple[RunState, ...] = ("finished", "pruned")
-"""States after which there is nothing more to train."""
+"""States of runs that need no more training."""
 
 UNREADABLE = "unreadable"
-"""In the place of a RunState where a run's files are damaged; no record says it."""
+"""Shown in place of a RunState if a run's files are damaged; records never contain it."""
 
 PACKAGES = ["torch", "lightning", "e3nn", "numpy", "atompaint_vae"]
 
@@ -38,7 +37,7 @@ class RecordError(LocatedError):
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Every path of a run; the only place that knows their names."""
+    """All paths of a run; only this class knows the file names."""
     run_dir: Path
 
     expt_dir = property(lambda self: self.run_dir.absolute().parents[1])
@@ -79,7 +78,7 @@ def _parse_time(value: object) -> object:
 def _join_lines(value: object) -> object:
     if not isinstance(value, str):
         return value
-    # Arguments that aren't UTF-8 reach Python as lone surrogates, which can't be written.
+    # Python decodes arguments that aren't UTF-8 to lone surrogates, which can't be written.
     return " ".join(value.encode("utf-8", "backslashreplace").decode().split())
 
 
@@ -90,7 +89,7 @@ Time = Annotated[
 ]
 Line = Annotated[str, BeforeValidator(_join_lines)]
 MaybeInt = Annotated[Int | None, _BLANK_IS_NONE]
-# Unlike a hyperparameter, a measured number may be NaN: a run that diverged has a record too.
+# Unlike hyperparameters, measured numbers may be NaN: diverged runs have records too.
 MaybeFloat = Annotated[float | None, _BLANK_IS_NONE]
 MaybeLine = Annotated[Line | None, _BLANK_IS_NONE]
 
@@ -109,13 +108,13 @@ OLD_KEYS = (*OLD_SIZES, "best_step", "best_val_r2", "collapsed_step")
 
 
 class Session(TextModel):
-    """One process that worked on a run; a run that was cut off has several."""
+    """One process that trained a run; an interrupted run has several."""
     command: Line
     started: Time
     ended: Annotated[Time | None, _BLANK_IS_NONE] = None
     device: Line
     devices: Int = Field(1, ge=1, description=(
-        "Devices of this kind, each with its part of every batch."))
+        "Number of devices that shared each batch."))
     versions: dict[str, Line] = Field(description="Versions of Python and of packages.")
     git_commit: MaybeLine = Field(None, description="Blank outside a git repository.")
     git_dirty: Bool = Field(False, description="Whether the tree differed from the commit.")
@@ -123,7 +122,7 @@ class Session(TextModel):
     steps_end: MaybeInt = None
     exit: Literal["running", "finished", "interrupted", "failed", "pruned"] = "running"
     error: MaybeLine = Field(None, description=(
-        "What ended a failed or pruned session, on one line."))
+        "Reason why a session failed or was pruned, on one line."))
 
 
 class Best(TextModel):
@@ -135,27 +134,27 @@ class Best(TextModel):
 
 class RunRecord(TextModel):
     """
-    Where a run comes from, how far it got, and the numbers that sum it up.
+    Origin, progress and summary of a run.
 
-    A process that was killed outright leaves the state "running".
+    After a process was killed outright, the state is still "running".
     """
     run: Line
     experiment: Line
     state: Literal["running", "interrupted", "failed", "pruned", "finished"] = "running"
     num_parameters: MaybeInt = None
     sizes: dict[str, SizeText] = Field({}, description=(
-        "What else sums up the model's size, such as the shape of a latent (channels, then the "
-        "sides [voxels]) and the compression ratio (input numbers / latent numbers)."))
+        "Other sizes of the model, such as the shape of a latent (channels, then the sides "
+        "[voxels]) and the compression ratio (input numbers / latent numbers)."))
     image_std: MaybeFloat = Field(None, description=(
-        "Standard deviation of the training images, which the model divides by."))
+        "Standard deviation of the training images; the model divides by it."))
     best: Annotated[Best | None, _BLANK_IS_NONE] = Field(None, description=(
-        "The validation whose weights are tested and published."))
+        "The validation that chose the weights for the test and for publishing."))
     alarms: dict[str, Int] = Field({}, description=(
-        "Alarms that were on at the last validation, such as `collapsed` of a VAE's latent, and "
-        "the step of the first validation from which they have been on ever since."))
+        "Alarms of the last validation, such as `collapsed` for a VAE's latent, and the step of "
+        "the validation since which each has been on."))
     data_hash: MaybeLine = Field(None, description="SHA-256 of the structures.")
     inputs: dict[str, Line] = Field({}, description=(
-        "SHA-256 of the weights of the frozen models that hyperparameters name, by their keys."))
+        "SHA-256 of the weights of frozen models, by the hyperparameters that name them."))
     sessions: tuple[Session, ...] = ()
 
 
@@ -168,17 +167,17 @@ class GitState:
 
 def find_git_state(path: Path) -> GitState:
     """
-    Return the state of the git repository that `path` lies in.
+    Return the state of the git repository that contains `path`.
 
-    What runs write themselves (`expts/*/runs/`) doesn't make the tree dirty: otherwise every
-    resumed run would seem to have been trained by changed code.
+    Files that runs write (`expts/*/runs/`) don't make the tree dirty: otherwise every resumed run
+    would seem to use changed code.
     """
-    # Within git's own hooks these would name another repository than the path's.
+    # Git sets these in its hooks; they may name another repository than the path's.
     others = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"]
     env = {k: v for k, v in os.environ.items() if k not in others}
 
     def git(*args):
-        # Without the locks that `git status` likes to take, a user's own git isn't disturbed.
+        # `git status` would take locks that block the user's own git.
         command = ["git", "--no-optional-locks", "-C", str(path), *args]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
@@ -194,7 +193,7 @@ def find_git_state(path: Path) -> GitState:
 def make_session(
         *, command: str, device: str, devices: int = 1, steps_start: int, path: Path,
         now: datetime | None = None) -> Session:
-    """Return a session that begins now, with the code's state; `path` lies in its repository."""
+    """Return a session that starts now, with the state of the code in `path`'s repository."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -208,12 +207,12 @@ def make_session(
 
 
 def update_record(record: RunRecord, **values: Any) -> RunRecord:
-    """Return the record with some values replaced, checked like one that is read."""
+    """Return the record with some values replaced, and check it as when reading."""
     return RunRecord.model_validate({**dict(record), **values})
 
 
 def start_session(record: RunRecord, session: Session) -> RunRecord:
-    """Return the record of a run that works again; sessions that were killed are closed."""
+    """Return the record with a new session; earlier sessions that were killed are closed."""
     earlier = [
         s.model_copy(update={"exit": "interrupted"}) if s.exit == "running" else s
         for s in record.sessions
@@ -224,9 +223,9 @@ def start_session(record: RunRecord, session: Session) -> RunRecord:
 def end_session(
         record: RunRecord, *, exit: Literal["finished", "interrupted", "failed", "pruned"],
         steps_end: int, error: str | None = None, now: datetime | None = None) -> RunRecord:
-    """Return the record of a run whose last session is over."""
+    """Return the record with its last session ended."""
     *earlier, last = record.sessions
-    # The clock may have been set back meanwhile, and no session takes less than no time.
+    # The clock may have been set back in the meantime.
     ended = max(now or datetime.now(UTC), last.started)
     last = Session.model_validate({
         **dict(last), "exit": exit, "steps_end": steps_end, "error": error, "ended": ended})
@@ -234,8 +233,7 @@ def end_session(
 
 
 def _convert_old_keys(written: Located) -> Located:
-    """Return a record as it is written now, from one of before there were several kinds of model.
-    """
+    """Return a record of an older version in the present format."""
     values = dict(written.content)
     old = {key: values.pop(key) for key in OLD_KEYS if key in values}
     given = {key: value for key, value in old.items() if value.content != ""}
@@ -268,12 +266,12 @@ def save_record(path: Path, record: RunRecord) -> None:
 
 
 def find_run_state(paths: RunPaths) -> RunState:
-    """Return how far a run is; "planned" if it never began."""
+    """Return the state of a run; "planned" if it has no record."""
     return load_record(paths.record).state if paths.record.exists() else "planned"
 
 
 def describe_damage(errors: Sequence[ValueError | OSError], run_dir: Path) -> str:
-    """Return in one line what can't be read of a run, files named as seen from its folder."""
+    """Return the reading errors of a run in one line, with paths relative to its folder."""
     lines = []
     for error in errors:
         text = f"{error.filename}: {error.strerror.lower()}" if _has_name(error) else str(error)

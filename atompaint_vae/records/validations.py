@@ -1,14 +1,14 @@
-"""What the validations of a run say of it: its best weights, its alarms."""
+"""The best validation of a run, and its alarms."""
 
 import math
 
-from ..models.kind import Kind
+from ..models.kind import Kind, get_symbol
 from .properties import load_curves
 from .record import Best, RunPaths
 
 
 def find_best_validation(paths: RunPaths, kind: Kind) -> Best | None:
-    """Return the first of the best validations of a run, None before the first that is a number.
+    """Return the best validation of a run, the first of equals; None before the first number.
 
     raises: MetricsError if val.csv is damaged
     """
@@ -23,8 +23,15 @@ def find_best_validation(paths: RunPaths, kind: Kind) -> Best | None:
     return Best(metric=metric.name, step=step, value=best)
 
 
+def describe_best(best: Best | None) -> str:
+    """Return the metric that chose a run's best weights, and its value."""
+    if best is None:
+        return "no best validation"
+    return f"best validation {get_symbol(best.metric)} {best.value:.3f}"
+
+
 def find_alarms(paths: RunPaths, kind: Kind) -> dict[str, int]:
-    """Return the alarms that are on at the last validation, and since which step they have been.
+    """Return the alarms of the last validation, and the step since which each has been on.
 
     raises: MetricsError if val.csv is damaged
     """

@@ -1,7 +1,7 @@
-"""A worker of a search: takes a trial, trains it, learns from it and from those of other workers.
+"""A worker of a search: it takes a trial, trains it, and samples the next one from all results.
 
-All workers on an experiment's folder share its `trials.nt`, under a lock, and the records of its
-runs. A trial that was cut off is taken up again; one that another process trains is left to it.
+All workers in an experiment's folder share its `trials.nt`, under a lock, and the records of its
+runs. A worker resumes interrupted trials, and skips those that other processes are training.
 """
 
 import math
@@ -22,6 +22,7 @@ from ..records.lock import RunBusyError, is_locked, lock_trials
 from ..records.properties import load_run
 from ..records.record import OVER, RunPaths, load_record
 from ..text.errors import EXIT_FAILED, UserError, say
+from ..text.formats import format_hparam
 from ..text.located import list_problems
 from ..training.checkpoints import Diverged, Pruned
 from ..training.launch import check_unchanged, describe_os_error, show_plans
@@ -31,23 +32,23 @@ from ..training.train import choose_device, train_run
 from .study import Outcome, find_best, is_hopeless, sample_params
 
 MAX_ATTEMPTS = 100
-"""Points that are sampled in a row without finding a new one that can be trained."""
+"""Samples in a row without a new feasible point, after which a search gives up."""
 
 NUM_DRAFTS = 5
 """Trials that a dry run samples."""
 
 HOPELESS_ERRORS = ("Diverged", "OutOfMemoryError")
-"""Ends of failed runs that come again however often they are trained."""
+"""Errors of failed runs that would recur in each training."""
 
 
 @dataclass
 class History:
     """
-    The trials of an experiment, and what came of them.
+    The trials of an experiment, and their results.
 
     runs:   hyperparameters of each trial, None if it is infeasible
     states: of each trial: finished, pruned, failed, infeasible or open
-    outcomes: of those that are in the space as it is now
+    outcomes: of the trials in the present space
     """
 
     file: HparamsFile
@@ -66,7 +67,7 @@ class History:
         return sum(hparams is not None for hparams in self.runs.values())
 
     def find_best(self) -> tuple[str, float] | None:
-        """The best finished trial, and its value."""
+        """Return the best finished trial, and its value."""
         finished = [name for name, x in self.outcomes.items() if x.state == "finished"]
         if not finished:
             return None
@@ -76,9 +77,9 @@ class History:
 
 
 def load_history(expt: Experiment) -> History:
-    """What the search of an experiment has come to.
+    """Return the trials of an experiment's search.
 
-    raises: HparamsError if its file is ill formed; UserError if it searches nothing
+    raises: HparamsError if its file is ill formed; UserError if it has no search
     """
     file = read_hparams(expt.hparams_path)
     if file.problems:
@@ -97,7 +98,7 @@ def load_history(expt: Experiment) -> History:
 
 
 def read_outcome(paths: RunPaths, search: Search) -> tuple[str, tuple[float, ...]]:
-    """A trial's state, and its metric at each validation."""
+    """Return a trial's state, and its metric at each validation."""
     if not paths.record.exists():
         return "open", ()
     run = load_run(paths.name, paths)
@@ -111,7 +112,7 @@ def read_outcome(paths: RunPaths, search: Search) -> tuple[str, tuple[float, ...
 
 
 def search_runs(expt: Experiment, *, device: str, save_minutes: float) -> int:
-    """Train trials until the search is over; the exit code.
+    """Train trials until the search is over, and return the exit code.
 
     raises: HparamsError, UserError for a user's mistakes
     """
@@ -127,15 +128,15 @@ def search_runs(expt: Experiment, *, device: str, save_minutes: float) -> int:
         pruner = MedianPruner(expt, paths, search)
         try:
             train_run(paths, hparams, processes, callbacks=[pruner], save_minutes=save_minutes)
-        except RunBusyError:  # another worker has been faster
+        except RunBusyError:  # another worker took it first
             continue
         except Interrupted as reason:
-            rest = "the next search goes on from there"
+            rest = "the next search resumes from there"
             return say(f"{name}: interrupted by {reason}; {rest}", reason.exit_code)
         except (Diverged, torch.OutOfMemoryError):
             pass  # the record says so
         except OSError as error:
-            rest = "the next search goes on from the last checkpoint"
+            rest = "the next search resumes from the last checkpoint"
             return say(f"{name}: failed: {describe_os_error(error, paths)}; {rest}", EXIT_FAILED)
         print(describe_trial(expt, name), flush=True)
     print(f"search: {describe_search(load_history(expt))}")
@@ -143,7 +144,7 @@ def search_runs(expt: Experiment, *, device: str, save_minutes: float) -> int:
 
 
 def take_trial(expt: Experiment) -> tuple[str, Hparams, Search] | None:
-    """A trial that was cut off, or else a new one; None if the search is over, or others end it."""
+    """Return an interrupted trial, or a new one; None if none is left for this worker."""
     with lock_trials(expt.expt_dir):
         history = load_history(expt)
         for name, state in history.states.items():
@@ -166,7 +167,7 @@ def take_trial(expt: Experiment) -> tuple[str, Hparams, Search] | None:
 
 
 def plan_search(expt: Experiment, *, device: str):
-    """Print the values of the next trials, if none of them were trained before, and their plans."""
+    """Print the values and plans of the next trials, sampled without new results."""
     device = choose_device(device)
     check_experiment(expt.hparams_path)
     history, runs = load_history(expt), {}
@@ -175,7 +176,7 @@ def plan_search(expt: Experiment, *, device: str):
     for number, _, hparams, reason in samples:
         name = f"trial-{number:03}"
         params = {key: flatten(hparams)[key] for key in history.search.space}
-        values = ", ".join(f"{key} {_show(x)}" for key, x in params.items())
+        values = ", ".join(f"{key} {format_hparam(x)}" for key, x in params.items())
         print(f"{name}: {values}" + f"; infeasible: {reason}" * bool(reason))
         if reason is None:
             runs[name] = hparams
@@ -184,16 +185,13 @@ def plan_search(expt: Experiment, *, device: str):
     if runs:
         print()
         show_plans(expt, runs, runs, device)
-    print(f"\nuntil now: {describe_search(load_history(expt))}")
-
-
-def _show(value: object) -> str:
-    return " → ".join(value) if isinstance(value, tuple) else str(value)
+    print(f"\n{describe_search(load_history(expt))}")
 
 
 def sample_trials(history: History, expt: Experiment):
-    """Number, values, hyperparameters of new trials and why they are infeasible; each is added
-    to the history as if it were being trained.  Ends when nothing new is found.
+    """Yield number, values, hyperparameters and infeasibility of new trials, until none is found.
+
+    Each is added to the history as if it were being trained.
     """
     attempt = 0
     while attempt < MAX_ATTEMPTS:
@@ -239,12 +237,12 @@ class MedianPruner(L.Callback):
                 "finished trials"
             )
 
-    # A process that was killed after the validation may not have come to it.
+    # A process may have been killed between the validation and the decision.
     on_train_start = on_train_epoch_end
 
 
 def describe_trial(expt: Experiment, name: str) -> str:
-    """What came of a trial, and the best until now."""
+    """Return the result of a trial, and the best so far."""
     history, paths = load_history(expt), expt.get_run_paths(name)
     state, curve = read_outcome(paths, history.search)
     end = load_record(paths.record).sessions[-1].error
@@ -253,10 +251,10 @@ def describe_trial(expt: Experiment, name: str) -> str:
 
 
 def describe_search(history: History) -> str:
-    """How many trials have ended in which way, and the best of them."""
+    """Return the numbers of trials by state, and the best of them."""
     counts = Counter(history.states.values())
     num_over = history.count_runs() - counts["open"]
-    texts = [f"{num_over} of {history.search.settings.trials} trials"]
+    texts = [f"{num_over} of {history.search.settings.trials} trials done"]
     texts += [
         f"{counts[state]} {state}" for state in ("pruned", "failed", "infeasible") if counts[state]
     ]

@@ -1,8 +1,7 @@
-"""Optuna's part in a search: which values to try next, which trial to end early.
+"""Optuna's part in a search: sample the next values, and prune trials.
 
-The records of the runs are the storage. A study is made from them whenever Optuna is asked, in
-memory, so that there is nothing that could disagree with them: not after a kill, not between
-workers, not in a clone.
+The records of the runs are the storage. Each call builds a study from them in memory, so that no
+other state can disagree with them: not after a kill, not between workers, not in a clone.
 """
 
 import math
@@ -34,8 +33,8 @@ STATES = {
     "finished": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "open": TrialState.RUNNING,
-    # Optuna learns nothing from trials that fail, and would try the like again; one that was
-    # pruned before its first validation counts as the worst.
+    # Optuna ignores failed trials, and would sample similar ones again; a trial pruned before its
+    # first validation counts as the worst.
     "failed": TrialState.PRUNED,
     "infeasible": TrialState.PRUNED,
 }
@@ -44,9 +43,9 @@ STATES = {
 @dataclass(frozen=True)
 class Outcome:
     """
-    What came of a trial so far.
+    The result of a trial so far.
 
-    params: where in the space it is
+    params: its point in the space
     state:  "open" if it isn't over
     curve:  the search's metric at each validation
     """
@@ -59,10 +58,10 @@ class Outcome:
 def sample_params(
     search: Search, outcomes: Sequence[Outcome], key: Sequence[int]
 ) -> dict[str, Any]:
-    """The next point of the space to try.
+    """Return the next point of the space to try.
 
     outcomes: of the trials so far
-    key:      numbers; the same ones give the same point after the same outcomes
+    key:      numbers of the random seed; equal ones give the same point for the same outcomes
     """
     settings = search.settings
     seed = int(np.random.SeedSequence([settings.seed, *key]).generate_state(1)[0])
@@ -77,10 +76,10 @@ def sample_params(
 def is_hopeless(
     search: Search, curve: tuple[float, ...], finished: Sequence[tuple[float, ...]]
 ) -> bool:
-    """Whether a trial is to be pruned after its last validation.
+    """Return whether to prune a trial after its last validation.
 
     curve:    the search's metric at its validations
-    finished: at those of the finished trials
+    finished: the same for each finished trial
     """
     settings = search.settings
     if settings.pruner == "none":
@@ -106,7 +105,7 @@ def _make_study(
 
 
 def find_direction(search: Search) -> Literal["maximize", "minimize"]:
-    """Return whether the search's metric is to be high or low."""
+    """Return whether to maximize or minimize the search's metric."""
     return "maximize" if search.metric.better == "higher" else "minimize"
 
 

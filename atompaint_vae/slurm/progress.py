@@ -1,4 +1,4 @@
-"""How far a run is, also while another process trains it."""
+"""Progress of runs, also while other processes train them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from ..config.schema import Hparams
-from ..models.kind import get_kind, get_symbol
+from ..models.kind import get_kind
 from ..records.experiment import Experiment
 from ..records.lock import is_locked
 from ..records.properties import load_curves
@@ -19,19 +19,25 @@ from ..records.record import (
     describe_damage,
     load_record,
 )
-from ..records.validations import find_best_validation
+from ..records.validations import describe_best, find_best_validation
 from ..text.formats import calc_end, format_end
+from ..text.tables import format_row
 from .queue import ArrayTask, find_tasks
+
+STATE_WIDTH = 11
+"""Of the longest state, so that states don't move when one of them changes."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """step:    of the last metrics, 0 before the first
-    began:   when the last process began to train it, None if none ever did
-    end:     when it would end if it were being trained, None if that can't be told yet
-    error:   what ended a run that failed or was pruned, or which of its files is damaged
-    task:    its last one in Slurm, None if it had none, is over or unreadable, or was trained
-             without since
+    """The progress of a run.
+
+    step:    of the last metrics, 0 before the first
+    began:   start of its last session, None if there was none
+    end:     expected end if it is being trained, None if unknown
+    error:   reason why it failed or was pruned, or the damage of its files
+    task:    its last task in Slurm; None if it had none, is over or unreadable, or was trained
+             without Slurm since
     """
 
     state: RunState | Literal["queued", "unreadable"]
@@ -44,6 +50,7 @@ class Progress:
     task: ArrayTask | None = None
 
     def describe(self) -> str:
+        """Return the details of a run in one line."""
         if self.state == UNREADABLE:
             details = []
         elif self.state in ("planned", "finished") or (self.state == "queued" and not self.step):
@@ -54,7 +61,7 @@ class Progress:
         if self.end and self.state == "running":
             details.append(f"end {format_end(self.end, datetime.now())}")
         if self.best:
-            details.append(f"best validation {get_symbol(self.best.metric)} {self.best.value:.3f}")
+            details.append(describe_best(self.best))
         if self.task and self.task.reason:
             details.append(f"Slurm {self.task.name}: {self.task.reason}")
         if self.task and self.task.start and self.state == "queued":
@@ -63,7 +70,7 @@ class Progress:
 
 
 def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
-    """How far a run is; if its files are damaged, no further than that."""
+    """Return the progress of a run; its state is "unreadable" if its files are damaged."""
     try:
         return _find_progress(paths, hparams)
     except (ValueError, OSError) as error:
@@ -76,7 +83,7 @@ def _find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
     if not paths.record.exists():
         return Progress("running" if is_running else "planned", 0, num_steps)
     record = load_record(paths.record)
-    # A process that was killed outright could not say so.
+    # A process that was killed outright left the state "running".
     state = "interrupted" if record.state == "running" else record.state
     state = "running" if is_running else state
     session = record.sessions[-1] if record.sessions else None
@@ -96,7 +103,7 @@ def _find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
 
 
 def _find_last_row(paths: RunPaths) -> tuple[int, float, datetime]:
-    """Step, time that had been trained until then, time of day; of either table."""
+    """Return step, training time and modification time of the last row of either table."""
     last = 0, 0.0, datetime.now()
     for path in (paths.train_metrics, paths.val_metrics):
         if path.exists() and (columns := load_curves(path))["step"]:
@@ -106,16 +113,22 @@ def _find_last_row(paths: RunPaths) -> tuple[int, float, datetime]:
 
 
 def list_progress(expt: Experiment, runs: Mapping[str, Hparams]) -> dict[str, Progress]:
-    """How far runs of an experiment are, also those in Slurm's queue."""
+    """Return the progress of runs of an experiment, also of those in Slurm's queue."""
     found = {name: find_progress(expt.get_run_paths(name), runs[name]) for name in runs}
     done = (*OVER, UNREADABLE)
     unfinished = [name for name, progress in found.items() if progress.state not in done]
     for name, task in find_tasks(expt, unfinished).items():
-        if task.state == "gone":  # perhaps since its record was read
+        if task.state == "gone":  # its record may have changed since it was read
             found[name] = find_progress(expt.get_run_paths(name), runs[name])
         if found[name].state not in done:
             found[name] = _add_task(found[name], task)
     return found
+
+
+def format_progress(found: Mapping[str, Progress]) -> list[str]:
+    """Return a line for each run: name, state, details."""
+    widths = [max(map(len, found), default=0), STATE_WIDTH, 0]
+    return [format_row([name, x.state, x.describe()], widths, "<<<") for name, x in found.items()]
 
 
 def _add_task(progress: Progress, task: ArrayTask) -> Progress:
@@ -124,7 +137,7 @@ def _add_task(progress: Progress, task: ArrayTask) -> Progress:
     state = progress.state
     if task.state == "queued" and state != "running":
         state = "queued"
-    if task.state == "running":  # locks don't reach other machines on every file system
+    if task.state == "running":  # some file systems don't share locks between machines
         state = "running"
     if task.has_given_up and task.state not in ("queued", "running"):
         state = "failed"
@@ -132,7 +145,7 @@ def _add_task(progress: Progress, task: ArrayTask) -> Progress:
 
 
 def _is_outdated(task: ArrayTask, progress: Progress) -> bool:
-    """Whether the run has been trained without Slurm since its task was over."""
+    """Return whether the run was trained without Slurm after its task ended."""
     if not (progress.began and task.log.exists()):
         return False
     return datetime.fromtimestamp(task.log.stat().st_mtime, UTC) < progress.began

@@ -1,4 +1,4 @@
-"""What was submitted to Slurm, and what its queue says of it."""
+"""Submissions to Slurm, and the state of their tasks in its queue."""
 
 import re
 import subprocess
@@ -26,9 +26,9 @@ class SubmissionError(LocatedError):
 
 
 class Submission(TextModel):
-    """An array of jobs, as it was submitted: one task for each run, in this order."""
+    """A submitted array of jobs: one task for each run, in this order."""
     runs: tuple[Line, ...]
-    options: tuple[Line, ...] = Field((), description="Of train.py, to submit the like again.")
+    options: tuple[Line, ...] = Field((), description="Of train.py, to submit the same again.")
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class ArrayTask:
     """
     The last array task that was submitted for a run.
 
-    state:  as Slurm's queue has it; "gone" if it doesn't, "unknown" if it can't be asked
-    reason: why it waits, or can't be asked; the node where it runs
-    start:  when Slurm expects a task to start that waits, None if it doesn't say
+    state:  in Slurm's queue; "gone" if it isn't there, "unknown" if squeue failed
+    reason: why it waits, or why squeue failed; the node where it runs
+    start:  expected start of a waiting task, None if unknown
     """
     slurm_dir: Path
     job: int
@@ -52,12 +52,12 @@ class ArrayTask:
 
     @property
     def has_given_up(self) -> bool:
-        """Whether the run failed so often that its task isn't requeued any more."""
+        """Whether the run failed too often for its task to be requeued."""
         path = self.slurm_dir / f"{self.name}.failures"
         return path.exists() and path.read_text().endswith("stopped\n")
 
     def read_log_end(self) -> list[str]:
-        """The last lines of its log, without blank ones; none if there is no log."""
+        """Return the last lines of its log without blank ones; [] if there is no log."""
         if not self.log.exists():
             return []
         with self.log.open("rb") as file:
@@ -72,7 +72,7 @@ def save_submission(expt: Experiment, job: int, submission: Submission) -> None:
 
 def load_submissions(expt: Experiment) -> dict[int, Submission]:
     """
-    Return all submissions by the number of their job, the last one last.
+    Return all submissions by their job's number, in order.
 
     raises: SubmissionError with file, line and column
     """
@@ -87,7 +87,7 @@ def load_submissions(expt: Experiment) -> dict[int, Submission]:
 
 
 def find_tasks(expt: Experiment, runs: Iterable[str]) -> dict[str, ArrayTask]:
-    """Return the last task of each of these runs that was ever submitted."""
+    """Return the last task of each of these runs that was submitted."""
     tasks = {}
     for job, submission in load_submissions(expt).items():
         for index, run in enumerate(submission.runs):
@@ -104,7 +104,7 @@ def _ask_slurm(expt: Experiment, tasks: dict[str, ArrayTask]) -> dict[str, Array
     except FileNotFoundError:
         return {run: replace(task, state="unknown", reason="no squeue here")
                 for run, task in tasks.items()}  # fmt: skip
-    # Of a single job that Slurm has forgotten, it says this.
+    # squeue's error for a single job that Slurm no longer knows.
     if done.returncode and "Invalid job id" not in done.stderr:
         said = done.stderr.strip().splitlines()
         reason = said[-1] if said else f"squeue failed with exit code {done.returncode}"
@@ -112,7 +112,7 @@ def _ask_slurm(expt: Experiment, tasks: dict[str, ArrayTask]) -> dict[str, Array
     found = {}
     for line in done.stdout.splitlines():
         name, state, start, reason, folder = line.split("|", 4)
-        # A number may mean another job since Slurm was set up anew.
+        # After Slurm was reinstalled, the number may be another job's.
         if folder == str(expt.expt_dir.resolve()):
             found[name] = _describe(state, start, reason.strip("()"))
     return {run: replace(task, **found.get(task.name, {})) for run, task in tasks.items()}

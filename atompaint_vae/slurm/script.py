@@ -1,7 +1,7 @@
 """The script of an array of Slurm jobs, a task for each run.
 
-It is ours, not submitit's or Lightning's: those requeue only at a signal, and a run that was
-killed, or that failed, would stay where it is.
+It replaces submitit's and Lightning's: those requeue only after a signal, and a run that was killed
+or failed would not be requeued.
 """
 
 import shlex
@@ -11,18 +11,18 @@ from collections.abc import Iterable, Sequence
 from ..records.experiment import Experiment
 from .settings import SlurmSettings
 
-# After what depends on the experiment and the site.
+# The part of the script that is the same for all experiments and sites.
 TASK = """\
 run=${runs[SLURM_ARRAY_TASK_ID]}
 task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 echo "$task: $run, start $((${SLURM_RESTART_COUNT:-0} + 1)), on $(hostname)"
 
-# As old as this start; a line for each failure since the run's last new checkpoint.
+# Its time is that of this start; it has a line for each failure since the last new checkpoint.
 failures=.slurm/$task.failures
 touch "$failures"
 
-# In a step of its own, the training gets the signals of Slurm, and this script doesn't.  Of several
-# processes, the others don't wait for one that has died.
+# In its own step, the training gets Slurm's signals, and this script doesn't.  If one of several
+# processes dies, Slurm ends the others.
 srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \\
     "${train[@]}" "$run" && code=0 || code=$?
 
@@ -36,9 +36,9 @@ case $code in
     0)  # finished
         rm "$failures"
         exit ;;
-    143)  # ended by SIGTERM: somebody else needs the node
+    143)  # ended by SIGTERM: preempted
         ;;
-    *)  # ended by SIGUSR1, as the time is nearly over (138); killed; failed
+    *)  # ended by SIGUSR1 before the time limit (138); killed; failed
         if [ "runs/$run/checkpoints/last.ckpt" -nt "$failures" ]; then
             : >"$failures"
         else
@@ -47,7 +47,7 @@ case $code in
         [ "$(wc -l <"$failures")" -lt 3 ] || give_up "3 failures without a new checkpoint" ;;
 esac
 
-# This task, not the array. It goes on from its last checkpoint.
+# Only this task, not the array. The run resumes from its last checkpoint.
 scontrol requeue "$task" || give_up "can't be requeued"
 """
 
@@ -59,10 +59,10 @@ def make_script(
     options: Iterable[str],
     num_devices: int = 1,
 ) -> str:
-    """The script of an array with a task for each run.
+    """Return the script of an array with a task for each run.
 
     options:     of train.py, for each task
-    num_devices: how many processes train a run together; srun starts them, all on one node
+    num_devices: number of processes that train a run together; srun starts them on one node
     """
     limit = f"%{settings.array_limit}" if settings.array_limit else ""
     directives = {

@@ -1,5 +1,5 @@
 """
-How this site's Slurm wants runs to be submitted: `slurm.nt`, in the notebook's folder or above it.
+Settings of this site's Slurm: `slurm.nt`, in the notebook's folder or above it.
 
     sbatch:
       partition: gpu
@@ -23,7 +23,7 @@ from ..text.typed import Int, TextModel, check_model
 
 FILE_NAME = "slurm.nt"
 
-# What the script needs to be as it is.
+# Options that the script sets.
 RESERVED = frozenset({
     "array", "chdir", "error", "job-name", "no-requeue", "nodes", "ntasks", "ntasks-per-node",
     "open-mode", "output", "requeue", "signal",
@@ -35,19 +35,19 @@ class SlurmSettingsError(LocatedError):
 
 
 class SlurmSettings(TextModel):
-    """What `slurm.nt` may hold."""
+    """The keys of `slurm.nt`."""
     sbatch: dict[str, str] = Field({}, description=(
         "Options of sbatch by their long names; blank for those without a value."))
     array_limit: Annotated[Int, Ge(1)] | None = Field(None, description=(
-        "How many runs of an array may train at once."))
+        "Largest number of runs of an array that train at once."))
     notice_s: Int = Field(120, ge=1, description=(
-        "How long before its time is over a run is told to write a checkpoint and end."))
+        "Seconds before the time limit at which a run is told to write a checkpoint and end."))
     setup: str = Field("", description="Lines of bash before train.py.")
 
 
 def load_slurm_settings(folder: Path) -> SlurmSettings:
     """
-    Return the settings for a folder's runs, defaults if there is no file.
+    Return the settings for a folder's runs; defaults if there is no file.
 
     raises: SlurmSettingsError with file, line and column
     """

@@ -12,10 +12,10 @@ from .queue import Submission, save_submission
 from .script import make_script
 from .settings import load_slurm_settings
 
-# What --slurm asks sbatch for.
+# Options that are passed to sbatch.
 SBATCH_OPTIONS = ("--time", "--partition", "--gres")
 SLURM_OPTIONS = (*SBATCH_OPTIONS, "--array-limit")
-# What is asked for once, not whenever a task begins or is submitted again.
+# Options for this submission only, not for tasks or later submissions.
 ONLY_NOW = ("--dry-run", "--restart")
 
 
@@ -27,9 +27,9 @@ def submit_runs(
     array_limit: int | None = None,
     dry_run: bool = False,
 ):
-    """Submit what is neither finished, running nor queued; or print the script that would be.
+    """Submit the runs that are neither finished, running nor queued; or print the script.
 
-    options: of train.py's command line: the words that give each, but for defaults
+    options: words of train.py's command line for each option that isn't at its default
 
     raises: UserError if it can't be submitted; SlurmSettingsError
     """
@@ -71,7 +71,7 @@ def _join(options: Mapping[str, list[str]], without: Collection[str]) -> list[st
 
 
 def _submit(expt: Experiment, script: str) -> int:
-    """The number of the job that Slurm has made of a script."""
+    """Submit a script, and return the job's number."""
     expt.slurm_dir.mkdir(exist_ok=True)
     try:
         done = subprocess.run(
@@ -88,6 +88,6 @@ def _submit(expt: Experiment, script: str) -> int:
 
 
 def _find_reason(stderr: str) -> str:
-    """What sbatch says, in one line; its first line says more than the others."""
+    """Return the first line of sbatch's errors, which is the most specific one."""
     lines = [line for line in stderr.splitlines() if line.strip()]
-    return lines[0].removeprefix("sbatch: error: ") if lines else "failed, and doesn't say why"
+    return lines[0].removeprefix("sbatch: error: ") if lines else "failed without a message"

@@ -1,4 +1,4 @@
-"""A user's mistakes, told in one line; how programs end, and their exit codes."""
+"""User errors as one line on the terminal; exit codes of programs."""
 
 import os
 import re
@@ -14,14 +14,14 @@ EXIT_PIPE = 141
 
 
 def find_exit_code(program: Callable[[], int], mistakes: tuple[type[Exception], ...]) -> int:
-    """That of a program, or of what has cut it off.
+    """Return the exit code of a program, or of the signal that ended it.
 
-    mistakes: the user's, which are told in one line
+    mistakes: exceptions for a user's mistakes; their text is printed, without a traceback
     """
     try:
         exit_code = program()
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
     except KeyboardInterrupt:
@@ -38,22 +38,22 @@ def _describe(error: Exception) -> str:
 
 
 def say(message: object, exit_code: int) -> int:
-    """The exit code; the message goes to stderr."""
+    """Print a message to stderr, and return the exit code."""
     print(message, file=sys.stderr)
     return exit_code
 
 
 class UserError(ValueError):
-    """A mistake of the user's, told in one line."""
+    """A user's mistake; its text is one line."""
 
 
 def describe_usage_error(error: docopt.DocoptExit) -> str:
-    """The option that isn't expected, or what docopt says of it in words."""
+    """Return what is wrong with a command line: the unexpected option, or docopt's own message."""
     problem = next(iter(str(error).splitlines()), "")
     # docopt shows Python objects here.
     if match := re.search(r"unmatched.*?'(-{1,2}[^',]+)'", problem):
         return f"{match[1]} is not expected"
-    # Where an argument is missing, docopt has no place for another, which is not to blame.
+    # If an argument is missing, docopt reports another one, which is correct.
     if not problem or problem.startswith(("Usage", "Warning")):
         return "the arguments don't fit the usage"
     return problem

@@ -1,13 +1,17 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes: a file is written completely or not at all."""
 
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
+
+Content = str | bytes | memoryview
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is such a file; there is none of a name that no file can have."""
+    """Return whether a path is a file; False for a name that the file system can't have."""
     try:
         return path.is_file()
     except OSError:
@@ -15,38 +19,53 @@ def is_file(path: Path) -> bool:
 
 
 def write_atomic(
-        path: Path, content: str | bytes | memoryview, *, keep: Path | None = None,
-        sync: bool = True) -> None:
+        path: Path, content: Content, *, keep: Path | None = None, sync: bool = True) -> None:
     """
-    Write a file so that, whatever happens, either the old or the new one is there, whole.
+    Write a file so that the old or the new version is always there, complete.
 
-    keep:   where the old one goes; a process that is killed may leave it there alone
-    sync:   whether it outlives a power cut too, which takes time; what can be made again need not
-    raises: OSError that names the file, also where the system's own names none: on a full disk
+    keep:   path that the old version is moved to; if the process is killed in between, only this
+            one is there
+    sync:   survive a power cut too, which takes time; not needed for what can be made again
+    raises: OSError with the file's name, even where the system's own error has none: on a full disk
     """
     path = Path(path)
-    content = content.encode() if isinstance(content, str) else content
-    # Not tempfile's: its files can be read by nobody else, and colleagues may read a run.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    write_together({path: content}, keep={path: keep} if keep else {}, sync=sync)
+
+
+def write_together(
+        contents: Mapping[Path, Content], *, keep: Mapping[Path, Path] = MappingProxyType({}),
+        sync: bool = True) -> None:
+    """
+    Write files as `write_atomic` does; none is replaced before all of them are on the disk.
+
+    keep, sync, raises: as for `write_atomic`
+    """
+    temporaries = {}
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        if keep and path.exists():
-            path.replace(keep)
-        temporary.replace(path)
+        for path, content in contents.items():
+            # tempfile's files are readable by their owner only, but colleagues may read a run.
+            temporaries[path] = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+            with temporaries[path].open("xb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
+        for path, temporary in temporaries.items():
+            if path in keep and path.exists():
+                path.replace(keep[path])
+            temporary.replace(path)
     except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
+        for temporary in temporaries.values():
+            with suppress(OSError):
+                temporary.unlink()
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     if not sync:
         return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # so that the new name outlives a power cut as well
-    finally:
-        os.close(folder)
+    for folder in {path.parent for path in contents}:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)  # the new names must survive a power cut too
+        finally:
+            os.close(descriptor)

@@ -1,8 +1,8 @@
 """
 NestedText values that know their file, line and column.
 
-`load_located` reads a file into a tree of `Located` values, each of which remembers where it was
-written, also after `merge_located` has put parts of several sections or files together.
+`load_located` reads a file into a tree of `Located` values. Each of them keeps its place, even
+after `merge_located` has combined several sections or files.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Located:
-    """A value of a NestedText file, the place of its key and its own place."""
+    """A value of a NestedText file, with its place and that of its key."""
     content: "str | list[Located] | dict[str, Located]"
     key_place: Place
     place: Place
@@ -42,7 +42,7 @@ class Located:
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a file; `missing` is the dotted name of the key that is not there."""
+    """One mistake in a file; `missing` is the dotted name of a missing key."""
     place: Place
     text: str
     missing: str | None = None
@@ -56,16 +56,16 @@ class LocatedError(ValueError):
 
 
 def list_problems(problems: Iterable[Problem]) -> str:
-    """Return the text of all problems, in the order of the file, each once."""
+    """Return the text of all problems, in the order of the file, without duplicates."""
     in_order = sorted(problems, key=lambda p: (str(p.place.path), p.place.line, p.place.column))
     return "\n".join(dict.fromkeys(map(str, in_order)))
 
 
 def read_text(path: Path, error: type[LocatedError] = LocatedError) -> str:
-    """Return what a file of UTF-8 holds; raises: `error` with the place of what isn't UTF-8."""
+    """Return the text of a UTF-8 file; raises: `error` at the first byte that isn't UTF-8."""
     try:
         raw = path.read_bytes()
-        # Line ends of any system, as text files of Python's have them.
+        # Line ends of any system, as Python's text files accept.
         return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as err:
         raise error(f"{path}: cannot be read: {err.strerror}") from None
@@ -76,7 +76,7 @@ def read_text(path: Path, error: type[LocatedError] = LocatedError) -> str:
 
 
 def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Located:
-    """Return the mapping that a NestedText file holds; raises: `error` if it doesn't hold one."""
+    """Return the mapping in a NestedText file; raises: `error` if it holds something else."""
     path = Path(path)
     start = Place(path, 1, 1)
     text = read_text(path, error)
@@ -84,7 +84,7 @@ def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Locate
     try:
         content = nt.loads(text, top="any", keymap=keymap)
     except nt.NestedTextError as err:
-        # Some of NestedText's errors are of a line, without a column.
+        # Some of NestedText's errors have a line, but no column.
         place = Place(path, (err.lineno or 0) + 1, (err.colno or 0) + 1)
         text = err.get_message().rstrip(".")
         if text == "unrecognized line":
@@ -100,7 +100,7 @@ def load_located(path: Path, error: type[LocatedError] = LocatedError) -> Locate
 
 
 def place_all(content: Any, place: Place) -> Located:
-    """Return a value that was not read from a file, with one place for all that it holds."""
+    """Return a value that was not read from a file, with the same place for all of it."""
     return _locate(content, (), {}, place, place)
 
 
@@ -141,7 +141,7 @@ def show_value(value: Any) -> str:
 
 
 def find_value(values: Located, *keys: str | int) -> Located:
-    """The value of a key; where it has its default, what it would be in."""
+    """Return the value of a key; where it has its default, what it would be in."""
     for key in keys:
         try:
             values = values.content[key]

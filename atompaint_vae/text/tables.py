@@ -11,11 +11,13 @@ def format_table(
     num_fixed: int = 1,
 ) -> list[str]:
     """
-    Return the lines of a table, in parts of at most `max_width` characters, if it is given.
+    Return the lines of a table; wider ones are split into parts of at most `max_width` characters.
 
     aligns:    `<` or `>` for each column; all to the left by default
-    num_fixed: columns that each part begins with
+    num_fixed: columns that are repeated in each part
     """
+    if not rows:
+        return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligns = aligns or "<" * len(widths)
     fixed, parts = list(range(num_fixed)), [[]]
@@ -35,6 +37,6 @@ def format_table(
 
 
 def format_row(cells: Sequence[str], widths: Sequence[int], aligns: Sequence[str]) -> str:
-    """Return a line of a table, where each column has its width."""
+    """Return one line of a table."""
     columns = zip(cells, aligns, widths, strict=True)
     return "  ".join(f"{cell:{align}{width}}" for cell, align, width in columns).rstrip()

@@ -5,7 +5,6 @@ A NestedText file holds only text, lists and mappings. `check_model` turns what 
 into a `TextModel` and a list of `Problem`. Nothing here knows of hyperparameters or run records.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,14 +19,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, mo
 from pydantic_core import core_schema
 
 from .located import Located, Problem, show_value
+from .suggest import find_near, say_unknown, suggest_key
 
 
 class Noun(str):
-    """What a type is called in an error message, e.g. `Annotated[int, Noun("an odd integer")]`."""
+    """The name of a type in an error message, e.g. `Annotated[int, Noun("an odd integer")]`."""
 
 
 class Hint(ValueError):
-    """Raised by a validator, says more than which type was expected."""
+    """Raised by a validator with more than the expected type; shown behind it."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Incomparable:
     """
     Marks a key in which runs must agree to be compared by some metrics.
 
-    metrics: parts of their names, such as `val.`; all names contain ""
-    why:     what is said of runs that don't agree
-    also:    properties of a run's record that must agree as well
+    metrics: parts of the metrics' names, such as `val.`; "" stands for all metrics
+    why:     reason that is shown for runs that differ
+    also:    properties of a run's record that must agree too
     """
     metrics: tuple[str, ...]
     why: str
@@ -47,9 +47,9 @@ class Incomparable:
 @dataclass(frozen=True)
 class Unit:
     """
-    Lets a number have its unit behind it, e.g. `Annotated[float, Unit({"Å": 1, "nm": 10})]`.
+    Allows a unit after a number, e.g. `Annotated[float, Unit({"Å": 1, "nm": 10})]`.
 
-    factors: what to multiply by, for each unit; 1 for the unit that a bare number has
+    factors: factor of each unit; 1 for the unit of a number without one
     """
     factors: Mapping[str, float]
 
@@ -60,7 +60,7 @@ class Unit:
         for unit, factor in self.factors.items():
             if isinstance(value, str) and value.endswith(unit):
                 number = value.removesuffix(unit).strip()
-                # In decimals, so that 0.3 nm are 3 Å, to the last bit.
+                # In decimals, so that 0.3 nm is exactly 3 Å.
                 if factor == 1:
                     return number
                 _parse_float(number)
@@ -104,8 +104,8 @@ class TextModel(BaseModel):
     """
     A strict, frozen model whose values come as text.
 
-    A section that is left out, or that has no keys, is the same as one with its defaults, so that
-    what is reported missing is always a key that a user can write.
+    A missing or empty section has its defaults, so that errors report missing keys, never missing
+    sections.
     """
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
@@ -127,10 +127,10 @@ def check_model(
         model_class: type[ModelT], values: Located, whole: str = "the file",
         also: Iterable[str] = ()) -> tuple[ModelT | None, list[Problem]]:
     """
-    Return the model that `values` spell, or None, and everything that is wrong with them.
+    Return the model that `values` describe, or None, and everything that is wrong with them.
 
-    whole: what an error calls the values all together
-    also:  keys that somebody else reads, and that an unknown key may have been meant for
+    whole: name of all values together, for errors
+    also:  keys that are read elsewhere, to suggest for unknown ones
     """
     try:
         return model_class.model_validate(values.plain), []
@@ -145,7 +145,7 @@ def check_model(
         section = _find_type(model_class, parents)[0]
         known = [*section.model_fields, *([] if parents else also)]
         dotted = [name for name, _ in iter_keys(section) if "." in key and "." in name]
-        if near := difflib.get_close_matches(key, dotted, n=1):  # as a grid would have it
+        if near := find_near(key, dotted, 1):  # as a grid would have it
             above, _, leaf = near[0].rpartition(".")
             text = f"key '{name_key(detail['loc'])}' is unknown; write '{leaf}:' below '{above}:'"
             meant.add(name_key((*parents, *near)))
@@ -163,7 +163,7 @@ def check_model(
                 place = _find(values, loc[:-1]).key_place
                 problems.append(Problem(place, f"{name} is missing", missing=name))
         elif detail["type"] == "too_short" and any(x["loc"][:-1] == loc for x in errors):
-            continue  # pydantic counts the items that are right; the others have their own errors
+            continue  # pydantic counts the valid items only; the others have their own errors
         elif detail["type"] != "extra_forbidden":
             found = _find(values, loc)
             annotation, metadata = _find_type(model_class, loc)
@@ -171,6 +171,8 @@ def check_model(
             text = f"{name or whole}: expected {expected}, got {show_value(found.plain)}"
             if isinstance(found.content, str) and found.content[:1] in ("[", "{"):
                 text += "; inline lists and mappings begin on the line below their key"
+            elif has_comment(found.content):
+                text += f"; {COMMENT_HINT}"
             elif _is_number(annotation) and _is_expression(found.content):
                 text += "; expressions aren't computed: give the number"
             elif isinstance(hint := detail.get("ctx", {}).get("error"), Hint):
@@ -185,26 +187,13 @@ def dump_model(model: TextModel) -> str:
     return nt.dumps(model.model_dump(), indent=2, converters=texts) + "\n"
 
 
-def suggest_key(key: str, known: Iterable[str], leaves: Iterable[str] = ()) -> str | None:
-    """Return the known key nearest to `key`, or the dotted name of the one in another section."""
-    near = difflib.get_close_matches(key.lower(), list(known), n=1)
-    elsewhere = [name for name in leaves if name.rpartition(".")[2] == key]
-    return (near or elsewhere or [None])[0]
-
-
-def say_unknown(name: str, suggestion: str | None, known: Iterable[str]) -> str:
-    """Return the sentence about a key that nothing reads."""
-    hint = f"did you mean '{suggestion}'?" if suggestion else f"known here: {', '.join(known)}"
-    return f"key '{name}' is unknown; {hint}"
-
-
 def name_key(loc: Iterable[str | int]) -> str:
     """Return the dotted name of a key, list items as in `model.layers[1]`."""
     return "".join(f"[{x}]" if isinstance(x, int) else f".{x}" for x in loc).lstrip(".")
 
 
 def describe_type(annotation: Any, metadata: Iterable[Any] = ()) -> str:
-    """Return in words what a field takes, with its bounds: `a number > 0`."""
+    """Return the values that a field takes, in words, with bounds: `a number > 0`."""
     metadata = list(metadata)
     if get_origin(annotation) is Annotated:
         annotation, *inner = get_args(annotation)
@@ -239,6 +228,14 @@ def iter_keys(model_class: type[TextModel], prefix: str = "") -> Iterator[tuple[
             yield from iter_keys(field.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
+
+
+COMMENT_HINT = "comments need their own line"
+
+
+def has_comment(content: Any) -> bool:
+    """Return whether a text ends in what looks like a comment."""
+    return isinstance(content, str) and re.search(r"\s#", content) is not None
 
 
 # An operator between operands, brackets, or the signs of variables and formulas.

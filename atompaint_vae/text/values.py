@@ -1,4 +1,4 @@
-"""The values that hyperparameters have in common: fields, lengths, counts."""
+"""Types that several hyperparameters share: fields, lengths, counts."""
 
 import re
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from pydantic import AfterValidator
 
 from .typed import Float, Hint, Int, Noun, Unit
 
-# The syntax only: what the fields mean is the business of atompaint_vae.nn.fields, which needs
-# torch, and this module must load fast.  A test holds the two together.
+# Only the syntax: atompaint_vae.nn.fields knows the meaning, but needs torch, and this module must
+# load fast.  A test compares the two.
 _FIELD_TERM = r"[1-9][0-9]{0,12}x(fourier[0-3]|quotient[0-3]|[0-6]e)"
 
 
@@ -24,10 +24,15 @@ _ELEMENTS = frozenset(re.findall(
 _FIELDS = re.compile(rf"{_FIELD_TERM}( *\+ *{_FIELD_TERM})*")
 
 
+_ODD_TERM = re.compile(r"[0-9]+x[0-9]+o")
+
+
 def _check_fields(text: str) -> str:
-    if not _FIELDS.fullmatch(text):
-        raise ValueError
-    return text
+    if _FIELDS.fullmatch(text):
+        return text
+    if odd := _ODD_TERM.search(text):
+        raise Hint(f"'{odd[0]}': only e (even) is allowed")
+    raise ValueError
 
 
 def _check_elements(text: str) -> str:
@@ -45,7 +50,7 @@ def _check_odd(number: int) -> int:
 
 
 def limit(most: float) -> Callable[[float], float]:
-    """Return the check of a bound so high that it is named only where it is exceeded."""
+    """Return the check of an upper bound that is mentioned only when a value exceeds it."""
     def check(number: float) -> float:
         if number > most:
             raise Hint(f"at most {most:g}")

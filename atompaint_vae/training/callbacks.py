@@ -1,4 +1,4 @@
-"""What is written and shown around the training steps."""
+"""Callbacks that write metrics, stop diverged runs, and show progress and alarms."""
 
 import math
 import sys
@@ -16,9 +16,11 @@ from .module import TrainingModule
 
 LOG_EVERY_STEPS = 10
 
+
 class MetricsWriter(L.Callback):
-    """Writes train.csv and val.csv; a checkpoint holds them as well, and a run that goes on from it
-    begins with what they were then, whatever has happened to the files.
+    """Writes train.csv and val.csv.
+
+    Checkpoints hold both tables too; a resumed run restores them, whatever the files hold now.
     """
 
     def __init__(self, paths: RunPaths):
@@ -69,7 +71,7 @@ class MetricsWriter(L.Callback):
 
 
 class DivergenceStop(L.Callback):
-    """Ends training when a loss that is written is no finite number.
+    """Ends training when a recorded loss is NaN or infinite.
 
     raises: Diverged, from inside the trainer
     """
@@ -89,9 +91,9 @@ class DivergenceStop(L.Callback):
 
 
 class ProgressBar(L.Callback):
-    """One bar from the run's first step to its last; where nobody watches, a line a validation.
+    """A progress bar over all steps of the run; without a terminal, a line after each validation.
 
-    batch_size: crops of a step
+    batch_size: crops per step
     """
 
     def __init__(self, name: str, *, batch_size: int):
@@ -133,7 +135,7 @@ class ProgressBar(L.Callback):
         self.bar.set_postfix(numbers | self._calc_pace(trainer))
 
     def _calc_pace(self, trainer: L.Trainer) -> dict[str, str]:
-        """Crops a second in this session, validations included, and when it would end."""
+        """Return crops per second in this session, with validations, and the expected end."""
         start_s, first_step = self.start
         steps_per_s = (trainer.global_step - first_step) / (time.monotonic() - start_s)
         remaining_s = (self.bar.total - trainer.global_step) / steps_per_s
@@ -153,7 +155,7 @@ class ProgressBar(L.Callback):
 class AlarmBell(L.Callback):
     """Reports each of the kind's alarms once, after the first validation that raises it.
 
-    name: of the run
+    name: the run's name
     """
 
     def __init__(self, name: str):
@@ -173,5 +175,5 @@ class AlarmBell(L.Callback):
             text = find_alarm(module.held_out_metrics)
             if text and alarm not in self.reported:
                 self.reported.append(alarm)
-                # Through the progress bar, which would be broken otherwise.
+                # tqdm keeps the progress bar intact.
                 tqdm.write(f"{self.name}: step {trainer.global_step}: {text}", file=sys.stderr)

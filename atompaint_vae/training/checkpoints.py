@@ -1,4 +1,4 @@
-"""Checkpoints, from which a run that is cut off anywhere goes on as if it had not been."""
+"""Checkpoints: a run resumes from them exactly, wherever it was interrupted."""
 
 import hashlib
 import io
@@ -22,21 +22,21 @@ from .signals import Interrupted, InterruptedBySignal, SignalWatch
 
 
 class StepsReached(Interrupted):
-    """The user asked for no more steps."""
+    """The run has reached --max-steps."""
 
 
 class Pruned(Exception):
-    """A search does without the rest of the run."""
+    """A search ended the run early."""
 
 
 class Diverged(Exception):
-    """The loss is no number any more."""
+    """A loss or a weight became NaN or infinite."""
 
 
 def load_checkpoint(path: Path) -> dict:
-    """A checkpoint, on the CPU; running no code that it may hold.
+    """Return a checkpoint, on the CPU, without running code that it may contain.
 
-    raises: UserError if it can't be read, or isn't what was written
+    raises: UserError if it can't be read, or its hash is wrong
     """
     reason = "no checkpoint, or a damaged one"
     try:
@@ -45,16 +45,17 @@ def load_checkpoint(path: Path) -> dict:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-    except Exception:  # of many classes, whose texts advise to run what the file may hold
+    except Exception:  # of many classes; their texts advise to run the code in the file
         pass
     run = path.parents[1].name
-    raise UserError(f"{path}: can't be read: {reason}; train.py --restart {run} trains it anew")
+    hint = f"train.py --restart {run} trains it from scratch"
+    raise UserError(f"{path}: can't be read: {reason}; {hint}")
 
 
 def load_newest_checkpoint(paths: RunPaths) -> dict | None:
-    """The last checkpoint, or else the one before, which then is the last; None if there is none.
+    """Return the last checkpoint, or the previous one, which then becomes the last; or None.
 
-    raises: UserError if none that is there can be read
+    raises: UserError if no existing one can be read
     """
     try:
         if paths.last.exists():
@@ -64,7 +65,7 @@ def load_newest_checkpoint(paths: RunPaths) -> dict | None:
             raise
         checkpoint = load_checkpoint(paths.previous)
         step = f"step {checkpoint['global_step']}"
-        print(f"{paths.last}: damaged; goes on from the one before, {step}", file=sys.stderr)
+        print(f"{paths.last}: damaged; resumes from the previous one, {step}", file=sys.stderr)
     if not paths.previous.exists():
         return None
     paths.previous.replace(paths.last)
@@ -72,7 +73,7 @@ def load_newest_checkpoint(paths: RunPaths) -> dict | None:
 
 
 def load_best_checkpoint(paths: RunPaths) -> dict:
-    """That of the best validation; from its copy, which then takes its place, if it is damaged.
+    """Return the checkpoint of the best validation; if it is damaged, restore it from its copy.
 
     raises: UserError if neither can be read
     """
@@ -83,7 +84,7 @@ def load_best_checkpoint(paths: RunPaths) -> dict:
             raise
         checkpoint = load_checkpoint(paths.best_copy)
         write_atomic(paths.best, paths.best_copy.read_bytes())
-        print(f"{paths.best}: damaged; put back from its copy", file=sys.stderr)
+        print(f"{paths.best}: damaged; restored from its copy", file=sys.stderr)
         return checkpoint
 
 
@@ -96,8 +97,9 @@ def _calc_hash(content) -> bytes:
 
 
 def _append_hash(archive: io.BytesIO):
-    """Of all that comes before, as the archive's comment, which torch and other readers of ZIP
-    pass over; the two bytes before a comment are its length.
+    """Append the hash of the content, as a ZIP comment, which torch and other readers ignore.
+
+    The two bytes before a comment are its length.
     """
     archive.seek(-2, io.SEEK_END)
     archive.write(HASH_LENGTH.to_bytes(2, "little"))
@@ -110,16 +112,16 @@ def _is_whole(content: bytes) -> bool:
 
 
 def remove_leftovers(paths: RunPaths):
-    """Remove what processes that were killed while they wrote have left; call under the lock."""
+    """Remove temporary files of killed processes; call under the lock."""
     for folder in (paths.run_dir, paths.checkpoints):
         for path in folder.glob(".*.tmp"):
             path.unlink(missing_ok=True)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Files that hold their hash; of last.ckpt, also what it was before.
+    """Writes checkpoints atomically, with their hash, and keeps the previous last.ckpt.
 
-    Lightning's own goes through /tmp, and is cut where that is another file system.
+    Lightning's own writes through /tmp, which isn't atomic if that is another file system.
     """
 
     def __init__(self, paths: RunPaths):
@@ -138,16 +140,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class CheckpointWriter(L.Callback):
-    """Writes last.ckpt, and best.ckpt if it is that, after each validation; ends training early.
+    """Writes last.ckpt after each validation, and best.ckpt if it is the best; ends training early.
 
-    All processes that train together have one, and do the same at the same step.
+    Each of the processes that train together has one; all do the same at the same step.
 
-    max_steps:    end after so many steps of the run
-    save_steps:   also write last.ckpt whenever the run has a multiple of so many steps
-    save_minutes: also when the last one is so old
+    max_steps:    end the session at this step of the run
+    save_steps:   also write last.ckpt at multiples of this number of steps
+    save_minutes: also write it when the last one is this old
 
-    raises: Interrupted, from inside the trainer, with last.ckpt written; Diverged if the weights
-            are no finite numbers, with the checkpoints as they were
+    raises: Interrupted, from inside the trainer, after writing last.ckpt; Diverged if a weight
+            became NaN or infinite, without writing checkpoints
     """
 
     def __init__(
@@ -176,7 +178,7 @@ class CheckpointWriter(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: TrainingModule, outputs, batch, index):
         if trainer.is_last_batch:
-            return  # the checkpoint comes after the validation
+            return  # the checkpoint is written after the validation
         is_due, reason = self._agree(trainer, self._is_due(trainer))
         if reason or is_due:
             self._save(trainer, module)
@@ -184,7 +186,7 @@ class CheckpointWriter(L.Callback):
             raise reason
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: TrainingModule):
-        # The first process alone knows that the file of metrics is written.
+        # Only the first process knows that the metrics are written.
         wish = self.processes.is_first and self._is_best(trainer, module)
         is_best, reason = self._agree(trainer, wish)
         self._save(trainer, module, is_best=is_best)
@@ -199,12 +201,12 @@ class CheckpointWriter(L.Callback):
             raise reason
 
     def _save(self, trainer: L.Trainer, module: TrainingModule, *, is_best: bool = False):
-        """Weights that are no numbers would replace the last that a run can go on from."""
+        """Write checkpoints, unless a weight is NaN or infinite: no run could resume from that."""
         if not all(bool(p.isfinite().all()) for p in module.parameters()):
-            raise Diverged(f"weights are no finite numbers at step {trainer.global_step}")
+            raise Diverged(f"a weight became NaN or infinite by step {trainer.global_step}")
         if is_best:
             trainer.save_checkpoint(self.paths.best)
-            # No later checkpoint could bring these weights back.
+            # Later checkpoints don't contain these weights.
             trainer.save_checkpoint(self.paths.best_copy)
         trainer.save_checkpoint(self.paths.last)
         self.saved_s = time.monotonic()
@@ -218,7 +220,7 @@ class CheckpointWriter(L.Callback):
         return best is not None and best.step == trainer.global_step
 
     def _agree(self, trainer: L.Trainer, wish: bool = False) -> tuple[bool, Interrupted | None]:
-        """Whether any process has this wish, and why all of them end now, None if they don't.
+        """Return whether any process has the wish, and the reason to end all of them now, or None.
 
         Their clocks differ, and a signal may reach only one of them.
         """

@@ -1,7 +1,7 @@
-"""What a training step costs, found without computing it: multiply-adds and memory of each layer.
+"""The cost of a training step without computing it: multiply-adds and memory of each layer.
 
-The step runs on tensors that have shapes, but no numbers (torch's fake tensors), so that a model
-too large for this machine can be planned on it.
+The step runs on tensors with shapes but no values (torch's fake tensors), so that models too large
+for this machine can be planned on it.
 """
 
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ from ..models.noise import NoNoise
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One layer's part in a training step.
+    """The cost of one layer in a training step.
 
     fields_in, fields_out: field types
     shape_in, shape_out:   channels, then voxels along each axis
     multiply_adds:         of the batch, forward and backward
-    saved_bytes:           of the batch, kept from the forward to the backward pass
+    saved_bytes:           of the batch, stored for the backward pass
     """
 
     name: str
@@ -40,7 +40,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class StepCost:
-    """multiply_adds, saved_bytes: of everything; also what is between and behind the layers"""
+    """multiply_adds, saved_bytes: totals, with the computations outside the layers"""
 
     layers: tuple[LayerCost, ...]
     multiply_adds: int
@@ -48,7 +48,7 @@ class StepCost:
 
 
 class _Watch:
-    """Notes the layer that is at work, the shapes that it sees, and what is saved meanwhile."""
+    """Tracks the active layer, its shapes, and the tensors saved during it."""
 
     def __init__(self):
         self.layer: str | None = None
@@ -74,7 +74,7 @@ class _Watch:
         self.known[storage._cdata] = storage
 
     def save(self, tensor: Tensor) -> Tensor:
-        # Kept, so that no later storage takes the address of one that is gone.
+        # Keep the storage, so that no later one gets the same address.
         storage = tensor.untyped_storage()
         if storage._cdata not in self.known:
             self.known[storage._cdata] = storage
@@ -100,7 +100,7 @@ def calc_cost(hparams: Hparams, model: nn.Module, *, batch_size: int) -> StepCos
         inputs = objective.make_empty_inputs(model, batch_size)
         for tensor in [inputs] if isinstance(inputs, Tensor) else inputs:
             watch.ignore(tensor)
-        # The backward pass saves things too, where it computes anew, but not for long.
+        # Recomputation in the backward pass saves tensors too, but only briefly.
         with (
             torch.autograd.graph.saved_tensors_hooks(watch.save, lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16, enabled=hparams.train.precision == "bf16-mixed"),
@@ -128,7 +128,7 @@ def calc_cost(hparams: Hparams, model: nn.Module, *, batch_size: int) -> StepCos
 
 
 def _find_count(counts: Mapping[str, int], name: str) -> int:
-    """Return the multiply-adds of a module, which torch names from the class of the outermost."""
+    """Return the multiply-adds of a module; torch's names start with the outermost class."""
     for found, count in counts.items():
         outermost, _, rest = found.partition(".")
         if name in (rest, f"{outermost.lower()}.{rest}"):

@@ -1,4 +1,4 @@
-"""Test a trained model on held-out structures, and write what its kind keeps of the test."""
+"""Test a trained model on held-out structures, and write the results."""
 
 import lightning as L
 import torch
@@ -20,9 +20,9 @@ from .module import TrainingModule
 def test_best(
     trainer: L.Trainer, module: TrainingModule, feed: CropFeed, paths: RunPaths
 ) -> dict:
-    """Return the row of test.csv; leaves the module with the weights of the best validation.
+    """Return the row of test.csv; loads the weights of the best validation into the module.
 
-    raises: Diverged if no validation chose any
+    raises: Diverged if no validation had a finite metric
     """
     if find_best_validation(paths, module.kind) is None:
         raise Diverged(f"no validation had a number for {module.kind.best.symbol}")
@@ -33,7 +33,7 @@ def test_best(
 
 
 def write_test_results(row: dict, module: TrainingModule, feed: CropFeed, paths: RunPaths):
-    """Write test.csv, which has one row, and the kind's artifacts."""
+    """Write test.csv, with one row, and the kind's artifacts."""
     paths.test_metrics.unlink(missing_ok=True)
     append_metrics(paths.test_metrics, row)
     objective = module.held_out_objective
@@ -45,7 +45,7 @@ def write_test_results(row: dict, module: TrainingModule, feed: CropFeed, paths:
 def calc_test_metrics(
     model: torch.nn.Module, hparams: Hparams, dataset: CropDataset
 ) -> dict[str, float]:
-    """Return what test.csv holds, of a model on any crops, in its precision and on its device."""
+    """Return the metrics of test.csv for a model on any crops, in its precision, on its device."""
     objective = get_kind(hparams.kind).load_objective()(model.eval(), hparams, dataset)
     device = next(model.parameters()).device
     objective.begin_held_out()

@@ -1,4 +1,4 @@
-"""Crops for training: the loaders of one run."""
+"""Data loaders of a run."""
 
 import os
 from functools import partial
@@ -23,19 +23,19 @@ NUM_STD_IMAGES = 64
 
 
 def move_batch(batch: CropBatch, device: torch.device) -> CropBatch:
-    """Return a batch on a device, but for the samples' numbers.
+    """Return a batch on a device, except for the sample indices.
 
-    Those stay on the CPU, where noise is drawn: reading them from a GPU would wait for it.
+    Those stay on the CPU, where noise is drawn: reading them from a GPU would block.
     """
     moved = CropBatch(*(x.to(device, non_blocking=True) for x in batch))
     return moved._replace(sample_index=batch.sample_index)
 
 
 class CropFeed(L.LightningDataModule):
-    """Loaders of the training and the held-out crops; of several processes, each has its share.
+    """Loaders of the training and held-out crops; each of several processes loads its share.
 
     The n-th training step sees the same crops however often training was interrupted: a sample is
-    a function of its number, and the sampler starts at the trainer's step.
+    a function of its index, and the sampler starts at the trainer's step.
     """
 
     def __init__(self, hparams: Hparams, expt_dir: Path, *, num_workers: int = 1):
@@ -58,7 +58,7 @@ class CropFeed(L.LightningDataModule):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
-        # Lightning starts to iterate before it tells the sampler which epoch it is.
+        # Lightning starts to iterate before it tells the sampler the epoch.
         epoch, step = divmod(self.trainer.global_step, self.steps_per_epoch)
         sampler.set_epoch(epoch)
         sampler.resume_at(epoch, step)

@@ -1,6 +1,6 @@
 """The command line of an experiment's train.py.
 
-Everything that a train.py says to the user is here, so that the scripts themselves stay short.
+All of its output is printed here, so that the scripts themselves stay short.
 """
 
 import shutil
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from ..config.hparams import find_differences, load_resolved
 from ..config.schema import Hparams
-from ..models.kind import get_symbol
 from ..records.experiment import Experiment
 from ..records.lock import archive_run
 from ..records.metrics import MetricsError
-from ..records.record import OVER, RunPaths, RunRecord, find_run_state, load_record
-from ..slurm.progress import list_progress
+from ..records.record import OVER, RunPaths, find_run_state, load_record
+from ..records.validations import describe_best
+from ..slurm.progress import format_progress, list_progress
 from ..slurm.submit import submit_runs
 from ..text.errors import EXIT_FAILED, UserError, find_exit_code, say
 from ..text.located import LocatedError
@@ -62,7 +62,7 @@ def _run(usage: str, script: str) -> int:
 
 
 def _shorten(folder: Path) -> Path:
-    """The folder as seen from here, if that is shorter to read."""
+    """Return the folder's path from the current folder if it is below that."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
@@ -76,17 +76,16 @@ def _select_runs(runs: dict[str, Hparams], names: list[str]) -> dict[str, Hparam
 
 
 def list_runs(expt: Experiment, runs: dict[str, Hparams]):
-    """Print each run's state and how far it got."""
-    width = max(map(len, runs))
-    for name, progress in list_progress(expt, runs).items():
-        line = f"{name:{width}}  {progress.state:11}  {progress.describe()}"
+    """Print each run's state and progress."""
+    found = list_progress(expt, runs)
+    for (name, progress), line in zip(found.items(), format_progress(found), strict=True):
         is_missing = progress.state not in ("planned", "queued")
         is_missing = is_missing and not expt.get_run_paths(name).last.exists()
         print(line + ", weights not on this machine" * is_missing)
 
 
 def plan_runs(expt: Experiment, names: list[str], device: str, num_devices: int):
-    """Print what runs would train, and what it would cost; of those that are named, each layer."""
+    """Print the models and costs of runs; for named runs, those of each layer."""
     from .train import choose_device
 
     device = choose_device(device, num_devices)
@@ -104,9 +103,9 @@ def show_plans(
     device: str,
     num_devices: int = 1,
 ) -> list[str]:
-    """Print a table of what runs would train, and what to mind; the tables of their layers.
+    """Print a table of the models and costs of runs, with notes; return tables of their layers.
 
-    all_runs: those of the experiment, in which hyperparameters may vary together
+    all_runs: all runs of the experiment, to find hyperparameters that vary together
     device:   "cpu" or "cuda"
     """
     from .cost import calc_cost
@@ -147,7 +146,7 @@ def _check(expt: Experiment, num_devices: int, names: list[str]) -> dict[str, Hp
 
 
 def _begin(expt: Experiment, arguments: dict) -> dict[str, Hparams]:
-    """The runs that are asked for: as they were when they started, or archived to start anew."""
+    """Return the chosen runs; check that started ones are unchanged, or archive them to restart."""
     names = arguments["<run>"]
     runs = _select_runs(_check(expt, parse_number(arguments, "--devices"), names), names)
     if arguments["--restart"]:
@@ -160,7 +159,7 @@ def _begin(expt: Experiment, arguments: dict) -> dict[str, Hparams]:
 
 
 def train_runs(expt: Experiment, arguments: dict) -> int:
-    """Train what is not finished, one run after the other; the exit code."""
+    """Train unfinished runs, one after the other, and return the exit code."""
     from .checkpoints import Diverged, StepsReached
     from .processes import Processes, ProcessLost
     from .signals import Interrupted
@@ -170,7 +169,7 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
     num_devices = parse_number(arguments, "--devices")
     processes = Processes(choose_device(arguments["--device"], num_devices), num_devices)
     if not processes.is_first:
-        with suppress(ProcessLost):  # the first process says so, or is gone
+        with suppress(ProcessLost):  # the first process reports it, or is gone
             follow(processes)
         return 0
     runs = _begin(expt, arguments)
@@ -188,7 +187,7 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
             record = train_run(trained, hparams, processes, **when)
         except StepsReached:
             stop = f"--max-steps {when['max_steps']}"
-            print(f"{name}: stopped at {stop}; train.py goes on from there")
+            print(f"{name}: stopped at {stop}; train.py resumes from there")
         except Interrupted as reason:
             return say(f"{name}: interrupted by {reason}", reason.exit_code)
         except Diverged as error:
@@ -198,41 +197,34 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
         except ProcessLost as error:
             return _say_cut_off(name, str(error))
         else:
-            result = f"{name}: finished, {describe_best(record)}"
+            result = f"{name}: finished, {describe_best(record.best)}"
             print(f"{result}; {_keep_weights(paths, trained)}" if is_again else result)
     processes.dismiss()
     return exit_code
 
 
 def _say_cut_off(name: str, reason: str) -> int:
-    rest = "train.py goes on from the last checkpoint"
+    rest = "train.py resumes from the last checkpoint"
     return say(f"{name}: failed: {reason}; {rest}", EXIT_FAILED)
 
 
 def describe_os_error(error: OSError, paths: RunPaths) -> str:
-    """Which file of a run can't be read or written, and why."""
+    """Return the file that can't be read or written, and the reason."""
     return f"{error.filename or paths.run_dir}: {(error.strerror or str(error)).lower()}"
 
 
 def _keep_weights(paths: RunPaths, trained: RunPaths) -> str:
-    """What the record says; moves the weights of a run that was trained again to its folder."""
+    """Move the weights of a retrained run to its folder, and return the recorded result."""
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
     trained.checkpoints.rename(paths.checkpoints)
     recorded = load_record(paths.record).best
     return f"{recorded.value:.3f} is recorded" if recorded else "none is recorded"
 
 
-def describe_best(record: RunRecord) -> str:
-    """Return what chose the best weights, and its value."""
-    if record.best is None:
-        return "no best validation"
-    return f"best validation {get_symbol(record.best.metric)} {record.best.value:.3f}"
-
-
 def check_unchanged(expt: Experiment, name: str, hparams: Hparams):
-    """A run that has begun is what hparams.nt says that it is.
+    """Check that a started run has the hyperparameters of hparams.nt.
 
-    raises: UserError if it isn't
+    raises: UserError if they differ
     """
     paths = expt.get_run_paths(name)
     if not paths.record.exists():
@@ -242,8 +234,8 @@ def check_unchanged(expt: Experiment, name: str, hparams: Hparams):
     if changes:
         raise UserError(
             f"{expt.hparams_path}: run {name!r} has changed since it started: "
-            f"{'; '.join(changes)}; train.py --restart {name} archives it and begins anew, or give "
-            "the run another name"
+            f"{'; '.join(changes)}; train.py --restart {name} archives it and trains from scratch, "
+            "or give the run another name"
         )
 
 

@@ -16,17 +16,17 @@ from ..nn.norm import recompute_statistics
 from .feed import move_batch
 
 NUM_STATISTICS_BATCHES = 16
-"""Batches from which the normalisation statistics of averaged weights are computed anew."""
+"""Batches to recompute the normalisation statistics of averaged weights."""
 
 
 class TrainingModule(L.LightningModule):
     """Losses, optimiser and held-out metrics of one run.
 
-    The noise of each sample follows from the run's seed, the sample's number and a stream's name
-    alone, so that neither an interruption nor the number of processes changes it.
+    The noise of each sample depends only on the run's seed, the sample's index and the stream's
+    name, so that neither interruptions nor the number of processes change it.
 
     frozen:  parts of the model that aren't trained, and stay in eval mode
-    average: the exponential moving average of the weights, None if the run keeps none
+    average: exponential moving average of the weights, None without one
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class TrainingModule(L.LightningModule):
         inputs = self.objective.make_inputs(batch)
         losses = self.objective.calc_losses(inputs, self._make_noise(batch))
         in_order = [losses[name] for name in self.kind.losses]
-        # The first is of this process's part of the batch: its gradients are averaged, too.
+        # The loss itself stays that of this process: DDP averages its gradients.
         averaged = sum_over_processes(torch.stack(in_order).detach()) / count_processes()
         return {"loss": in_order[0], "losses": averaged}
 
     def optimizer_step(self, *args, **kwargs):
         super().optimizer_step(*args, **kwargs)
-        # Here rather than in a later hook, so that every checkpoint of the step has it.
+        # Not in a later hook, so that every checkpoint of the step contains it.
         if self.average is not None:
             self.average.update_parameters(self.model)
 
@@ -115,9 +115,9 @@ class TrainingModule(L.LightningModule):
         self.on_validation_epoch_end()
 
     def _recompute_statistics(self):
-        """Fit the normalisation of the averaged weights to training crops: the first of an epoch.
+        """Recompute the averaged weights' normalisation statistics from an epoch's first crops.
 
-        Each process computes its part of the batches, as it does of a step's.
+        Each process computes its share of the batches, as in training.
         """
         own = self.run_hparams.optim.batch_size // count_processes()
         first = self.global_rank * own

@@ -1,4 +1,4 @@
-"""The options of train.py, and of commands that have the same: what they mean, what is wrong."""
+"""Parse and check the options of train.py and of commands that share them."""
 
 import sys
 from pathlib import Path
@@ -12,9 +12,9 @@ NOT_TOGETHER = (("--list", "--dry-run"), ("--list", "--slurm"), ("--weights", "-
 
 
 def parse_arguments(usage: str) -> dict:
-    """The command line, read by docopt.
+    """Return the arguments of the command line.
 
-    raises: UserError, in one line, where docopt would print the usage
+    raises: UserError with one line, where docopt would print the usage
     """
     try:
         return docopt.docopt(usage)
@@ -24,7 +24,7 @@ def parse_arguments(usage: str) -> dict:
 
 
 def check_options(arguments: dict):
-    """raises: UserError if options exclude each other, or ask for nothing"""
+    """Check that options fit together; raises: UserError."""
     for one, other in NOT_TOGETHER:
         if arguments[one] and arguments[other]:
             raise UserError(f"{one} and {other} can't be given together")
@@ -34,7 +34,7 @@ def check_options(arguments: dict):
 
 
 def list_options(usage: str, arguments: dict) -> dict[str, list[str]]:
-    """The words of the command line for each option that isn't left at its default."""
+    """Return the words of the command line for each option that isn't at its default."""
     defaults = docopt.docopt(usage, [])
     return {
         name: [name] if value is True else [name, value]
@@ -44,7 +44,7 @@ def list_options(usage: str, arguments: dict) -> dict[str, list[str]]:
 
 
 def parse_when(arguments: dict) -> dict:
-    """The arguments of `CheckpointWriter`, which say when."""
+    """Return the arguments of `CheckpointWriter`: when to stop and to save."""
     return {
         "max_steps": parse_number(arguments, "--max-steps"),
         "save_steps": parse_number(arguments, "--save-steps"),

@@ -1,4 +1,4 @@
-"""What a run would train: the model of its hyperparameters, its size, what its first steps show."""
+"""Plan a run: build its model, find its size, and time its first steps."""
 
 import time
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from .weights import load_inputs
 NUM_TIMED_STEPS = 2
 
 MAX_CROPS = 4
-"""Of a step: enough to keep the cores busy; larger batches take proportionally longer."""
+"""Crops of a timed step: enough to keep the cores busy; larger batches scale linearly."""
 
 
 def build_model(
     hparams: Hparams, *, image_std: float = 1.0, inputs: Mapping[str, nn.Module] | None = None
 ) -> nn.Module:
-    """Return the model with fresh weights, from torch's present random state.
+    """Return the model with initial weights, from torch's present random state.
 
     inputs: the frozen models that the hyperparameters name, by their keys
     raises: ValueError if the hyperparameters don't fit together
@@ -37,7 +37,7 @@ def build_model(
 @dataclass(frozen=True)
 class Plan:
     """batch_size: crops of a step on each device
-    sizes:      what else sums up the model's size
+    sizes:      other sizes of the model
     """
 
     num_devices: int
@@ -50,7 +50,7 @@ class Plan:
 def make_plan(
     hparams: Hparams, num_devices: int = 1, *, inputs: Mapping[str, nn.Module] | None = None
 ) -> Plan:
-    """Return what a run would train.  Leaves torch's random state as it was.
+    """Return the plan of a run.  Leaves torch's random state unchanged.
 
     inputs: as for `build_model`
     raises: ValueError if the hyperparameters don't fit together
@@ -68,7 +68,7 @@ def make_plan(
 
 @dataclass(frozen=True)
 class FirstSteps:
-    """losses:  of the first batch, with fresh weights, as the kind's plans call them
+    """losses:  of the first batch, with initial weights, under the kind's names for plans
     step_s:  a step of the whole batch
     total_s: training, validations and test
     """
@@ -81,7 +81,7 @@ class FirstSteps:
 def try_first_steps(
     hparams: Hparams, expt_dir: Path, *, device: str, num_devices: int = 1
 ) -> FirstSteps:
-    """Return what the first steps of a run show.  Leaves torch's random state as it was.
+    """Return losses and times of a run's first steps.  Leaves torch's random state unchanged.
 
     device:      "cpu" or "cuda"
     num_devices: GPUs that share the work; processes on the CPU share its cores as well
@@ -121,7 +121,7 @@ def try_first_steps(
     train = hparams.train
     first = dict(zip(module.kind.losses, losses[0]["losses"].tolist(), strict=True))
     num_at_once = num_crops * (num_devices if device == "cuda" else 1)
-    # The first step also warms up; of the others, the fastest is the least disturbed.
+    # The first step warms up; the fastest of the others is the least disturbed.
     step_s = min(times_s[1:]) * hparams.optim.batch_size / num_at_once
     num_held_out = train.epochs * train.num_val_crops + train.num_test_crops
     return FirstSteps(

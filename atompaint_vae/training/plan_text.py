@@ -1,4 +1,4 @@
-"""Plans as a person reads them: a table of runs, a table of a run's layers, what to mind."""
+"""Plans as text: a table of runs, a table of a run's layers, notes."""
 
 import textwrap
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from ..records.compare import find_confounded
 from ..text.formats import (
     format_bytes,
     format_count,
+    format_shape,
     format_size,
     format_time,
     name_size,
@@ -19,7 +20,7 @@ from .plan import MAX_CROPS, NUM_TIMED_STEPS, FirstSteps, Plan
 
 
 class RunTable:
-    """A table of runs whose lines are made one by one, since each takes seconds."""
+    """A table of runs, made line by line, since each line takes seconds."""
 
     def __init__(self, runs: Mapping[str, Hparams]):
         sizes, losses = {}, {}
@@ -59,11 +60,11 @@ class RunTable:
 
 
 def describe_table(device: str, num_devices: int) -> str:
-    """Return what the columns of the table of runs mean."""
+    """Return the legend of the table of runs."""
     step = "a step of the whole batch" if num_devices == 1 else "a step on one device"
     text = (
         f"Multiply-adds and memory: of {step}, forward and backward. Losses: of the first batch, "
-        f"with fresh weights. Time: the faster of {NUM_TIMED_STEPS} steps of at most {MAX_CROPS} "
+        f"with initial weights. Time: the faster of {NUM_TIMED_STEPS} steps of at most {MAX_CROPS} "
         f"crops and a validation of them on {device}, scaled up"
     )
     if num_devices > 1 and device == "cpu":
@@ -74,7 +75,7 @@ def describe_table(device: str, num_devices: int) -> str:
 
 
 def make_layer_table(cost: StepCost) -> str:
-    """Return the layers of one model, and what each costs in a step."""
+    """Return a table of a model's layers and their costs in a step."""
     rows = [["layer", "fields", "voxels", "parameters", "multiply-adds", "memory"]]
     for layer in cost.layers:
         fields = [x for x in (layer.fields_in, layer.fields_out) if x]
@@ -93,11 +94,11 @@ def make_layer_table(cost: StepCost) -> str:
 
 
 def _format_side(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}³" if len(shape) == 4 else "×".join(map(str, shape))
+    return f"{shape[1]}³" if len(shape) == 4 else format_shape(shape)
 
 
 def describe_losses(name: str, hparams: Hparams, steps: FirstSteps) -> str | None:
-    """Return what a run's kind says of its first losses; None if nothing."""
+    """Return the kind's note on a run's first losses, None without one."""
     text = get_kind(hparams.kind).judge_first_losses(steps.losses)
     return f"{name}: {text}" if text else None
 

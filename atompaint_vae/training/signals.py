@@ -1,13 +1,13 @@
-"""Signals that end training: noted while a step runs, obeyed between steps."""
+"""Signals that end training: received during a step, obeyed between steps."""
 
 import os
 import signal
 
 
 class Interrupted(BaseException):
-    """A run was stopped from outside, and goes on from its last checkpoint when started again.
+    """A run was stopped from outside; it resumes from its last checkpoint.
 
-    Like KeyboardInterrupt, it may come out of any line, and is nothing that code may recover from.
+    Like KeyboardInterrupt, any line may raise it, and code must not handle it as an error.
     """
 
     exit_code = 0
@@ -20,14 +20,14 @@ class InterruptedBySignal(Interrupted):
 
 
 class SignalWatch:
-    """Where the signals that end training arrive while it is entered: Ctrl-C, a kill, a terminal
-    that is closed, and SIGUSR1, by which Slurm says that the time is nearly over.
+    """Handles the signals that end training: Ctrl-C, SIGTERM, a closed terminal, and SIGUSR1, which
+    Slurm sends shortly before the time limit.
 
-    The first one raises Interrupted at once, or waits in `received` while `is_patient`; a second
-    Ctrl-C doesn't wait. Other signals may come twice: Slurm sends SIGTERM to a process, and to the
-    srun that it was started by, which hands it on.
+    The first one raises Interrupted at once, or is only stored in `received` while `is_patient`; a
+    second Ctrl-C raises at once. Other signals may arrive twice: Slurm sends SIGTERM to a process
+    and to its srun, which forwards it.
 
-    may_raise: False for a process that follows another, which will be told what that one decides
+    may_raise: False for a process that follows another one, which decides for both
     """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -47,7 +47,7 @@ class SignalWatch:
             signal.signal(number, handler)
 
     def take_over(self):
-        """Handle the signals, also where Lightning has put its own handlers in between."""
+        """Handle the signals, also after Lightning has installed its own handlers."""
         for number in self.NUMBERS:
             signal.signal(number, self._note)
 
@@ -59,10 +59,10 @@ class SignalWatch:
 
 
 def begin_worker(training_pid: int, worker: int):
-    """For processes that load data: the training process alone decides when to end."""
+    """Make a data-loading process ignore signals: only the training process decides when to end."""
     for number in SignalWatch.NUMBERS:
         signal.signal(number, signal.SIG_IGN)
-    # torch ends a worker whose parent is gone, but takes for its parent what it finds after this:
-    # if training was killed until here, the worker would wait for ever.
+    # torch ends a worker whose parent is gone, but it reads the parent's id only after this: if
+    # training was killed before that, the worker would wait forever.
     if os.getppid() != training_pid:
         os._exit(1)

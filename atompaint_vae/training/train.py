@@ -1,4 +1,4 @@
-"""Train one run: from its hyperparameters to its record, resuming what was cut off."""
+"""Train one run, from its hyperparameters to its record; resume it if it was interrupted."""
 
 import shlex
 import sys
@@ -54,11 +54,11 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def choose_device(name: str, num_devices: int = 1) -> str:
-    """"cpu" or "cuda"; "auto" is the GPU where there is one.
+    """Return "cpu" or "cuda"; "auto" is the GPU if there is one.
 
-    Apple's GPUs are left out: they have no float64, in which metrics are summed.
+    Apple's GPUs are excluded: they have no float64, in which metrics are summed.
 
-    raises: UserError if there is no such device, or not as many
+    raises: UserError if there is no such device, or too few
     """
     if name not in DEVICES:
         raise UserError(f"--device: expected auto, cpu or cuda, got {name!r}")
@@ -73,9 +73,9 @@ def choose_device(name: str, num_devices: int = 1) -> str:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What every process has to know of a run that they train together.
+    """The data of a run that all processes need to train it.
 
-    when: the steps to stop at and to write checkpoints at, as for `CheckpointWriter`
+    when: when to stop and to write checkpoints, as for `CheckpointWriter`
     """
 
     paths: RunPaths
@@ -86,7 +86,7 @@ class Assignment:
 
 
 class Training:
-    """One process's part in the training of a run.
+    """The training of a run in one process.
 
     writers:   called before each checkpoint
     callbacks: called after it
@@ -135,7 +135,7 @@ class Training:
         )
 
     def run(self) -> dict:
-        """The row of test.csv, with everything before it done.
+        """Train, test, and return the row of test.csv.
 
         raises: as `train_run`
         """
@@ -152,16 +152,17 @@ def train_run(
     callbacks: Sequence[L.Callback] = (),
     **when,
 ) -> RunRecord:
-    """The record of a run, trained until it is finished, or pruned by a callback; for the first of
-    the processes.
+    """Train a run until it is finished, or pruned by a callback, and return its record.
 
-    callbacks: called after checkpoints are written, in this process; one that prunes must be the
-               only process
+    Call it in the first process; the others call `follow`.
+
+    callbacks: called in this process after checkpoints are written; only a single process may
+               prune
     when:      as in `Task`
 
-    raises: Interrupted if a signal or max_steps ended it early, Diverged if the loss isn't finite,
-            UserError if it can't begin, or can't go on from where it was; OSError if its files
-            can't be written; ProcessLost if another of the processes is gone
+    raises: Interrupted if a signal or max_steps ended it early, Diverged if a loss or weight isn't
+            finite, UserError if it can't start or resume, OSError if its files can't be written,
+            ProcessLost if another process is gone
     """
     with lock_run(paths), SignalWatch() as watch:
         remove_leftovers(paths)
@@ -197,7 +198,7 @@ def train_run(
             _end(paths, hparams, record, "interrupted", trainer, str(error) or None)
             raise
         except BaseException as error:
-            with suppress(OSError):  # where nothing can be written, neither can this
+            with suppress(OSError):  # if the disk is full, the record can't be written either
                 _end(paths, hparams, record, "failed", trainer, f"{type(error).__name__}: {error}")
             raise
         else:
@@ -208,16 +209,16 @@ def train_run(
 
 
 def follow(processes: Processes):
-    """Train what the first process does, until that has no more to train.
+    """Train the runs that the first process shares, until it has no more.
 
-    raises: ProcessLost if the first process, or another, is gone
+    raises: ProcessLost if another process is gone
     """
     with SignalWatch(may_raise=False) as watch:
         while assignment := processes.share():
             hparams, expt_dir = assignment.hparams, assignment.paths.expt_dir
             feed, inputs = CropFeed(hparams, expt_dir), load_inputs(hparams, expt_dir)
             training = Training(assignment, feed, inputs, processes, watch)
-            with suppress(Interrupted, Diverged):  # which the first process meets as well
+            with suppress(Interrupted, Diverged):  # the first process handles them
                 training.run()
 
 
@@ -239,17 +240,17 @@ def _find_start(
     if earlier.data_hash != data_hash:
         raise UserError(
             f"{paths.record}: {hparams.data.source} holds other structures than when the run "
-            f"started; train.py --restart {paths.name} trains it anew"
+            f"started; train.py --restart {paths.name} trains it from scratch"
         )
     if earlier.inputs != inputs.hashes:
         changed = [key for key, x in inputs.hashes.items() if earlier.inputs.get(key) != x]
         raise UserError(
             f"{paths.record}: {', '.join(changed)} has other weights than when the run started; "
-            f"train.py --restart {paths.name} trains it anew"
+            f"train.py --restart {paths.name} trains it from scratch"
         )
     checkpoint = load_newest_checkpoint(paths)
     if find_best_validation(paths, get_kind(hparams.kind)) is not None:
-        load_best_checkpoint(paths)  # now rather than when the training has come to its end
+        load_best_checkpoint(paths)  # fail now rather than after the training
     return checkpoint, earlier
 
 
@@ -261,7 +262,7 @@ def _start_anew(
     data_hash: str,
     earlier: RunRecord | None,
 ) -> RunRecord:
-    """Return the record of a new run; writes its hyperparameters, clears what an old one left."""
+    """Return the record of a new run; write its hyperparameters, and remove old results."""
     plan = make_plan(hparams, inputs=inputs.modules)
     record = RunRecord(
         run=paths.name,
@@ -290,8 +291,8 @@ def _end(
     error: str | None = None,
 ) -> RunRecord:
     kind = get_kind(hparams.kind)
-    # A damaged table must not hide how the session ended; whoever reads the run will be told.
-    with suppress(MetricsError):
+    # A damaged table must not hide how the session ended; readers of the run report it.
+    with suppress(MetricsError, OSError):
         best, alarms = find_best_validation(paths, kind), find_alarms(paths, kind)
         record = update_record(record, best=best or record.best, alarms=alarms)
     record = end_session(record, exit=exit, steps_end=trainer.global_step, error=error)
@@ -307,5 +308,5 @@ def _describe_device(trainer: L.Trainer) -> str:
 
 
 def _find_slurm() -> list[SLURMEnvironment]:
-    """Slurm, if it has started this process; it is not for Lightning to requeue the task."""
+    """Return Slurm's environment if it started this process; our script requeues, not Lightning."""
     return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []

@@ -1,4 +1,4 @@
-"""Weights of models by name: published ones, which come with the package, and those of runs.
+"""Load the weights of published models, which come with the package, and of runs, by name.
 
 A published model is a folder of `atompaint_vae/pretrained`: hparams.nt, record.nt and test.csv are
 the run's own; weights.sha256 is in the form that `sha256sum --check` reads.
@@ -29,7 +29,7 @@ HASH = "weights.sha256"
 
 
 class PretrainedError(ValueError):
-    """There is no such model, or it isn't what was published; one line."""
+    """An unknown model, or one that isn't what was published; one line."""
 
 
 def list_pretrained() -> list[str]:
@@ -38,9 +38,9 @@ def list_pretrained() -> list[str]:
 
 
 def find_pretrained(name: str) -> RunPaths:
-    """Return the folder of a published model, in which the run's records have their usual names.
+    """Return the paths of a published model, which are those of a run.
 
-    raises: PretrainedError, with the known names, if there is no such model
+    raises: PretrainedError with the known names if there is no such model
     """
     known = list_pretrained()
     if name not in known:
@@ -51,17 +51,17 @@ def find_pretrained(name: str) -> RunPaths:
 def load_pretrained(name: str = BEST) -> nn.Module:
     """Return a published model in float32, on the CPU, in eval mode.
 
-    A VAE is ready for `encode`, `decode` and `sample`.  Nothing in the file of weights is executed,
-    and its SHA-256 is checked.  Torch's random state stays as it was.
+    A VAE is ready for `encode`, `decode` and `sample`.  Loading executes no code from the file of
+    weights, and checks its SHA-256.  Torch's random state stays unchanged.
 
-    raises: PretrainedError if there is no such model, or its weights aren't those published
+    raises: PretrainedError if there is no such model, or its weights aren't the published ones
     """
     paths = find_pretrained(name)
     return make_trained(paths, load_weights(paths.run_dir))
 
 
 def load_pretrained_hparams(name: str = BEST) -> Hparams:
-    """Return what a published model was trained with; its `data` says what its images are.
+    """Return the hyperparameters of a published model; `data` describes its images.
 
     raises: PretrainedError if there is no such model
     """
@@ -105,14 +105,14 @@ def _use_float32() -> Iterator[None]:
 
 
 def select_weights(state: Mapping[str, Tensor], hparams: Hparams) -> dict[str, Tensor]:
-    """Return a model's tensors from those of a checkpoint: averaged ones if the run keeps any."""
+    """Return a model's tensors from a checkpoint's; the averaged ones if the run has them."""
     prefix = "average.module." if hparams.optim.ema_decay else "model."
     found = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     return {name: tensor.contiguous() for name, tensor in found.items()}
 
 
 def pack_weights(weights: Mapping[str, Tensor]) -> bytes:
-    """Return tensors as safetensors, of which the SHA-256 is taken."""
+    """Return tensors in the safetensors format, whose SHA-256 is recorded."""
     return safetensors.torch.save(dict(weights), metadata={"format": "pt"})
 
 
@@ -121,7 +121,7 @@ def load_run_weights(paths: RunPaths) -> dict[str, Tensor]:
 
     raises: UserError if the run isn't finished, or its weights aren't on this machine
     """
-    from .checkpoints import load_checkpoint  # with Lightning, which published models don't need
+    from .checkpoints import load_checkpoint  # imports Lightning; published models don't need it
 
     state = find_run_state(paths)
     if state != "finished":
@@ -134,8 +134,7 @@ def load_run_weights(paths: RunPaths) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class FrozenInputs:
-    """The frozen models that a run's hyperparameters name, by their keys; SHA-256 of their weights.
-    """
+    """Frozen models that a run's hyperparameters name, and the SHA-256 of their weights, by key."""
 
     modules: dict[str, nn.Module] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
@@ -144,8 +143,8 @@ class FrozenInputs:
 def load_inputs(hparams: Hparams, expt_dir: Path) -> FrozenInputs:
     """Return the frozen models that a run's hyperparameters name.
 
-    expt_dir: of the run; the notebook that it lies in has the runs that are named
-    raises:   UserError, with the key, if there is no such model, or its weights aren't here
+    expt_dir: of the run; the frozen models are runs of the same notebook
+    raises:   UserError with the key if there is no such model, or its weights aren't here
     """
     found = FrozenInputs()
     for key in get_kind(hparams.kind).inputs:
@@ -169,7 +168,7 @@ def _load_frozen(name: str, expt_dir: Path) -> tuple[nn.Module, str]:
     if "/" not in name:
         if name not in list_pretrained():
             hint = suggest(name, list_pretrained())
-            raise PretrainedError(f"{name!r} is no published model, and no experiment/run; {hint}")
+            raise PretrainedError(f"{name!r}: neither a published model nor experiment/run; {hint}")
         paths = find_pretrained(name)
         weights = load_weights(paths.run_dir)
     else:

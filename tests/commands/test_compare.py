@@ -85,7 +85,7 @@ def test_curves_as_svg(notebook, capsys):
         (["20250303"], "unknown experiment '20250303'; did you mean '20250202_y' or '2025"),
         (["20250101", "--where", "val.r2 >"], "--where: column 1: unknown property 'val.r2'; did "),
         (["20250101", "--where", "seed =="], "--where: column 8: expected a value, got the end"),
-        (["20250101", "--where", "seed == 7"], "--where: chooses none of 2 runs"),
+        (["20250101", "--where", "seed == 7"], "--where: none of 2 runs matches"),
         (["20250101", "--metric", "val.r3"], "unknown metric 'val.r3'; did you mean 'val.r2'?\n"),
         (["20250101", "--metric", "xyz"], "unknown metric 'xyz'; known: test.r2, val.loss, val.r2"),
         (["20250101", "-o", "no/x.svg"], "no/x.svg: no such file or directory\n"),

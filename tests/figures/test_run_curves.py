@@ -67,6 +67,17 @@ def test_axes_legend_and_notes_of_the_picture(runs):
     # The mean, then b as recorded and smoothed; 6 s a step, the first row at step 5.
     assert [len(line.get_xdata()) for line in axes.lines] == [40, 40, 40]
     assert axes.lines[1].get_xdata()[0] == pytest.approx(0.5)
+    loss = 100 * np.exp(-np.arange(0.5, 20.5, 0.5)[:, None] / [2, 4, 8, 3])
+    smoothed = pd.DataFrame(loss).ewm(alpha=0.4).mean()
+    for line, expected in zip(axes.lines, (smoothed.iloc[:, :3].mean(axis=1), loss[:, 3],
+                                           smoothed[3]), strict=True):  # fmt: skip
+        np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-6)
+    assert axes.lines[1].get_lw() < axes.lines[2].get_lw()
+    (band,) = axes.collections
+    deviation = smoothed.iloc[:, :3].std(axis=1, ddof=1)
+    (path,) = band.get_paths()
+    at_first = path.vertices[np.isclose(path.vertices[:, 0], axes.lines[0].get_xdata()[0]), 1]
+    assert np.ptp(at_first) == pytest.approx(2 * deviation[0], rel=1e-6)
 
 
 def test_a_picture_of_what_isnt_there(runs):

@@ -59,6 +59,20 @@ def test_pages_cut_and_frame_the_largest_block(tmp_path, write_reconstructions):
     assert read_frames(axes[1]) == [] and axes[1].get_xlabel() == ""
 
 
+def test_each_row_is_of_one_crop_in_the_order_of_the_file(tmp_path, write_reconstructions):
+    write_reconstructions(tmp_path / "a")
+    crops = read_crops(tmp_path / "a")
+    *axes, _ = plot_slices(RunPaths(tmp_path / "a")).axes  # the last is the scale of colours
+    assert [x.get_title() for x in axes[:3]] == ["input", "reconstruction", "residual"]
+    labels = ["worst: 1ABC\nR² = 0.25", "median: 2DEF\nR² = 0.50", "best: 3GHI\nR² = 0.75"]
+    assert [x.get_ylabel() for x in axes[::3]] == labels
+    for row, crop in enumerate(crops):
+        panels = [x.images[0].get_array() for x in axes[3 * row : 3 * row + 3]]
+        for panel, image in zip(panels, (crop.image, crop.reconstruction), strict=False):
+            expected = colour_slab(image, slice(5, 8), ["C", "N", "O"])
+            np.testing.assert_array_equal(panel, expected)
+
+
 def test_all_panels_have_y_upwards(tmp_path, write_reconstructions):
     arrays = write_reconstructions(tmp_path / "a")
     arrays["image"][0] = 0

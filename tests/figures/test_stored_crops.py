@@ -13,7 +13,10 @@ def test_crops_are_as_they_were_stored(tmp_path, write_reconstructions):
     assert median.resolution_A == 0.8
     assert median.blocks == []
     np.testing.assert_array_equal(median.reconstruction, stored["reconstruction"][1])
-    np.testing.assert_array_equal(best.coords_A, stored["coords_A_2"])
+    for k, crop in enumerate((worst, median, best)):
+        np.testing.assert_array_equal(crop.image, stored["image"][k])
+        np.testing.assert_array_equal(crop.coords_A, stored[f"coords_A_{k}"])
+        np.testing.assert_array_equal(crop.atom_channels, stored[f"channels_{k}"])
 
 
 def write_text(run, name, text):

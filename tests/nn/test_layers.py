@@ -119,7 +119,8 @@ def test_kernel_basis_spans_no_more_than_the_cubes_steerable_kernels(kernel_size
 
 def test_convolution_keeps_the_variance():
     torch.set_default_dtype(torch.float32)
-    for options in ({"padding": 1}, {"stride": 2, "padding": 1}):
+    halved = {"stride": 2, "padding": 1}
+    for options in ({"padding": 1}, halved, {**halved, "transposed": True}):
         conv = SteerableConv(Irreps("6x0e+6x1e+6x2e"), Irreps("20x0e+20x1e+20x2e"), **options)
         image = torch.randn(4, conv.irreps_in.dim, 9, 9, 9)
         inner = conv(image)[..., 1:-1, 1:-1, 1:-1]
@@ -336,9 +337,14 @@ def test_cached_kernel_is_dropped_when_the_weights_change():
         first = conv(image)
         assert conv._cached_kernel is not None
         assert torch.equal(conv(image), first)
-        other = {name: 2 * value for name, value in conv.state_dict().items()}
-        conv.load_state_dict(other)
+        state = {name: value.clone() for name, value in conv.state_dict().items()}
+        conv.load_state_dict({name: 2 * value for name, value in state.items()})
         assert torch.allclose(conv(image), 2 * first)
+        # In place of the tensors that there were: their own changes are counted from zero.
+        for factor in (3, 2):
+            other = {name: factor * value.clone() for name, value in state.items()}
+            conv.load_state_dict(other, assign=True)
+            assert torch.allclose(conv(image), factor * first)
         conv.train()
         for weight in conv.weights.values():
             weight.mul_(2)

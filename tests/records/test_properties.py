@@ -2,6 +2,7 @@ import math
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from atompaint_vae.records.properties import (
     load_run,
     load_runs,
 )
+from atompaint_vae.records.record import load_record, save_record
 
 
 @pytest.fixture
@@ -56,6 +58,25 @@ def test_a_run_is_read_again_when_it_has_changed(write_run, tmp_path):
     row = {"step": 210, "epoch": 21.0, "elapsed_s": 1.0, "loss": 7.0, "r2": 0.5}
     append_metrics(paths.val_metrics, row)
     assert load_run("20250101_x/a", paths).properties["last(val.r2)"] == 0.5
+    # Also of a file that is as long as before.
+    text = paths.val_metrics.read_text()
+    paths.val_metrics.write_text(text.removesuffix("0.5\n") + "0.7\n")
+    assert load_run("20250101_x/a", paths).properties["last(val.r2)"] == 0.7
+
+
+def test_sessions_add_up(write_run, tmp_path):
+    paths = write_run(tmp_path / "20250101_x", "a")
+    record = load_record(paths.record)
+    (first,) = record.sessions
+    start, end = (first.started + timedelta(hours=hours) for hours in (1, 2))
+    second = first.model_copy(update={
+        "started": start, "ended": end, "git_dirty": True, "steps_start": 200, "steps_end": 260,
+        "device": "another",
+    })  # fmt: skip
+    save_record(paths.record, record.model_copy(update={"sessions": (first, second)}))
+    properties = load_run("20250101_x/a", paths).properties
+    found = [properties[x] for x in ("duration_s", "steps", "commit", "device")]
+    assert found == [1200 + 3600, 260, "a" * 40 + "+", "another"]
 
 
 def test_values_at_a_step_and_an_epoch(run):

@@ -126,7 +126,7 @@ def test_the_best_is_shown(done):
     }
     best = max(r2, key=r2.get)
     *_, last = done.said.splitlines()
-    assert last.startswith("search: 3 of 3 trials, ")
+    assert last.startswith("search: 3 of 3 trials done, ")
     assert last.endswith(f"best {best}, val.r2 {r2[best]:.4g}")
 
 
@@ -158,7 +158,7 @@ def test_interrupt_and_go_on(make_search, done):
     os.kill(process.pid, signal.SIGINT)
     code, _, stderr = process.wait()
     assert code == 130
-    end = "trial-001: interrupted by SIGINT; the next search goes on from there\n"
+    end = "trial-001: interrupted by SIGINT; the next search resumes from there\n"
     assert stderr.endswith(end)
     assert load_record(get_paths(expt, "trial-001").record).state == "interrupted"
     assert search(expt)[0] == 0
@@ -253,7 +253,7 @@ def test_a_space_that_is_exhausted(make_search):
     assert len(load_trials(expt)) == 1
     *_, said, last = stdout.splitlines()
     assert said == "the space seems exhausted: 100 samples gave nothing new"
-    assert last.startswith("search: 1 of 2 trials, ")
+    assert last.startswith("search: 1 of 2 trials done, ")
 
 
 def test_nothing_can_be_trained(make_search):
@@ -277,7 +277,7 @@ def test_dry_run_writes_nothing(make_search):
         values = r"optim.learning_rate [\d.e-]+, model.latent (2x0e\+1x1e|4x0e)"
         assert re.search(rf"^trial-00{i}: {values}$", stdout, re.MULTILINE)
         assert re.search(rf"^{i + 1}  trial-00{i} +[\d,]+  [45]×5×5×5 ", stdout, re.MULTILINE)
-    assert stdout.endswith("until now: 0 of 2 trials\n")
+    assert stdout.endswith("\n0 of 2 trials done\n")
 
 
 def test_shared_values_that_change(done, make_search):
@@ -288,8 +288,8 @@ def test_shared_values_that_change(done, make_search):
     assert (code, stderr) == (
         2,
         "hparams.nt: run 'trial-000' has changed since it started: optim.warmup_steps was 2, is "
-        "3; train.py --restart trial-000 archives it and begins anew, or give the run another "
-        "name\n",
+        "3; train.py --restart trial-000 archives it and trains from scratch, or give the run "
+        "another name\n",
     )
 
 

@@ -99,7 +99,7 @@ def test_list_shows_the_queue(make_expt, slurm):
         ("sbatch: error: invalid partition specified: nope\n"
          "sbatch: error: Batch job submission failed: Invalid partition name specified\n",
          "sbatch: invalid partition specified: nope\n"),
-        ("\n", "sbatch: failed, and doesn't say why\n"),
+        ("\n", "sbatch: failed without a message\n"),
     ],
 )  # fmt: skip
 def test_what_sbatch_refuses(make_expt, slurm, stderr, message):

@@ -3,11 +3,13 @@
 import csv
 
 import pytest
+import safetensors.torch
 import torch
 
 from atompaint_vae.config.hparams import load_hparams
 from atompaint_vae.data.crops.dataset import collate_crops
 from atompaint_vae.nn.norm import IrrepsNorm
+from atompaint_vae.publishing.publish import make_weights
 from atompaint_vae.records.record import load_record
 from atompaint_vae.training.evaluate import calc_test_metrics
 from atompaint_vae.training.feed import CropFeed
@@ -81,3 +83,11 @@ def test_validation_and_test_are_of_the_average(averaged, model):
     assert int(row["step"]) == best.step
     metrics = calc_test_metrics(model, hparams, feed.datasets["validation"])
     assert metrics["r2"] == pytest.approx(best.value, rel=1e-5, abs=1e-7)
+
+
+def test_the_average_is_what_is_published(averaged):
+    published = safetensors.torch.load(make_weights(averaged.paths))
+    state = torch.load(averaged.paths.best, weights_only=True)["state_dict"]
+    assert published.keys() == {k[6:] for k in state if k.startswith("model.")}
+    for name, tensor in published.items():
+        assert torch.equal(tensor, state[f"average.module.{name}"])

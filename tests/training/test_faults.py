@@ -246,7 +246,7 @@ def test_a_damaged_checkpoint(make_expt, uncut, note, damage, fault):
     expt.train("--max-steps", "7")
     damage(expt.paths.last)
     assert finish(expt, uncut).startswith(
-        "runs/a/checkpoints/last.ckpt: damaged; goes on from the one before, step 5\n"
+        "runs/a/checkpoints/last.ckpt: damaged; resumes from the previous one, step 5\n"
     )
     assert not (expt.path / "code-has-run").exists()
     note(fault, 1, "says so, goes on from the one before")
@@ -261,7 +261,7 @@ def test_two_damaged_checkpoints(make_expt, uncut, note):
     assert (code, stderr) == (
         2,
         "runs/a/checkpoints/previous.ckpt: can't be read: no checkpoint, or a damaged one; "
-        "train.py --restart a trains it anew\n",
+        "train.py --restart a trains it from scratch\n",
     )
     expt.train("--restart", "--max-steps", "1")
     finish(expt, uncut)
@@ -281,7 +281,7 @@ def test_damaged_best_weights(make_expt, uncut, note, damage, fault):
     expt.train("--max-steps", "7")
     damage(expt.paths.best)
     assert finish(expt, uncut).startswith(
-        "runs/a/checkpoints/best.ckpt: damaged; put back from its copy\n"
+        "runs/a/checkpoints/best.ckpt: damaged; restored from its copy\n"
     )
     note(fault, 1, "says so, puts them back from a copy")
 
@@ -335,7 +335,7 @@ def test_full_disk(make_expt, uncut, note, tmp_path, leave):
         assert code == 1, stderr
         *_, line = stderr.splitlines()
         assert line.startswith("a: failed: runs/a"), stderr
-        rest = "no space left on device; train.py goes on from the last checkpoint"
+        rest = "no space left on device; train.py resumes from the last checkpoint"
         assert line.endswith(f": {rest}"), stderr
         assert "Traceback" not in stderr
         assert expt.paths.last.read_bytes() == before
@@ -381,7 +381,7 @@ def test_clock_going_backwards(make_expt, uncut, note):
     [
         ("", 2, r"runs/a: can't be written to: {}"),
         ("checkpoints", 1, r"a: failed: runs/a/checkpoints/\w+\.ckpt: {}; "
-                           "train.py goes on from the last checkpoint"),
+                           "train.py resumes from the last checkpoint"),
     ],
 )  # fmt: skip
 def test_read_only_folder(make_expt, uncut, note, folder, code, says):

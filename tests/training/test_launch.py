@@ -83,8 +83,8 @@ def test_changed_hparams(make_expt):
     assert (code, stderr) == (
         2,
         "hparams.nt: run 'a' has changed since it started: optim.batch_size was 2, is 3; "
-        "train.epochs was 3, is 4; train.py --restart a archives it and begins anew, or give the "
-        "run another name\n",
+        "train.epochs was 3, is 4; train.py --restart a archives it and trains from scratch, or "
+        "give the run another name\n",
     )
     state = expt.paths.last.read_bytes()
     code, stdout, _ = expt.train("a", "--restart", "--max-steps", "1")
@@ -114,7 +114,7 @@ def test_a_set_beside_the_experiment(make_expt, few_structures):
     assert code == 2
     assert stderr == (
         "runs/a/record.nt: ../sets/x.parquet holds other structures than when the run started; "
-        "train.py --restart a trains it anew\n"
+        "train.py --restart a trains it from scratch\n"
     )
 
 
@@ -126,7 +126,7 @@ def test_a_damaged_checkpoint(make_expt):
     assert (code, stderr) == (
         2,
         "runs/a/checkpoints/last.ckpt: can't be read: no checkpoint, or a damaged one; "
-        "train.py --restart a trains it anew\n",
+        "train.py --restart a trains it from scratch\n",
     )
 
 
@@ -143,12 +143,12 @@ def test_damaged_best_weights(make_expt, uncut):
     assert (code, stderr) == (
         2,
         "runs/a/checkpoints/best_copy.ckpt: can't be read: no checkpoint, or a damaged one; "
-        "train.py --restart a trains it anew\n",
+        "train.py --restart a trains it from scratch\n",
     )
     expt.paths.best.write_bytes(damaged)
     expt.paths.best_copy.write_bytes(best)
     code, _, stderr = expt.train()
-    put_back = "runs/a/checkpoints/best.ckpt: damaged; put back from its copy\n"
+    put_back = "runs/a/checkpoints/best.ckpt: damaged; restored from its copy\n"
     assert (code, stderr.startswith(put_back), stderr.count(put_back)) == (0, True, 1)
     expt.assert_same_run(uncut)
     assert not expt.paths.best_copy.exists()
@@ -284,7 +284,7 @@ def test_weights_that_are_no_numbers_replace_no_checkpoint(tmp_path):
     assert trainer.saved == (paths.best, paths.best_copy, paths.last)
     with torch.no_grad():
         module.weight[0, 0] = torch.inf
-    with pytest.raises(Diverged, match="weights are no finite numbers at step 7"):
+    with pytest.raises(Diverged, match="a weight became NaN or infinite by step 7"):
         writer._save(trainer, module)
     assert trainer.saved == (paths.best, paths.best_copy, paths.last)
 

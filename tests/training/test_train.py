@@ -24,11 +24,11 @@ def test_cut_and_resume(make_expt, uncut):
     for steps in (6, 8, 10):
         code, stdout, _ = expt.train("--max-steps", str(steps))
         assert code == 0
-        assert stdout == f"a: stopped at --max-steps {steps}; train.py goes on from there\n"
+        assert stdout == f"a: stopped at --max-steps {steps}; train.py resumes from there\n"
         assert load_record(get_paths(expt).record).state == "interrupted"
     # Nothing is trained beyond.
     code, stdout, _ = expt.train("--max-steps", "4")
-    assert stdout == "a: stopped at --max-steps 4; train.py goes on from there\n"
+    assert stdout == "a: stopped at --max-steps 4; train.py resumes from there\n"
     code, stdout, _ = expt.train("--max-steps", "15")
     best_r2 = load_record(get_paths(uncut).record).best.value
     assert (code, stdout) == (0, f"a: finished, best validation R² {best_r2:.3f}\n")

@@ -33,6 +33,7 @@ from atompaint_vae.data.structures.formats import (
     describe_error,
     name_structure,
 )
+from atompaint_vae.text.files import write_together
 
 CHAIN_COLUMNS = (
     "structure", "chain", "kind", "num_residues", "num_atoms", "cluster", "group", "split",
@@ -224,7 +225,7 @@ def _read_part(path: Path, part: Path, assembly: str) -> Path | Broken:
     facts_path = part.with_suffix(".json")
     facts_path.write_text(json.dumps(facts))
     # Last, since its presence marks the part as complete.
-    structures.write_atoms(entry.atoms, part, compression_level=3)
+    structures.write_atoms(entry.atoms, part, compression_level=3, sync=False)
     return path
 
 
@@ -259,19 +260,13 @@ def _describe_structures(table: pd.DataFrame, chains: pd.DataFrame) -> pd.DataFr
 
 
 def _write_set(atoms: pd.DataFrame, table: pd.DataFrame, chains: pd.DataFrame, out: Path) -> None:
-    """Write all files under temporary names, then move them into place, the atoms last."""
-    structures_path, chains_path = name_structures_path(out), name_chains_path(out)
-    partial = {path: path.with_name(f".{path.name}.tmp") for path in (structures_path, chains_path)}
+    """Write all files, the atoms last; none is replaced before all of them are complete."""
+    chains = chains[[*CHAIN_COLUMNS]]
     try:
-        table.to_csv(partial[structures_path], index=False, lineterminator="\n")
-        chains[[*CHAIN_COLUMNS]].to_csv(partial[chains_path], index=False, lineterminator="\n")
-        new_atoms = out.with_name(f".{out.name}.tmp")
-        partial[out] = new_atoms
-        structures.write_atoms(atoms, new_atoms)
-        for path, temporary in partial.items():
-            temporary.replace(path)
+        write_together({
+            name_structures_path(out): table.to_csv(index=False, lineterminator="\n"),
+            name_chains_path(out): chains.to_csv(index=False, lineterminator="\n"),
+            out: structures.pack_atoms(atoms),
+        })
     except OSError as error:
         raise StructureError(f"{out}: {describe_error(error)}") from error
-    finally:
-        for temporary in partial.values():
-            temporary.unlink(missing_ok=True)

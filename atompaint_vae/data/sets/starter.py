@@ -32,6 +32,8 @@ from tqdm import tqdm
 from atompaint_vae.data.sets import splits
 from atompaint_vae.data.structures import table as structures
 from atompaint_vae.data.structures.chains import list_chains
+from atompaint_vae.text.files import write_atomic
+from atompaint_vae.text.formats import format_bytes
 
 STARTER_DIR = Path(__file__).parents[1] / "starter"
 SOURCE_COLUMNS = ("pdb_id", "package", "archive", "member", "sha256", "resolution_A")
@@ -184,12 +186,10 @@ def write_starter(sources: pd.DataFrame, cache: Path, out_dir: Path) -> None:
     for name, table in {
         "structures.csv": make_provenance(sources, chains), "chains.csv": chains[columns]
     }.items():  # fmt: skip
-        partial = out_dir / f"{name}.tmp"
-        table.to_csv(partial, index=False, lineterminator="\n")
-        partial.replace(out_dir / name)
+        write_atomic(out_dir / name, table.to_csv(index=False, lineterminator="\n"))
         print(f"{out_dir / name}: {len(table)} rows")
     num_bytes = (out_dir / "atoms.parquet").stat().st_size
-    print(f"{out_dir / 'atoms.parquet'}: {len(atoms)} atoms, {num_bytes / 1e6:.1f} MB")
+    print(f"{out_dir / 'atoms.parquet'}: {len(atoms)} atoms, {format_bytes(num_bytes)}")
 
 
 def main(argv: list[str] | None = None) -> None:

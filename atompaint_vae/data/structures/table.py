@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from atompaint_vae.data.structures.formats import (
     name_structure,
     parse_structure,
 )
+from atompaint_vae.text.files import write_atomic
 
 CATEGORIES = ("structure", "chain", "residue", "insertion_code", "element")
 COORDINATES = ("x", "y", "z")
@@ -27,6 +28,9 @@ COLUMNS = (
     "structure", "chain", "residue", "residue_num", "insertion_code", "element",
     "x", "y", "z", "occupancy",
 )  # fmt: skip
+
+COMPRESSION_LEVEL = 19
+"""Of zstd: slow to write, as small as it gets."""
 
 # The limit of the PDB format; much further out, float32 can't resolve 0.001 Å.
 MAX_COORDINATE_A = 9999.999
@@ -127,31 +131,32 @@ def concatenate_atoms(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def write_atoms(
-    atoms: pd.DataFrame, path: str | os.PathLike, *, compression_level: int = 19
+    atoms: pd.DataFrame, path: str | os.PathLike, *, compression_level: int = COMPRESSION_LEVEL,
+    sync: bool = True,
 ) -> None:
     """Write atoms as a compact Parquet file; if that fails, an existing file is left as it was.
 
+    sync:   as for `write_atomic`
     raises: StructureError if columns are missing
     """
-    path = Path(path)
-    _check_columns(path, atoms.columns)
+    _check_columns(Path(path), atoms.columns)
+    write_atomic(Path(path), pack_atoms(atoms, compression_level), sync=sync)
+
+
+def pack_atoms(atoms: pd.DataFrame, compression_level: int = COMPRESSION_LEVEL) -> memoryview:
+    """Return the content of a compact Parquet file of atoms."""
     table = pa.Table.from_pandas(atoms[list(COLUMNS)], preserve_index=False)
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    os.close(descriptor)
-    try:
-        pq.write_table(
-            table, partial, compression="zstd", compression_level=compression_level,
-            use_dictionary=[*CATEGORIES, "occupancy"], write_page_checksum=True,
-            # The three high bytes of neighbouring atoms are similar.
-            column_encoding={
-                **dict.fromkeys(COORDINATES, "BYTE_STREAM_SPLIT"),
-                "residue_num": "DELTA_BINARY_PACKED",
-            },
-        )  # fmt: skip
-        Path(partial).chmod(0o644)  # a temporary file is private
-        Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    content = io.BytesIO()
+    pq.write_table(
+        table, content, compression="zstd", compression_level=compression_level,
+        use_dictionary=[*CATEGORIES, "occupancy"], write_page_checksum=True,
+        # The three high bytes of neighbouring atoms are similar.
+        column_encoding={
+            **dict.fromkeys(COORDINATES, "BYTE_STREAM_SPLIT"),
+            "residue_num": "DELTA_BINARY_PACKED",
+        },
+    )  # fmt: skip
+    return content.getbuffer()
 
 
 def load_atoms(path: str | os.PathLike) -> pd.DataFrame:

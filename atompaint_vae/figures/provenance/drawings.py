@@ -1,8 +1,8 @@
 """
-What made the figures and tables of a folder: its provenance.nt, and whether they are up to date.
+Sources of the figures and tables of a folder: its provenance.nt, and checks against it.
 
-Everything is compared by content, so that it means the same in a fresh clone. A file counts by its
-bytes; code by its source without comments, docstrings and blank lines.
+Contents are compared, not times, so that the result is the same in a fresh clone: the bytes of
+files, and the source of code without comments, docstrings and blank lines.
 """
 
 import ast
@@ -29,16 +29,16 @@ from ...text.typed import Bool, TextModel, check_model
 
 FILE_NAME = "provenance.nt"
 NUM_DIGITS = 16
-"""Hexadecimal digits of a hash that are kept: against accidents, 64 bits are plenty."""
+"""Hexadecimal digits of a stored hash: 64 bits suffice against accidents."""
 
 PACKAGE = Path(atompaint_vae.__file__).parent
 
 DRAWING = ("data", "nn", "models", "analysis", "figures")
-"""Packages of which a changed module makes figures stale.  The others find and read files, which
-count themselves."""
+"""Packages whose modules make figures stale when they change.  The others find and read files,
+which are compared themselves."""
 
 DECLARING = ("__init__.py", "hparams.py", "kind.py")
-"""Files of those packages that declare what there is: a new hyperparameter draws nothing else."""
+"""Files of those packages with declarations: a new hyperparameter doesn't change figures."""
 
 
 class ProvenanceError(LocatedError):
@@ -46,7 +46,7 @@ class ProvenanceError(LocatedError):
 
 
 class Drawing(TextModel):
-    """What a script wrote when it last ran, and from what; hashes under paths from its folder."""
+    """Outputs and sources of a script's last run: hashes, by paths relative to its folder."""
 
     git_commit: MaybeLine = Field(None, description="Blank outside a git repository.")
     git_dirty: Bool = Field(False, description="Whether the tree differed from the commit.")
@@ -58,7 +58,7 @@ class Drawing(TextModel):
 
 
 def load_provenance(folder: Path) -> dict[str, Drawing]:
-    """The drawings of a folder, under their commands, such as `plot_curves.py`; {} without a file.
+    """Return a folder's drawings by their commands, such as `plot_curves.py`; {} without a file.
 
     raises: ProvenanceError with file, line and column
     """
@@ -78,12 +78,12 @@ def load_provenance(folder: Path) -> dict[str, Drawing]:
 
 
 def save_drawing(folder: Path, command: str, drawing: Drawing) -> None:
-    """Put a drawing into the folder's file, in the place of what wrote the same outputs before."""
+    """Save a drawing in the folder's file; it replaces earlier ones of the same outputs."""
     with _lock(folder):
         drawings = load_provenance(folder)
         ignored = {"git_commit": None, "git_dirty": False}
         old = drawings.pop(command, None)
-        # A new commit alone is no news; each one noted down would be a conflict to merge.
+        # A new commit alone isn't recorded: it would only cause merge conflicts.
         if old and old.model_copy(update=ignored) == drawing.model_copy(update=ignored):
             return
         for other, earlier in list(drawings.items()):
@@ -100,7 +100,7 @@ def save_drawing(folder: Path, command: str, drawing: Drawing) -> None:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Two scripts may end at the same time."""
+    """Lock a folder: two scripts may end at the same time."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -110,7 +110,7 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def find_reasons(folder: Path, drawing: Drawing, output: str) -> list[str]:
-    """Why one of a drawing's outputs is stale or missing; [] if it is up to date."""
+    """Return the reasons why an output is stale or missing; [] if it is up to date."""
     path = folder / output
     if not path.is_file():
         return [f"{path.name} is missing"]
@@ -139,18 +139,18 @@ def _compare(folder: Path, drawing: Drawing) -> list[str]:
 
 
 def describe_reasons(reasons: list[str], limit: int = 3) -> str:
-    """The first of them, and how many more there are."""
+    """Return the first reasons, and the number of others."""
     more = len(reasons) - limit
     return "; ".join([*reasons[:limit], *([f"and {more} more"] if more > 0 else [])])
 
 
 def find_drawing(path: Path, drawings: Mapping[str, Drawing]) -> str | None:
-    """The command that wrote a file of the folder, None if that isn't known."""
+    """Return the command that wrote a file of the folder, None if unknown."""
     return next((k for k, v in drawings.items() if path.name in v.outputs), None)
 
 
 def list_watched(folder: Path, drawing: Drawing) -> list[Path]:
-    """The files that decide whether a drawing is stale."""
+    """Return the files that determine whether a drawing is stale."""
     runs = [RunPaths(folder / "runs" / name).record for name in drawing.unfinished]
     return [
         *(folder / name for name in [*drawing.outputs, *drawing.inputs]),
@@ -160,19 +160,19 @@ def list_watched(folder: Path, drawing: Drawing) -> list[Path]:
 
 
 def split_command(command: str) -> list[str]:
-    """The script's name and its arguments."""
+    """Return the script's name and its arguments."""
     return shlex.split(command)
 
 
 def name_code(folder: Path, path: Path) -> str:
-    """What a drawing calls a module: `atompaint_vae/...`, or the path from its folder."""
+    """Return a module's name in a drawing: `atompaint_vae/...`, or the path from its folder."""
     if path.is_relative_to(PACKAGE):
         return path.relative_to(PACKAGE.parent).as_posix()
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def draws(name: str) -> bool:
-    """Return whether a module, as `name_code` calls it, has a part in what is drawn."""
+    """Return whether a module, named by `name_code`, affects what is drawn."""
     package, *parts = name.split("/")
     if package != PACKAGE.name:
         return True
@@ -181,17 +181,17 @@ def draws(name: str) -> bool:
 
 
 def find_code(folder: Path, name: str) -> Path:
-    """The module that `name_code` named."""
+    """Return the path of a module that `name_code` named."""
     return (PACKAGE.parent if name.startswith(f"{PACKAGE.name}/") else folder) / name
 
 
 def hash_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, shortened."""
+    """Return the SHA-256 of a file's bytes, shortened."""
     return _hash_as_of(path, *_stat(path), False)
 
 
 def hash_code(path: Path) -> str:
-    """The same of a module's source, without what makes no difference to what it does."""
+    """Return the shortened SHA-256 of a module's source without comments and docstrings."""
     return _hash_as_of(path, *_stat(path), True)
 
 
@@ -202,7 +202,7 @@ def _stat(path: Path) -> tuple[int, int]:
 
 @cache
 def _hash_as_of(path: Path, _time: int, _size: int, is_code: bool) -> str:
-    """One process looks at the same modules for each of hundreds of figures."""
+    """Return a hash, cached: hundreds of figures have the same modules."""
     content = path.read_bytes()
     if is_code:
         content = strip_source(content.decode("utf-8", "replace")).encode()
@@ -210,10 +210,10 @@ def _hash_as_of(path: Path, _time: int, _size: int, is_code: bool) -> str:
 
 
 def strip_source(source: str) -> str:
-    """Python's source without comments, docstrings and blank lines; as it is if it is broken.
+    """Return Python source without comments, docstrings, blank lines; unchanged if it is invalid.
 
-    Made of the source's own lines, because neither tokens nor syntax trees are the same in all
-    versions of Python.
+    The result consists of the source's own lines: tokens and syntax trees differ between versions
+    of Python.
     """
     try:
         tree = ast.parse(source)

@@ -1,4 +1,4 @@
-"""Run the scripts that draw: usage, provenance, one-line errors, exit codes."""
+"""Run scripts that draw: usage, provenance, one-line errors, exit codes."""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from .trace import record_drawing
 
 
 def run_script(usage: str, script: Path, main: Callable[[Experiment], None]):
-    """Call main with the experiment that the script lies in; print which runs are left out."""
+    """Call main with the script's experiment; print the unfinished runs, which are left out."""
 
     def draw():
         expt = Experiment(script.resolve().parent)
@@ -27,7 +27,7 @@ def run_script(usage: str, script: Path, main: Callable[[Experiment], None]):
 
 
 def run_page_script(usage: str, script: Path, main: Callable[[Path], None]):
-    """Call main with the folder of pages that the script lies in."""
+    """Call main with the script's folder of pages."""
 
     def draw():
         with record_drawing(script):

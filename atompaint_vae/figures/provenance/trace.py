@@ -1,8 +1,8 @@
 """
-Which files a script reads and writes while it draws.
+Trace the files that a script reads and writes while it draws.
 
-Python tells of every file that is opened. What a library opens behind Python's back it doesn't:
-hand such a library an open file.
+Python's audit hooks report every file that Python opens, but not those that a library opens itself:
+pass such a library an open file.
 """
 
 import os
@@ -44,7 +44,7 @@ class Trace:
 
 
 def _make_absolute(path: str | bytes | os.PathLike) -> str:
-    # resolve() would follow links, and look at the disk for each file that is opened.
+    # resolve() would follow links, and access the disk for each opened file.
     return os.path.abspath(os.fsdecode(path))  # noqa: PTH100
 
 
@@ -58,7 +58,7 @@ def _hear(event: str, args: tuple) -> None:
 
 @contextmanager
 def trace_files() -> Iterator[Trace]:
-    """The absolute paths of what is opened for reading, and of what is written or moved there."""
+    """Record the absolute paths of files that are read, written or moved."""
     _install_hook()
     trace = Trace()
     _traces.append(trace)
@@ -70,13 +70,13 @@ def trace_files() -> Iterator[Trace]:
 
 @cache
 def _install_hook() -> None:
-    """Once: a hook can't be removed."""
+    """Install the audit hook, once: it can't be removed."""
     sys.addaudithook(_hear)
 
 
 @contextmanager
 def record_drawing(script: Path, unfinished: Iterable[str] = ()) -> Iterator[None]:
-    """Nothing; when it is left, what was written beside the script goes into provenance.nt.
+    """Record what is written beside the script meanwhile in provenance.nt, with its sources.
 
     unfinished: runs of the script's folder that are left out
     """
@@ -116,7 +116,7 @@ def _find_root(folder: Path) -> Path:
 
 
 def _name_files(folder: Path, paths: Iterable[str], root: Path) -> list[str]:
-    """Paths from the folder of those that lie below root, are files, not hidden, and no code."""
+    """Return the relative paths of visible files below root, without code."""
     names = []
     for path in map(Path, paths):
         if not path.is_relative_to(root) or path.suffix in (".py", ".pyc"):
@@ -127,7 +127,7 @@ def _name_files(folder: Path, paths: Iterable[str], root: Path) -> list[str]:
 
 
 def _list_ignored(folder: Path, names: list[str]) -> set[str]:
-    """Those that git ignores: a fresh clone doesn't have them."""
+    """Return the names that git ignores: a fresh clone doesn't have these files."""
     command = ["git", "-C", str(folder), "check-ignore", "--stdin", "-z"]
     try:
         found = subprocess.run(
@@ -139,9 +139,9 @@ def _list_ignored(folder: Path, names: list[str]) -> set[str]:
 
 
 def _list_code(script: Path, root: Path) -> list[Path]:
-    """The script, and the imported modules of this package and of the notebook."""
+    """Return the script, and the imported modules of this package and of the notebook."""
     named = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    # Some modules of torch's name files that don't exist.
+    # Some of torch's modules name files that don't exist.
     files = {path for x in named if x and (path := Path(x).resolve()).is_file()}
     own = {path for path in files if path.suffix == ".py" and _draws(path, root)} | {script}
     return sorted(path for path in own if strip_source(path.read_text("utf-8")))

@@ -10,8 +10,8 @@ from ...text.values import FieldsText, Voxels, Weight, limit
 
 class ModelHparams(TextModel):
     layers: tuple[FieldsText, ...] = Field(min_length=1, description=(
-        "Fields that each layer of the encoder puts out; each layer halves the side of the image, "
-        "and the decoder mirrors them."))
+        "Output fields of each layer of the encoder. Each layer halves the image's side; the "
+        "decoder mirrors them."))
     latent: FieldsText = Field(description="Fields of the latent.")
     convs_per_layer: Annotated[Int, AfterValidator(limit(99))] = Field(1, ge=1, description=(
         "Convolutions at each resolution."))
@@ -30,11 +30,11 @@ class ModelHparams(TextModel):
         "Pointwise function of Fourier fields and of scalars; `hermite` is the first Hermite "
         "function, `learned_hermite` a learned sum of the first four."))
     irreps_nonlinearity: Literal["gate", "norm"] = Field("gate", description=(
-        "What makes plain irreps above l = 0 nonlinear: gates, which are more scalars, or "
-        "their own lengths."))
+        "Nonlinearity of plain irreps above l = 0: `gate` uses additional scalars, `norm` their "
+        "own norms."))
     posterior_std: Literal["logvar", "softplus"] = Field("logvar", description=(
-        "What the posterior's standard deviations are made of: scalars that are log-variances, or "
-        "the softplus of the norms of irreps, as in atompaint 0.1.0, which is never below ln 2."))
+        "Source of the posterior's standard deviations: `logvar`, scalars that are log-variances; "
+        "`softplus`, the softplus of irreps' norms, as in atompaint 0.1.0, never below ln 2."))
 
 
 _WEIGHTED = Incomparable((".loss",), "their total losses are weighted differently")
@@ -44,8 +44,8 @@ class LossHparams(TextModel):
     reduction: Annotated[Literal["mean", "sum", "optimal"], Incomparable(
         (".loss", "data_loss"), "their losses are on different scales",
     )] = Field("sum", description=(
-        "How the squared errors of one image become its data loss; batches are always averaged. "
+        "Reduction of an image's squared errors to its data loss; batches are always averaged. "
         "`optimal` is the likelihood with the decoder variance that is best for each batch."))
     beta: Annotated[Weight, _WEIGHTED] = Field(1.0, ge=0, description="Weight of the prior loss.")
     free_nats: Annotated[Weight, _WEIGHTED] = Field(0.0, ge=0, description=(
-        "Prior loss of each latent number that costs nothing [nats]."))
+        "Prior loss of each latent number that is free [nats]."))

@@ -1,4 +1,4 @@
-"""The kind `vae`: what can be known of variational autoencoders without torch."""
+"""The kind `vae`: its declaration, which needs no torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from ..kind import Curve, Kind, Metric
 from .hparams import LossHparams, ModelHparams
 
 DOMINANT = 10
-"""How many times larger than the other a loss is where a plan mentions it."""
+"""Ratio of the two losses above which a plan mentions it."""
 
 
 def describe_collapse(metrics: Mapping[str, Any]) -> str | None:
-    """Return what says that the latent carries nothing; None if it carries something."""
+    """Return the alarm of a collapsed latent, None if it isn't collapsed."""
     if metrics.get("active_units") != 0:
         return None
     priors = [
@@ -27,13 +27,13 @@ def describe_collapse(metrics: Mapping[str, Any]) -> str | None:
 
 
 def list_first_losses(losses: Mapping[str, float], hparams: Any) -> dict[str, float]:
-    """Return the two parts of the total loss."""
+    """Return the two terms of the total loss."""
     weighted = hparams.loss.beta * losses["prior_loss"]
     return {"data loss": losses["data_loss"], "beta × prior": weighted}
 
 
 def find_dominant(losses: Mapping[str, float]) -> str | None:
-    """Return which of the two losses dominates at the first step; None if neither does."""
+    """Return a note on the dominant loss at the first step, None if neither dominates."""
     terms = {"data loss": losses["data loss"], "beta × prior loss": losses["beta × prior"]}
     (small, low), (large, high) = sorted(terms.items(), key=lambda item: item[1])
     if high < DOMINANT * low:
@@ -53,7 +53,7 @@ REDUCTIONS = {
 
 
 def describe_for_card(hparams: Any) -> dict[str, str]:
-    """Return the parts of a model card that are of the VAE's own hyperparameters."""
+    """Return the parts of a model card that describe a VAE's hyperparameters."""
     model = hparams.model
     is_equivariant = model.symmetry == "rotation"
     return {

@@ -13,8 +13,7 @@ from .posterior import Posterior
 
 
 class Loss(NamedTuple):
-    """data and prior are averaged over the batch; total = data + β · prior, but for what free bits
-    make of the prior."""
+    """Averages over the batch; total = data + β · prior, where free nats may raise the prior."""
 
     total: Float[Tensor, ""]
     data: Float[Tensor, ""]
@@ -30,16 +29,16 @@ def calc_loss(
     beta: float,
     free_nats: float = 0.0,
 ) -> Loss:
-    """The loss of a batch.
+    """Return the loss of a batch.
 
-    reduction: how the squared errors of an image, of D = c·x·y·z numbers, become its data loss.
-               "sum" is the likelihood of a decoder with variance 1/2; "mean", of one with variance
-               D / 2, next to which the prior always wins; "optimal", D / 2 · ln of the batch's mean
-               squared error, of one with the variance that is best for this batch
-    free_nats: prior loss of each latent number that costs nothing; of an irrep copy, the average of
-               its numbers, voxels and the batch counts
+    reduction: data loss of an image with D = c·x·y·z numbers. "sum": likelihood of a decoder with
+               variance 1/2. "mean": the same with variance D / 2, where the prior always dominates.
+               "optimal": D / 2 · ln of the batch's mean squared error, the likelihood with the
+               variance that is best for this batch
+    free_nats: prior loss of each latent number that is free; for an irrep copy, it is compared with
+               the average over its components, voxels and the batch
 
-    source:    Lucas et al. 2019, Don't Blame the ELBO!, for what the decoder's variance does;
+    source:    Lucas et al. 2019, Don't Blame the ELBO!, for the effect of the decoder's variance;
                Rybkin et al. 2021, Simple and Effective VAE Training with Calibrated Decoders, for
                the optimal variance; Kingma et al. 2016, Improving Variational Inference with
                Inverse Autoregressive Flow, app. C.8, for free nats

@@ -1,4 +1,4 @@
-"""How good a model is on held-out crops, and how much of its latent it uses.
+"""Metrics on held-out crops: quality of reconstructions, use of the latent.
 
 Letters: b batch, c channels, n irrep copies, x y z voxels.
 """
@@ -21,7 +21,7 @@ voxels (Burda et al. 2016, Importance Weighted Autoencoders, sec. 5.2)."""
 def calc_r2(
     image: Float[Tensor, "b c x y z"], reconstruction: Float[Tensor, "b c x y z"]
 ) -> Float[Tensor, " b"]:
-    """R² of each image by itself, against predicting its own mean in each channel."""
+    """Return the R² of each image, relative to its own mean in each channel."""
     errors = (image - reconstruction).square().flatten(1).sum(1)
     deviations = image - image.mean(dim=(2, 3, 4), keepdim=True)
     return 1 - errors / deviations.square().flatten(1).sum(1)
@@ -29,9 +29,9 @@ def calc_r2(
 
 @dataclass
 class ReconstructionMetrics:
-    """Running sums, in float64, from which the R² of all images together follow.
+    """Running sums in float64, for the R² of all images together.
 
-    channel_names: of the images
+    channel_names: names of the images' channels
     """
 
     channel_names: tuple[str, ...]
@@ -42,7 +42,7 @@ class ReconstructionMetrics:
     def update(
         self, image: Float[Tensor, "b c x y z"], reconstruction: Float[Tensor, "b c x y z"]
     ):
-        """Count a batch in."""
+        """Add a batch."""
         self.num_images += len(image)
         self.num_voxels += image[:, 0].numel()
         errors = (image - reconstruction).square()
@@ -60,7 +60,7 @@ class ReconstructionMetrics:
         self.sums[name] = self.sums[name] + total if name in self.sums else total
 
     def calc(self) -> dict[str, float]:
-        """The metrics of everything that was seen.
+        """Return the metrics of all batches.
 
         r2:           1 − Σ error² / Σ (image − mean of its channel)²
         r2_zero:      1 − Σ error² / Σ image²
@@ -97,7 +97,7 @@ class HeldOutMetrics(ReconstructionMetrics):
         posterior: Posterior,
         loss: Loss,
     ):
-        """Count a batch in.
+        """Add a batch.
 
         reconstruction: from the posterior's mean
         loss:           of the batch, with a latent drawn from the posterior
@@ -112,21 +112,21 @@ class HeldOutMetrics(ReconstructionMetrics):
         self._add_total("loss", len(image) * torch.stack(loss).double())
 
     def add_other_processes(self):
-        """Count in what the others have seen, where several see a part each; all have to ask."""
+        """Add the batches of the other processes; all processes must call this."""
         self.sums = {name: sum_over_processes(total) for name, total in self.sums.items()}
         counts = self.sums["loss"].new_tensor([self.num_images, self.num_voxels])
         self.num_images, self.num_voxels = map(int, sum_over_processes(counts).tolist())
 
     def calc(self) -> dict[str, float]:
-        """The metrics of everything that was seen.
+        """Return the metrics of all batches.
 
         loss, data_loss, prior_loss: averages over images
         r2 and the like: see `ReconstructionMetrics`
         active_units:    latent channels whose posterior mean varies
-        prior_<irrep>:   the prior loss of all copies of one irrep; they add up to prior_loss
-        var_mean_<irrep>, mean_var_<irrep>: the variance of the posterior's mean, and the mean of
-                         its variance, over crops, voxels and channels of one irrep; they add up to
-                         the aggregate posterior's variance, which is 1 if it is the prior's
+        prior_<irrep>:   prior loss of all copies of one irrep; they add up to prior_loss
+        var_mean_<irrep>, mean_var_<irrep>: variance of the posterior's mean, and mean of its
+                         variance, over crops, voxels and channels of one irrep; they add up to the
+                         variance of the aggregate posterior, which is 1 if it equals the prior
         """
         num_voxels = self.sums["latent_voxels"]
         latent_mean = self.sums["latent"] / num_voxels

@@ -1,4 +1,4 @@
-"""What training a VAE computes: its losses, its held-out metrics, its reconstructions.
+"""The objective of a VAE: losses, held-out metrics, reconstructions, checks.
 
 Letters: b batch, c channels, x y z voxels.
 """
@@ -33,7 +33,7 @@ from .posterior import Posterior
 from .vae import VAE, calc_compression_ratio, calc_latent_shape
 
 QUARTER_TURN = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
-"""A rotation by 90°, which permutes the voxels."""
+"""A rotation by 90°, which permutes voxels."""
 
 FREE_TURN = torch.linalg.matrix_exp(
     torch.tensor([[0, -0.5, 0.3], [0.5, 0, -0.4], [-0.3, 0.4, 0]], dtype=torch.float64)
@@ -41,7 +41,7 @@ FREE_TURN = torch.linalg.matrix_exp(
 """A rotation by 0.71 rad about no axis of the cube."""
 
 STORED_STEP = 1 / 128
-"""Reconstructions are rounded to this fraction of a voxel, so that they pack well."""
+"""Stored reconstructions are rounded to this fraction of a voxel, to compress well."""
 
 BYTES_OF_NUMBER = 4  # float32
 
@@ -111,8 +111,7 @@ class VAEObjective(Objective):
         }
 
     def _calc_equivariance_error(self, rotation: Float64[Tensor, "3 3"]) -> float:
-        """Return that of the reconstruction of one held-out crop: in the first process, the first
-        of all."""
+        """Return the equivariance error of the model on one held-out crop, the first one seen."""
         irreps = self.model.irreps_in
         return calc_equivariance_error(
             self.model, self._example, irreps_in=irreps, irreps_out=irreps, rotation=rotation
@@ -120,7 +119,7 @@ class VAEObjective(Objective):
 
     @classmethod
     def find_layers(cls, model: VAE) -> dict[str, tuple[nn.Module, str, str]]:
-        """Return the convolutions with what follows each."""
+        """Return the convolutions, each with its normalisation and nonlinearity."""
         layers = {}
         for part, fields in (("encoder", model.irreps_in), ("decoder", model.latent)):
             fields = str(fields)
@@ -212,7 +211,7 @@ def make_reconstructions(
 
 
 def check_grids(model: Any, written: Located) -> Iterator[Problem]:
-    """Yield problems of layers whose fields the grid can't hold."""
+    """Yield problems of layers whose fields are too fine for the grid."""
     for i, layer in enumerate(model.layers):
         for term in parse_field_type(layer).terms:
             if term.kind == "irrep" or model.grid == "auto" or _can_hold(model.grid, term):
@@ -235,7 +234,7 @@ def _can_hold(grid: str, term) -> bool:
 
 
 def check_symmetry(model: Any, written: Located) -> Iterator[Problem]:
-    """Yield problems of fields that rotate, in a network without symmetry."""
+    """Yield problems of fields other than scalars in a network without symmetry."""
     if model.symmetry == "rotation":
         return
     for keys in (*(("layers", i) for i in range(len(model.layers))), ("latent",)):
@@ -251,7 +250,7 @@ def check_symmetry(model: Any, written: Located) -> Iterator[Problem]:
 
 
 def check_num_layers(model: Any, data: Any, written: Located) -> list[Problem]:
-    """Return the problem of more layers than the images can be halved."""
+    """Return the problem of too many layers for the images' size."""
     sizes = list_sizes(data.size_voxels)
     most = len(sizes) - 1
     if len(model.layers) <= most:
@@ -264,7 +263,7 @@ def check_num_layers(model: Any, data: Any, written: Located) -> list[Problem]:
 
 
 def check_compression(model: Any, data: Any, written: Located) -> Iterator[Problem]:
-    """Yield the problem of a latent of no fewer numbers than the image."""
+    """Yield the warning of a latent that isn't smaller than the image."""
     image = torch.Size((len(CHANNELS), *[data.size_voxels] * 3))
     latent = parse_field_type(model.latent)
     shape = torch.Size(calc_latent_shape(data.size_voxels, len(model.layers), latent))
@@ -278,7 +277,7 @@ def check_compression(model: Any, data: Any, written: Located) -> Iterator[Probl
 
 
 def check_memory(hparams: Any, written: Located) -> Iterator[Problem]:
-    """Yield the problem of a batch that no machine like this could hold."""
+    """Yield the problem of a batch that exceeds this machine's memory."""
     model, sizes = hparams.model, calc_sizes(hparams.data.size_voxels, len(hparams.model.layers))
     channels = [len(CHANNELS), *(parse_field_type(layer).size for layer in model.layers)]
     num_latent = parse_field_type(model.latent).size
@@ -287,7 +286,7 @@ def check_memory(hparams: Any, written: Located) -> Iterator[Problem]:
     num_in_kernels = num_latent * channels[-1]
     for before, after in pairwise(channels):
         num_in_kernels += after * (before + (model.convs_per_layer - 1) * after)
-    # The decoder has as many.
+    # The decoder has as many, hence the factor 2 below.
     num_numbers = hparams.optim.batch_size * num_in_images + num_in_kernels * model.kernel_size**3
     num_bytes = 2 * BYTES_OF_NUMBER * num_numbers
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from ...nn.fields import count_copies, list_copies
 
 LOGVAR_RANGE = (-20.0, 10.0)
-"""Log-variances are kept here, so that no outlier early in training overflows."""
+"""Log-variances are clamped to this range, so that outliers early in training don't overflow."""
 
 
 @dataclass(frozen=True)
 class Posterior:
     """An independent normal distribution for each latent number.
 
-    logvar: one for each irrep copy, shared by its components, so that a rotated image's posterior
-            is the rotated posterior
+    copy_logvar:     one for each irrep copy, shared by its components, so that a rotated image's
+                     posterior is the rotated posterior
+    copy_of_channel: index of each channel's irrep copy
     """
 
     mean: Float[Tensor, "b c x y z"]
@@ -35,11 +36,11 @@ class Posterior:
         return self.copy_logvar.index_select(1, self.copy_of_channel)
 
     def sample(self, noise: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
-        """A latent, from standard normal noise."""
+        """Return a latent from standard normal noise."""
         return self.mean + (self.logvar / 2).exp() * noise
 
     def calc_kl(self) -> Float[Tensor, "b c x y z"]:
-        """The divergence from the standard normal of each latent number, in nats.
+        """Return each latent number's KL divergence from the standard normal [nats].
 
         source: Kingma and Welling 2014, appendix B: ½ (σ² + μ² − 1 − ln σ²)
         """
@@ -48,13 +49,14 @@ class Posterior:
 
 
 class PosteriorHead(nn.Module):
-    """Takes the channels that the encoder makes apart, into a mean and a log-variance.
+    """Splits the encoder's output into mean and log-variance.
 
-    std:        what makes the standard deviation of each irrep copy: "logvar", a scalar that is its
-                log-variance; "softplus", irreps like the latent's, of which it is the softplus of
-                the norm, as in atompaint 0.1.0, and so never below ln 2
-    irreps_in:  irreps_out, and then a scalar, or an irrep, for each copy
-    irreps_out: the latent's
+    std:        source of each irrep copy's standard deviation. "logvar": a scalar, the
+                log-variance.
+                "softplus": an irrep like the latent's; the standard deviation is the softplus of
+                its norm, as in atompaint 0.1.0, and so never below ln 2
+    irreps_in:  irreps_out, followed by a scalar or an irrep for each copy
+    irreps_out: irreps of the latent
     """
 
     def __init__(self, irreps_latent: Irreps, *, std: Literal["logvar", "softplus"] = "logvar"):
@@ -78,7 +80,7 @@ class PosteriorHead(nn.Module):
     ) -> Float[Tensor, "b n x y z"]:
         squares = spread.new_zeros(len(spread), self.num_copies, *spread.shape[2:])
         squares = squares.index_add(1, self.copy_of_channel, spread.square())
-        # The smallest number keeps the root's slope finite where an irrep is zero.
+        # The smallest number keeps the gradient of the root finite where an irrep is zero.
         norms = (squares + torch.finfo(squares.dtype).tiny).sqrt()
         return 2 * F.softplus(norms).log()
 

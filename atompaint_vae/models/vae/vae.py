@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...nn.conv import SteerableConv
 from ...nn.fields import FieldType, parse_field_type
+from ...text.formats import format_shape
 from ..decoder import Decoder
 from ..encoder import Encoder, calc_sizes
 from .posterior import Posterior, PosteriorHead
@@ -20,20 +21,20 @@ from .posterior import Posterior, PosteriorHead
 def calc_latent_shape(
     size_voxels: int, num_layers: int, latent: FieldType
 ) -> tuple[int, int, int, int]:
-    """Return the shape of the latent of images of a side: channels, then voxels."""
+    """Return the latent's shape: channels, then voxels."""
     return (latent.size, *[calc_sizes(size_voxels, num_layers)[-1]] * 3)
 
 
 def calc_compression_ratio(image_shape: Sequence[int], latent_shape: Sequence[int]) -> float:
-    """Return how many times fewer numbers a latent has than its image."""
+    """Return the compression ratio: numbers of an image / numbers of its latent."""
     return torch.Size(image_shape).numel() / torch.Size(latent_shape).numel()
 
 
 class VAE(nn.Module):
     """A rotation-equivariant variational autoencoder of images.
 
-    Images are in the voxelizer's unit, the fraction of each voxel that atoms fill, on both sides;
-    inside, they are divided by `image_std`, which makes their variance about one.
+    Input and output images are in the voxelizer's unit, the fraction of each voxel that atoms fill.
+    Inside, they are divided by `image_std`, so that their variance is about one.
 
     layers:          the field type after each layer, as text; each layer halves the image's side
     latent:          the field type of the latent
@@ -46,8 +47,8 @@ class VAE(nn.Module):
     nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
     image_std:       of the training images; saved with the weights
 
-    raises: ValueError if a field type can't be read, or the grid is too coarse for it, or the
-            images can't be halved so often
+    raises: ValueError if a field type is invalid, the grid is too coarse for it, or the images are
+            too small for the number of layers
     """
 
     def __init__(
@@ -89,21 +90,21 @@ class VAE(nn.Module):
 
     @property
     def compression_ratio(self) -> float:
-        """Numbers in an image over numbers in its latent."""
+        """Numbers of an image / numbers of its latent."""
         return calc_compression_ratio(self.image_shape, self.latent_shape)
 
     def encode(self, image: Float[Tensor, "b c x y z"]) -> Posterior:
-        """The posterior of images [b, *image_shape]; its mean is [b, *latent_shape]."""
+        """Return the posterior of images [b, *image_shape], with a mean [b, *latent_shape]."""
         return self.posterior(self.encoder(image / self.image_std))
 
     def decode(self, latent: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b i x2 y2 z2"]:
-        """The images [b, *image_shape] of latents [b, *latent_shape]."""
+        """Return the decoded images [b, *image_shape] of latents [b, *latent_shape]."""
         return self.decoder(latent) * self.image_std
 
     def sample(
         self, num_images: int, *, generator: torch.Generator | None = None
     ) -> Float[Tensor, "b c x y z"]:
-        """The images [num_images, *image_shape] of latents drawn from the prior, N(0, 1).
+        """Return images [num_images, *image_shape], decoded from latents of the prior, N(0, 1).
 
         generator: of the noise, on the CPU; torch's own by default
         """
@@ -111,9 +112,9 @@ class VAE(nn.Module):
         return self.decode(noise.to(self.image_std))
 
     def forward(self, image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
-        """The reconstruction from the posterior's mean."""
+        """Return the reconstruction from the posterior's mean."""
         return self.decode(self.encode(image).mean)
 
     def extra_repr(self):
-        image, latent = ("×".join(map(str, s)) for s in (self.image_shape, self.latent_shape))
+        image, latent = (format_shape(x) for x in (self.image_shape, self.latent_shape))
         return f"image {image} -> latent {self.latent}, {latent} -> image {image}"

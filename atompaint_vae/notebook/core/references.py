@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 from docutils import nodes
 from sphinx.util.docutils import ReferenceRole
 
+from ...data import PDB_ID
 from .problems import note_damages, report
 
-PDB_ID = re.compile(r"[1-9][A-Z0-9]{3}|PDB_[A-Z0-9]{8}")
 DOI = re.compile(r"10\.\d{4,9}/\S+")
 DOI_PREFIX = re.compile(r"(https?://(dx\.)?doi\.org/|doi:\s*)", re.IGNORECASE)
 MAX_AUTHORS = 5  # with more, only the first is named

@@ -15,7 +15,6 @@ from ...records.compare import (
     name_column,
     write_cells,
 )
-from ...records.filters import format_value
 from ...records.properties import (
     PropertyError,
     Run,
@@ -23,6 +22,7 @@ from ...records.properties import (
     get_value,
     list_best_metrics,
 )
+from ...text.formats import format_value, round_cell
 from ..core.nodes import add_html_node
 from ..core.problems import report
 from ..sheets.pages import link_run
@@ -100,13 +100,6 @@ def make_run_table(
             value = run.get(columns[i])
             row[i] = "" if value is None else str(value)
     return Table([name_column(x) for x in columns], rows), formats
-
-
-def round_cell(text: str) -> str:
-    """Round a number to four digits, but keep all before the point, as ``runs.js`` does."""
-    if not text or (value := float(text)).is_integer():
-        return text.removesuffix(".0")
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
 
 
 def make_warnings(runs: Sequence[Run], metrics: Sequence[str]) -> list[nodes.paragraph]:

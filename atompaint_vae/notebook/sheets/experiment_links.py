@@ -1,7 +1,6 @@
 """The role ``:expt:``: a link to an experiment, by its number, date or name."""
 
 import re
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
 from docutils import nodes
@@ -10,6 +9,7 @@ from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
 from ...records.find import DATE
+from ...text.suggest import find_near
 from .experiments import find_pages
 from .pages import NOTES, SHEET
 
@@ -76,7 +76,7 @@ def find_experiment(
         if found:
             return places[found[0]]
     words = {word: path for path in places for word in [*_split(path), PurePosixPath(path).name]}
-    near = dict.fromkeys(words[x] for x in get_close_matches(wanted, [x for x in words if x], n=3))
+    near = dict.fromkeys(words[x] for x in find_near(wanted, filter(None, words)))
     hint = f"; did you mean {' or '.join(_shorten(near))}?" if near else ""
     raise ExperimentError(f"no experiment {target!r}{hint}")
 

@@ -26,7 +26,7 @@ from ...records.record import (
     describe_damage,
     load_record,
 )
-from ...text.formats import format_size, name_size
+from ...text.formats import format_exact_time, format_size, name_size, round_number
 from ...text.located import LocatedError, read_text
 from ..core.problems import NotebookDirective, note_damages
 from ..core.watch import watch_files
@@ -265,27 +265,15 @@ def describe_record(record: RunRecord, sizes: list[str]) -> list[str]:
           for key in sizes),
         "" if record.num_parameters is None else f"{record.num_parameters:,}",
         f"{first.started:%Y-%m-%d}" if first else "",
-        describe_duration(sum(times, timedelta())) if times else "",
+        format_exact_time(sum(times, timedelta())) if times else "",
         describe_commit(last) if last else "",
         f"{last.device}; torch {last.versions.get('torch', '?')}" if last else "",
     ]
 
 
-def describe_duration(time: timedelta) -> str:
-    minutes, seconds = divmod(round(time.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-
-
 def describe_commit(session) -> str:
     commit = session.git_commit[:7] if session.git_commit else "none"
     return commit + ("+" if session.git_dirty else "")
-
-
-def round_number(number: float) -> str:
-    return f"{number:,.0f}" if 1000 <= abs(number) < 1e12 else f"{number:.4g}"
 
 
 def make_redo(path: str, records: dict[str, RunRecord | None], commands: list[str]) -> list[str]:

@@ -8,10 +8,10 @@ column is A.
 import csv
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ...text.suggest import find_near
 from .cells import Table, TableError
 from .spreadsheets import format_value, read_ods, read_xlsx
 
@@ -223,5 +223,5 @@ def _suggest_sibling(path: Path) -> str:
     if not path.parent.is_dir():
         return ""
     names = [x.name for x in path.parent.iterdir() if x.suffix.lower() in READERS]
-    near = get_close_matches(path.name, names, n=1)
+    near = find_near(path.name, names, 1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -109,6 +109,8 @@ def test_atoms_of_low_occupancy_or_other_elements_are_left_out():
     kept = CropFilters(min_occupancy=0.5, elements=("C", "ZN")).select_atoms(atoms)
     expected = (atoms.occupancy == 1) & atoms.element.isin(["C", "Zn"])
     assert kept.index.tolist() == atoms.index[expected].tolist()
+    # An atom of the least occupancy is kept.
+    assert len(CropFilters(min_occupancy=1.0).select_atoms(atoms)) == (atoms.occupancy == 1).sum()
 
 
 @pytest.mark.parametrize(

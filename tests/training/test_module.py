@@ -1,0 +1,54 @@
+"""A training step's noise: of the run's seed and the sample's number, and of nothing else."""
+
+import pytest
+import torch
+from torch import nn
+
+from atompaint_vae.config.schema import Hparams
+from atompaint_vae.data.crops.dataset import CropBatch
+from atompaint_vae.models.kind import KINDS
+from atompaint_vae.training.module import TrainingModule
+from atompaint_vae.training.plan import build_model
+
+
+@pytest.fixture
+def make_module(monkeypatch):
+    """A function that returns a module of a run with a seed; the weights are always the same."""
+    monkeypatch.setitem(KINDS, "toy", "toy_kind")
+
+    def make(seed, frozen=()):
+        hparams = Hparams.model_validate({
+            "kind": "toy", "seed": seed, "model": {}, "train": {"epochs": 1, "steps_per_epoch": 1},
+        })  # fmt: skip
+        torch.manual_seed(0)
+        module = TrainingModule(build_model(hparams), hparams, None, frozen)
+        # All images are the same: losses differ by their noise alone.
+        module.objective.make_inputs = lambda batch: torch.ones(len(batch.sample_index), 6, 1, 1, 1)
+        return module
+
+    return make
+
+
+def calc_loss(module, *samples):
+    nothing = torch.empty(0, dtype=torch.int64)
+    batch = CropBatch(torch.empty(0, 3), nothing, nothing, torch.tensor(samples))
+    return module.training_step(batch, 0)["loss"].item()
+
+
+def test_noise_is_of_the_seed_and_the_samples_number(make_module):
+    module = make_module(0)
+    alone = [calc_loss(module, sample) for sample in (3, 8, 9)]
+    assert len(set(alone)) == 3
+    assert calc_loss(module, 3, 8) == pytest.approx((alone[0] + alone[1]) / 2)
+    assert calc_loss(module, 9, 8) == pytest.approx((alone[2] + alone[1]) / 2)
+    assert calc_loss(make_module(0), 8) == alone[1]
+    others = {calc_loss(make_module(seed), 8) for seed in (1, 2)}
+    assert len(others - set(alone)) == 2
+
+
+def test_frozen_parts_stay_in_eval_mode(make_module):
+    frozen = nn.Sequential(nn.Dropout())
+    module = make_module(0, [frozen])
+    module.model.teacher = frozen
+    assert module.train().model.training
+    assert not any(x.training for x in frozen.modules())
