@@ -1,3 +1,4 @@
+import gc
 import math
 import os
 
@@ -7,11 +8,20 @@ import pytest
 
 pytest_plugins = ["small_expt"]
 
+# What is imported stays.  To look through it for garbage, again in each forked process, would take
+# a tenth of the suite's time.
+gc.disable()
+
 # A busy machine is no failure, and the suite is the same every time; to look for new examples:
 # HYPOTHESIS_PROFILE=explore make test
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_addoption(parser):

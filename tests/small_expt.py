@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +55,16 @@ def run_train_py(expt_dir: Path):
 class Process:
     """A forked train.py, or another program, in its own process group.
 
-    name: prefix of the files for its output, if there are several processes
+    name:        prefix of the files for its output, if there are several processes
+    num_loaders: number of processes that load the crops of each split; 0 loads them in this one
     """
 
     def __init__(
         self, expt_dir: Path, args: list[str], prepare: Callable[[], object],
-        program: Callable[[Path], object] = run_train_py, name: str = "std",
+        program: Callable[[Path], object] = run_train_py, name: str = "std", num_loaders: int = 0,
     ):  # fmt: skip
         self.expt_dir = expt_dir
+        self.num_loaders = num_loaders
         self.stdout, self.stderr = expt_dir / f"{name}out.txt", expt_dir / f"{name}err.txt"
         self.pid = os.fork()
         if self.pid == 0:
@@ -80,6 +83,7 @@ class Process:
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
             sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
             os.chdir(self.expt_dir)
+            self._limit_loaders()
             prepare()
             sys.argv = ["train.py", *args]
             program(self.expt_dir)
@@ -91,6 +95,12 @@ class Process:
         finally:
             sys.stdout.flush()
             os._exit(code)
+
+    def _limit_loaders(self):
+        from atompaint_vae.training.feed import CropFeed
+
+        init = partialmethod(CropFeed.__init__, num_workers=self.num_loaders)
+        CropFeed.__init__ = init
 
     def wait_for(self, path: str, timeout_s: float = 60):
         """Wait until the process has written a file."""
@@ -105,15 +115,25 @@ class Process:
         os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
-    def wait(self) -> tuple[int, str, str]:
-        """Return the exit code, or minus the signal that killed it, and stdout and stderr."""
-        _, status = os.waitpid(self.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
+    def wait(self, timeout_s: float = 120) -> tuple[int, str, str]:
+        """Return the exit code, or minus the signal that killed it, and stdout and stderr.
+
+        timeout_s: after this time, it is killed and the test fails
+        """
+        end = time.monotonic() + timeout_s
+        while (ended := os.waitpid(self.pid, os.WNOHANG)) == (0, 0):
+            if time.monotonic() > end:
+                self.kill()
+                pytest.fail(f"still there after {timeout_s} s: {self.stderr.read_text()}")
+            time.sleep(0.005)
+        code = os.waitstatus_to_exitcode(ended[1])
         return code, self.stdout.read_text(), self.stderr.read_text()
 
 
 class SmallExpt:
     """An experiment's folder; `edits` replace text of hparams.nt."""
+
+    num_loaders = 0
 
     def __init__(self, path: Path, edits: dict[str, str]):
         self.path = path
@@ -145,7 +165,7 @@ class SmallExpt:
 
         name: prefix of the files for its output, if there are several processes
         """
-        return Process(self.path, [*args], prepare, program, name)
+        return Process(self.path, [*args], prepare, program, name, self.num_loaders)
 
     def train(self, *args: str, prepare: Callable[[], object] = bool) -> tuple[int, str, str]:
         """Train, and return exit code, stdout and stderr."""
@@ -189,6 +209,7 @@ class Pair:
                 [*args, "--device", "cpu", "--devices", str(NUM_PROCESSES)],
                 lambda rank=rank: (self._join(rank, port), prepare(rank)),
                 name=f"rank{rank}-std",
+                num_loaders=expt.num_loaders,
             )
             for rank in range(NUM_PROCESSES)
         ]
@@ -204,7 +225,11 @@ class Pair:
 
     def wait(self) -> tuple[int, str, str]:
         """Return the first's result; check that the second ends silently with exit code 0."""
-        assert self.second.wait() == (0, "", "")
+        try:
+            assert self.second.wait() == (0, "", "")
+        except BaseException:
+            self.first.kill()
+            raise
         return self.first.wait()
 
 
@@ -226,13 +251,38 @@ def assert_same_tensors(found, expected):
 
 
 @pytest.fixture(scope="session")
-def imported():
-    """Import what train.py needs, so that forked processes have it."""
-    importlib.import_module("atompaint_vae.training.train")
+def warm(tmp_path_factory):
+    """Import, open and tabulate what train.py needs, so that forked processes have it."""
+    from atompaint_vae.config.hparams import load_hparams
+
+    for module in ("atompaint_vae.training.launch", "torch.utils.tensorboard"):
+        importlib.import_module(module)
+    from atompaint_vae.training.feed import CropFeed
+    from atompaint_vae.training.plan import make_plan
+
+    expt = SmallExpt(tmp_path_factory.mktemp("warm") / "20240101_x", {})
+    hparams = load_hparams(expt.path / "hparams.nt")["a"]
+    CropFeed(hparams, expt.path).calc_image_std()
+    make_plan(hparams)
 
 
 @pytest.fixture(scope="session")
-def make_expt(tmp_path_factory, imported):
+def few_structures(tmp_path_factory) -> Path:
+    """Write a set of the smallest structure of each split, which is fast to read."""
+    from atompaint_vae.data.sets.sources import find_atoms_path
+    from atompaint_vae.data.structures.table import load_atoms, write_atoms
+
+    path = tmp_path_factory.mktemp("sets") / "few.parquet"
+    table = pd.read_csv(find_atoms_path("starter").with_name("structures.csv"))
+    table = table.sort_values("num_atoms").groupby("split").head(1)
+    atoms = load_atoms(find_atoms_path("starter"))
+    write_atoms(atoms[atoms["structure"].isin(table["pdb_id"])], path)
+    table.to_csv(path.with_name("few.structures.csv"), index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_expt(tmp_path_factory, warm):
     def make(edits: dict[str, str] | None = None, *, inside: str = "") -> SmallExpt:
         folder = tmp_path_factory.mktemp("notebook") / inside
         return SmallExpt(folder / "20240101_x", edits or {})

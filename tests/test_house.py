@@ -93,11 +93,16 @@ def test_scripts_and_their_options_exist(page):
     assert num_scripts
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_folders_that_are_entered_exist(page):
-    for command in list_commands(page):
-        for folder in re.findall(r"\bcd (\S+)", command):
-            assert (ROOT / folder).is_dir(), f"{page}: {command}"
+def test_folders_that_are_entered_exist():
+    folders = [
+        (page, folder)
+        for page in PAGES
+        for command in list_commands(page)
+        for folder in re.findall(r"\bcd (\S+)", command)
+    ]
+    assert folders
+    for page, folder in folders:
+        assert (ROOT / folder).is_dir(), f"{page}: {folder}"
 
 
 def test_pages_call_experiments_by_their_whole_names():
@@ -108,10 +113,14 @@ def test_pages_call_experiments_by_their_whole_names():
                 assert not re.search(r"(?<!\d)\d{8}(?!\w)", match[0]), f"{path}: {match[0]}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-def test_links_lead_somewhere(page):
-    links = re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text("utf-8"))
-    for link in links:
+def test_links_lead_somewhere():
+    links = [
+        (page, link)
+        for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+        for link in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text("utf-8"))
+    ]
+    assert links
+    for page, link in links:
         assert link.startswith("https://") or (ROOT / link).exists(), f"{page}: {link}"
 
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from atompaint_vae.models.encoder import calc_sizes
 from atompaint_vae.nn import parse_field_type
 from atompaint_vae.nn.conv import choose_padding
 from benchmarks import __main__ as command_line
+from benchmarks import _machine as machine
 from benchmarks._machine import PROCESSOR_TIMES, OthersWatch
 from benchmarks.peers import ours, unconstrained
 from benchmarks.peers.cases import BlockCase, VAECase, dump_case, load_case
@@ -264,14 +264,21 @@ def test_each_benchmark_runs_in_a_fresh_clone(name, peer, clone):
 
 
 @pytest.mark.skipif(not PROCESSOR_TIMES.exists(), reason="the system doesn't report them")
-def test_our_own_work_is_not_that_of_others():
+def test_our_own_work_is_not_that_of_others(monkeypatch, tmp_path):
+    """In 10 s, all processors were busy for 3 s, of which 1 s was this program's."""
+    path, ticks = tmp_path / "stat", os.sysconf("SC_CLK_TCK")
+    monkeypatch.setattr(machine, "PROCESSOR_TIMES", path)
+    monkeypatch.setattr(machine.time, "monotonic", lambda: 5.0)
+    monkeypatch.setattr(machine.os, "times", lambda: (1.0, 0.5, 0.25, 0.25, 9.0))
+    # user, nice, system, idle, waiting for input, two kinds of interrupts, stolen; two kinds of
+    # guests, which the first two hold
+    path.write_text("cpu  100 10 20 5000 70 1 2 3 40 50\ncpu0 1\n")
     watch = OthersWatch()
-    start_s = time.process_time()
-    while time.process_time() - start_s < 1:
-        pass
-    own_share = 1 / (os.cpu_count() * (time.monotonic() - watch.start[0]))
-    busy_share = (watch._read_times_s()[1] - watch.start[1]) * own_share
-    assert watch.measure_share() == pytest.approx(busy_share - own_share, abs=0.1)
+    monkeypatch.setattr(machine.time, "monotonic", lambda: 15.0)
+    monkeypatch.setattr(machine.os, "times", lambda: (1.5, 0.75, 0.25, 0.5, 9.0))
+    user, nice = 100 + ticks, 10 + ticks
+    path.write_text(f"cpu  {user} {nice} {20 + ticks} 9000 900 1 2 3 400 500\ncpu0 1\n")
+    assert watch.measure_share() == pytest.approx((3 - 1) / (10 * os.cpu_count()))
 
 
 def test_an_unknown_benchmark_is_refused(monkeypatch, capsys):

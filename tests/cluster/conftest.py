@@ -61,7 +61,7 @@ def make_submitted(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(make_submitted, imported):
+def undisturbed(make_submitted, warm):
     """Both runs, trained without Slurm, and never disturbed; tests may only read them."""
     expt = make_submitted()
     code, _, stderr = expt.train()

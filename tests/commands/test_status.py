@@ -111,12 +111,21 @@ def test_status(expt_dir, capsys):
     assert resume == "  cd expts/20250102_x && ./train.py cut killed at-work wrong next"
 
 
+def try_to_lock(path) -> bool:
+    """Whether another process gets the lock; those of one process don't exclude each other."""
+    code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    command = [sys.executable, "-c", code, path]
+    return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+
+
 def test_to_look_at_a_run_stops_no_training(expt_dir, capsys):
     path = RunPaths(expt_dir / "runs/cut").lock
     path.write_text("")
     status(capsys)
+    assert try_to_lock(path)
     with path.open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert not try_to_lock(path)
 
 
 def test_broken_files_hide_nothing(expt_dir, capsys):

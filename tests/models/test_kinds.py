@@ -145,12 +145,13 @@ def test_a_frozen_input(make_expt, trained, toy):
     """The teacher's weights are known by their hash; a resumed run refuses others."""
     expt = make_expt({}, inside="expts")
     for edit in (TOY, {"  b:\n    model:\n": "  b:\n    model:\n      teacher: 20240101_x/a\n",
-                       "  a:\n": "  a:\n    seed: 0\n"}):  # fmt: skip
+                       "  a:\n": "  a:\n    seed: 0\n"},
+                 {"steps_per_epoch: 5": "steps_per_epoch: 2"}):  # fmt: skip
         expt.edit(edit)
     code, _, stderr = expt.train("b")
     assert code == 2
     assert "model.teacher: unknown run 'a' of 20240101_x" in stderr
-    for args in (["a"], ["b", "--max-steps", "5"], ["b", "--max-steps", "8"]):
+    for args in (["a"], ["b", "--max-steps", "2"], ["b", "--max-steps", "3"]):
         code, _, stderr = expt.train(*args)
         assert code == 0, stderr
     paths = expt.get_paths("b")

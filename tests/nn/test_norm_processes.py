@@ -58,7 +58,8 @@ def work(rank, path, results):
 def test_two_processes_train_what_one_does(tmp_path):
     with mp.Manager() as manager:
         results = manager.dict()
-        mp.spawn(work, (tmp_path / "store", results), nprocs=2)
+        arguments = tmp_path / "store", results
+        mp.start_processes(work, arguments, nprocs=2, start_method="fork")
         (losses_0, state_0), (losses_1, state_1) = results[0], results[1]
     torch.manual_seed(0)
     network = Network()

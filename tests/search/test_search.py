@@ -1,30 +1,27 @@
 """Searches of seconds, by processes of their own."""
 
+import importlib
 import os
 import random
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import nestedtext as nt
-import pandas as pd
 import pytest
 from small_expt import read_table
 
 from atompaint_vae.cli import run_command
 from atompaint_vae.commands.status import describe_experiment
-from atompaint_vae.data.sets.sources import find_atoms_path
-from atompaint_vae.data.structures.table import load_atoms, write_atoms
 from atompaint_vae.records.experiment import Experiment
 from atompaint_vae.records.record import RunPaths, load_record
 
 SEARCH = """\
 search:
-  trials: 4
+  trials: 3
   startup_trials: 2
   space:
     optim.learning_rate:
@@ -43,22 +40,12 @@ RATES = """\
 
 
 @pytest.fixture(scope="session")
-def few_structures(tmp_path_factory) -> Path:
-    """A set of the smallest structure of each split, which is read in no time."""
-    path = tmp_path_factory.mktemp("sets") / "few.parquet"
-    table = pd.read_csv(find_atoms_path("starter").with_name("structures.csv"))
-    table = table.sort_values("num_atoms").groupby("split").head(1)
-    atoms = load_atoms(find_atoms_path("starter"))
-    write_atoms(atoms[atoms["structure"].isin(table["pdb_id"])], path)
-    table.to_csv(path.with_name("few.structures.csv"), index=False)
-    return path
+def make_search(make_expt):
+    importlib.import_module("atompaint_vae.search.search")  # so that forked processes have it
+    steps = {"steps_per_epoch: 5": "steps_per_epoch: 2"}
 
-
-@pytest.fixture(scope="session")
-def make_search(make_expt, few_structures):
     def make(edits=None):
-        source = f"size_voxels: 11\n    source: {few_structures}"
-        expt = make_expt({"runs:\n  a:\n": SEARCH, "size_voxels: 11": source})
+        expt = make_expt({"runs:\n  a:\n": SEARCH, **steps})
         expt.edit(edits or {})
         return expt
 
@@ -111,7 +98,7 @@ def assert_same_search(expt, other):
 
 
 def test_trials_are_runs(done, capsys):
-    assert list(load_trials(done)) == [f"trial-00{i}" for i in range(4)]
+    assert list(load_trials(done)) == [f"trial-00{i}" for i in range(3)]
     assert set(get_states(done)) == set(load_trials(done))
     for name, values in load_trials(done).items():
         hparams = nt.load(get_paths(done, name).hparams, top=dict)
@@ -139,7 +126,7 @@ def test_the_best_is_shown(done):
     }
     best = max(r2, key=r2.get)
     *_, last = done.said.splitlines()
-    assert last.startswith("search: 4 of 4 trials done, ")
+    assert last.startswith("search: 3 of 3 trials done, ")
     assert last.endswith(f"best {best}, val.r2 {r2[best]:.4g}")
 
 
@@ -156,7 +143,7 @@ def test_kill_and_go_on(make_search, done, seed):
     expt, rng = make_search(), random.Random(seed)
     for _ in range(3):
         process = start(expt)
-        time.sleep(rng.uniform(0, 2))
+        time.sleep(rng.uniform(0, 0.8))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     code, _, stderr = search(expt)
@@ -190,24 +177,24 @@ def test_train_py_resumes_a_trial(make_search, done):
 
 
 def test_two_workers_share_the_trials(make_search):
-    expt = make_search({"trials: 4": "trials: 6"})
+    expt = make_search({"trials: 3": "trials: 5"})
     workers = [start(expt, name=name) for name in "ab"]
     results = [worker.wait() for worker in workers]
     assert [code for code, *_ in results] == [0, 0], results
     ended = re.compile(r"^(trial-\d+): (?:finished|pruned)", re.MULTILINE)
     first, second = (ended.findall(stdout) for _, stdout, _ in results)
     assert first and second
-    assert sorted(first + second) == [f"trial-00{i}" for i in range(6)]
-    assert list(load_trials(expt)) == [f"trial-00{i}" for i in range(6)]
+    assert sorted(first + second) == [f"trial-00{i}" for i in range(5)]
+    assert list(load_trials(expt)) == [f"trial-00{i}" for i in range(5)]
     for name in load_trials(expt):
         assert len(load_record(get_paths(expt, name).record).sessions) == 1
 
 
 def test_more_trials_continue_a_search(make_search, done):
-    expt = make_search({"\n  trials: 4": "\n  trials: 2"})
+    expt = make_search({"\n  trials: 3": "\n  trials: 2"})
     assert search(expt)[0] == 0
     assert len(load_trials(expt)) == 2
-    expt.edit({"\n  trials: 2": "\n  trials: 4"})
+    expt.edit({"\n  trials: 2": "\n  trials: 3"})
     assert search(expt)[0] == 0
     assert_same_search(expt, done)
 
@@ -217,7 +204,6 @@ def test_trials_worse_than_the_median_are_pruned(make_search, capsys):
         RATES: "      - 0.03\n      - 1e-9\n",
         "      - 4x0e\n": "      - 4x0e\n      - 1x0e\n",
         "startup_trials: 2": "startup_trials: 1\n  sampler: random\n  seed: 3",
-        "trials: 4": "trials: 3",
     })  # fmt: skip
     code, stdout, stderr = search(expt)
     assert code == 0, stderr
@@ -226,7 +212,7 @@ def test_trials_worse_than_the_median_are_pruned(make_search, capsys):
     assert list(get_states(expt).values()) == ["finished", "pruned", "pruned"]
     name = "trial-001"
     (session,) = load_record(get_paths(expt, name).record).sessions
-    assert (session.exit, session.steps_end) == ("pruned", 10)  # none in its first epoch
+    assert (session.exit, session.steps_end) == ("pruned", 4)  # none in its first epoch
     reason = r"val\.r2 -?[\d.]+ by epoch 2, worse than the median of \d finished trials"
     assert re.fullmatch(reason, session.error)
     assert f"{name}: pruned, {session.error}; " in stdout
@@ -246,7 +232,7 @@ def test_trials_that_diverge_are_over(make_search):
     expt = make_search({
         RATES: "      - 1e30\n      - 0.01\n",
         "startup_trials: 2": "startup_trials: 2\n  sampler: random",
-        "trials: 4": "trials: 2",
+        "trials: 3": "trials: 2",
         "warmup_steps: 2": "warmup_steps: 0",
     })  # fmt: skip
     code, stdout, stderr = search(expt)
@@ -255,13 +241,13 @@ def test_trials_that_diverge_are_over(make_search):
     assert sorted(rates) == [0.01, 1e30]  # with this seed
     failed = f"trial-00{rates.index(1e30)}"
     assert get_states(expt)[failed] == "failed"
-    assert f"{failed}: failed, Diverged: the validation loss is nan at step 5; " in stdout
+    assert f"{failed}: failed, Diverged: the validation loss is nan at step 2; " in stdout
     assert ", 1 failed, best " in stdout.splitlines()[-1]
     assert search(expt)[1] == stdout.splitlines()[-1] + "\n"  # it isn't tried again
 
 
 def test_a_space_that_is_exhausted(make_search):
-    expt = make_search({RATES: "      - 0.01\n", "      - 4x0e\n": "", "trials: 4": "trials: 2"})
+    expt = make_search({RATES: "      - 0.01\n", "      - 4x0e\n": "", "trials: 3": "trials: 2"})
     code, stdout, stderr = search(expt)
     assert code == 0, stderr
     assert len(load_trials(expt)) == 1
@@ -280,22 +266,22 @@ def test_nothing_can_be_trained(make_search):
 
 
 def test_dry_run_writes_nothing(make_search):
-    expt = make_search()
+    expt = make_search({"trials: 3": "trials: 2"})
     before = sorted(expt.path.rglob("*"))
     code, stdout, stderr = search(expt, "--dry-run")
     assert code == 0, stderr
     assert sorted(set(expt.path.rglob("*")) - set(before)) == [
         expt.path / "stderr.txt", expt.path / "stdout.txt"
     ]  # fmt: skip
-    for i in range(4):
+    for i in range(2):
         values = r"optim.learning_rate [\d.e-]+, model.latent (2x0e\+1x1e|4x0e)"
         assert re.search(rf"^trial-00{i}: {values}$", stdout, re.MULTILINE)
         assert re.search(rf"^{i + 1}  trial-00{i} +[\d,]+  [45]×5×5×5 ", stdout, re.MULTILINE)
-    assert stdout.endswith("\n0 of 4 trials done\n")
+    assert stdout.endswith("\n0 of 2 trials done\n")
 
 
 def test_shared_values_that_change(done, make_search):
-    expt = make_search({"trials: 4": "trials: 1"})
+    expt = make_search({"trials: 3": "trials: 1"})
     assert search(expt)[0] == 0
     expt.edit({"warmup_steps: 2": "warmup_steps: 3"})
     code, _, stderr = search(expt)
@@ -322,20 +308,28 @@ def test_a_search_without_trials(make_search):
     assert shlex.split(line) == ["atompaint-vae", "search", os.path.relpath(expt.path)]
 
 
+def lose_optuna():
+    """As in a process that has imported nothing of it yet, nor what needs it."""
+    for name in [x for x in sys.modules if x.startswith(("optuna", "atompaint_vae.search"))]:
+        del sys.modules[name]
+    sys.modules["optuna"] = None
+
+
+def show_help(expt_dir: Path):
+    sys.exit(run_command(["plan", "--help"]))
+
+
 def test_without_optuna(make_search):
     expt = make_search()
-    code = "import sys; sys.modules['optuna'] = None; from atompaint_vae import cli; cli.main()"
-    command = [sys.executable, "-c", code, "search", str(expt.path)]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (
+    code, _, stderr = expt.start(prepare=lose_optuna, program=run_search).wait()
+    assert (code, stderr) == (
         2, "searches need Optuna: pip install 'atompaint_vae[search]', or pip install optuna\n"
     )  # fmt: skip
-    command[-2:] = ["plan", "--help"]
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert expt.start(prepare=lose_optuna, program=show_help).wait()[0] == 0
 
 
 def test_infeasible_samples_are_counted(make_search):
-    expt = make_search({"- 4x0e": "- 80x0e", "trials: 4": "trials: 3"})
+    expt = make_search({"- 4x0e": "- 80x0e"})
     code, stdout, stderr = search(expt)
     assert code == 0, stderr
     infeasible = {k: v for k, v in load_trials(expt).items() if "infeasible" in v}

@@ -9,6 +9,8 @@ from atompaint_vae.slurm.queue import Submission, load_submissions
 
 RUNS = {"runs:\n  a:\n": "runs:\n  a:\n  b:\n    seed: 1\n  c:\n    seed: 2\n"}
 
+SHORT = {"epochs: 3": "epochs: 1", "steps_per_epoch: 5": "steps_per_epoch: 3"}
+
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
@@ -54,7 +56,7 @@ def test_submission(make_expt, slurm):
 
 
 def test_only_what_is_missing_is_submitted(make_expt, slurm):
-    expt = make_expt(RUNS)
+    expt = make_expt({**RUNS, **SHORT})
     expt.train("a")
     expt.train("--slurm", "b")
     (slurm / "squeue.out").write_text(f"12_0|PENDING|N/A|(Priority)|{expt.path.resolve()}\n")
@@ -76,7 +78,7 @@ def test_only_what_is_missing_is_submitted(make_expt, slurm):
 
 def test_a_damaged_run_waits_for_restart(make_expt, slurm):
     expt = make_expt(RUNS)
-    expt.train("a")
+    expt.train("a", "--max-steps", "1")
     (expt.path / "runs/a/record.nt").write_text("run: [\n")
     assert expt.train("--slurm", "a") == (0, "a: unreadable\nnothing to submit\n", "")
     assert expt.train("--slurm", "--restart", "a")[1].endswith("a: submitted as 12_0\n")

@@ -26,7 +26,8 @@ def assert_close_runs(expt: SmallExpt, expected: SmallExpt):
     for name in ("train_metrics", "val_metrics", "test_metrics"):
         table, other = (pd.read_csv(getattr(p, name)) for p in (paths, others))
         numbers = other.columns.drop(["elapsed_s", "equivariance_error_90"], errors="ignore")
-        pd.testing.assert_frame_equal(table[numbers], other[numbers], rtol=1e-4)
+        # An R² near zero is a difference of numbers near one.
+        pd.testing.assert_frame_equal(table[numbers], other[numbers], rtol=1e-4, atol=1e-5)
     for name in ("last", "best"):
         state, other = (torch.load(getattr(p, name), weights_only=True) for p in (paths, others))
         assert state["global_step"] == other["global_step"]
@@ -35,7 +36,7 @@ def assert_close_runs(expt: SmallExpt, expected: SmallExpt):
     with np.load(paths.reconstructions) as arrays, np.load(others.reconstructions) as other:
         assert list(arrays["sample_index"]) == list(other["sample_index"])
         np.testing.assert_array_equal(arrays["image"], other["image"])
-        np.testing.assert_allclose(arrays["r2"], other["r2"], rtol=1e-3)
+        np.testing.assert_allclose(arrays["r2"], other["r2"], rtol=1e-3, atol=1e-4)
     record, other = load_record(paths.record), load_record(others.record)
     assert record.best.value == pytest.approx(other.best.value, rel=1e-4, abs=1e-6)
     same = {"sessions": (), "best": None}

@@ -77,7 +77,10 @@ def test_one_step_of_training(make_expt, reduction):
     code, _, stderr = expt.train("--max-steps", "1", "--device", "cpu")
     assert code == 0, stderr
     paths = RunPaths(expt.path / "runs/a")
-    trained = torch.load(paths.last, weights_only=True)["state_dict"]
+    checkpoint = torch.load(paths.last, weights_only=True)
+    trained = checkpoint["state_dict"]
+    (optimizer,) = checkpoint["optimizer_states"]
+    moments = [optimizer["state"][i] for i in range(len(optimizer["state"]))]
 
     module, feed = make_module(expt, image_std=load_record(paths.record).image_std)
     sampler = EpochSampler(len(feed.datasets["train"]), batch_size=2)
@@ -91,8 +94,16 @@ def test_one_step_of_training(make_expt, reduction):
     # The first of 2 steps of warm-up, and Adam's first step: lr · g / (|g| + ε).
     learning_rate = 2e-2 / 3
     num_compared = 0
-    for name, parameter, gradient in zip(names, parameters, gradients, strict=True):
+    for name, parameter, gradient, moment in zip(
+        names, parameters, gradients, moments, strict=True
+    ):
         g = scale * gradient
+        # The step forgets the scale of the gradient, its moments don't: (1 - β₁) g, (1 - β₂) g².
+        largest = g.abs().max().item()
+        torch.testing.assert_close(
+            moment["exp_avg"], 0.1 * g, rtol=1e-4, atol=1e-5 * largest)
+        torch.testing.assert_close(
+            moment["exp_avg_sq"], 0.001 * g**2, rtol=2e-4, atol=1e-8 * largest**2)
         expected = parameter - learning_rate * g / (g.abs() + 1e-8)
         # Where the gradient is lost in rounding, so is its sign.
         is_clear = g.abs() > 1e-4 * g.abs().max().clamp(min=1e-6)
