@@ -10,7 +10,7 @@ from atompaint_vae.config.checks import check_experiment
 from atompaint_vae.config.hparams import HparamsError, read_hparams
 from atompaint_vae.config.space import Choices, Range, Search, SearchHparams
 from atompaint_vae.models.kind import get_kind
-from atompaint_vae.search.study import Outcome, is_hopeless, sample_params
+from atompaint_vae.search.study import Outcome, find_best, is_hopeless, sample_params
 
 ERRORS = nt.load(Path(__file__).parent / "search_errors.nt")
 
@@ -133,10 +133,11 @@ def test_the_sampler_learns():
     assert learned < random - 0.3
 
 
-def test_samples_depend_on_the_seed_and_the_outcomes_alone():
-    first = run_search(make_search(seed=1), 15)
-    assert first == run_search(make_search(seed=1), 15)
-    assert first != run_search(make_search(seed=2), 15)
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_samples_depend_on_the_seed_and_the_outcomes_alone(sampler):
+    first = run_search(make_search(seed=1, sampler=sampler), 15)
+    assert first == run_search(make_search(seed=1, sampler=sampler), 15)
+    assert first != run_search(make_search(seed=2, sampler=sampler), 15)
     assert all(1e-4 <= x.params["optim.learning_rate"] <= 1 for x in first)
     assert {x.params["model.convs_per_layer"] for x in first} <= {1, 2, 3}
 
@@ -171,3 +172,12 @@ def test_the_median_decides(settings, curve, is_pruned):
     finished = [(0.1, x, 0.9) for x in (0.2, 0.3, 0.4)]
     search = make_search(**{"startup_trials": 3, **settings})
     assert is_hopeless(search, curve, finished) == is_pruned
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"), [("val.r2", 0.75), ("val.loss", 0.25), ("val.prior_loss", 0.25)]
+)
+def test_the_best_of_a_curve_is_that_of_the_metric(metric, best):
+    search = make_search(metric=metric)
+    assert find_best(search, (math.nan, 0.5, 0.75, 0.25, 0.5)) == best
+    assert math.isnan(find_best(search, (math.nan,)))
