@@ -69,7 +69,7 @@ def test_training_again_for_the_weights_leaves_the_record(make_expt):
     before = [path.read_bytes() for path in files]
 
     code, stdout, _ = expt.train("--weights", "--max-steps", "3")
-    assert (code, stdout) == (0, "a: stopped at --max-steps 3; train.py goes on from there\n")
+    assert (code, stdout) == (0, "a: stopped at --max-steps 3; train.py resumes from there\n")
     assert not paths.last.exists()
     code, stdout, _ = expt.train("--weights")
     r2 = f"{load_record(paths.record).best.value:.3f}"
