@@ -66,7 +66,7 @@ def _run(argv: list[str]) -> int:
 
 def make_usage() -> str:
     """Return the usage, with a line for each command."""
-    rows = format_table([["   ", name, does] for name, (_, does) in COMMANDS.items()])
+    rows = format_table([["  ", name, does] for name, (_, does) in COMMANDS.items()])
     return "\n".join([
         "Usage: atompaint-vae COMMAND [ARGUMENTS]...", "", "Commands:", *rows, "",
         "For details: atompaint-vae COMMAND --help",

@@ -52,5 +52,5 @@ class ToyObjective(Objective):
 
 KIND = Kind(
     name="toy", model=ToyModel, loss=ToyLoss, objective="toy_kind:ToyObjective", losses=("gap",),
-    best=Metric("accuracy", "accuracy", "higher"), inputs=("teacher",), better={"gap": "lower"},
+    best=Metric("accuracy", "accuracy", "higher"), inputs=("teacher",),
 )  # fmt: skip

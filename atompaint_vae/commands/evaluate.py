@@ -86,6 +86,6 @@ def describe_metrics(metrics: dict[str, float], recorded, shown: tuple[str, ...]
     rows += [
         (key, f"{value:.3g}", f"{recorded[key]:.3g}" if key in recorded else "")
         for key, value in metrics.items()
-        if key.startswith(shown)
+        if key.startswith(shown or "")
     ]
     return format_table(rows, "<>>")

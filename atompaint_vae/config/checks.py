@@ -96,6 +96,7 @@ def check_runs(
         if name in runs:
             problems += check_learning_rate(runs[name], written)
             warnings += check_warmup(runs[name], written)
+            warnings += check_average(runs[name], written)
     return problems, warnings
 
 
@@ -243,6 +244,20 @@ def check_warmup(hparams: Hparams, values: Located) -> list[Problem]:
         f"the run has only {num_steps}; the learning rate never reaches its maximum"
     )
     return [Problem(find_value(values, "optim", "warmup_steps").place, text)]
+
+
+def check_average(hparams: Hparams, values: Located) -> list[Problem]:
+    """Return a warning if an average of the weights remembers more steps than the run has."""
+    num_steps = hparams.train.epochs * hparams.train.steps_per_epoch
+    memory_steps = 1 / (1 - hparams.optim.ema_decay)
+    if memory_steps < num_steps:
+        return []
+    text = (
+        f"warning: optim.ema_decay: {hparams.optim.ema_decay:g} averages over some "
+        f"{memory_steps:,.0f} steps, but the run has only {num_steps}; the average stays near the "
+        "first weights"
+    )
+    return [Problem(find_value(values, "optim", "ema_decay").place, text)]
 
 
 def check_shares(hparams: Hparams, num_devices: int, values: Located) -> Iterator[Problem]:

@@ -43,7 +43,7 @@ from ..text.located import (
     load_located,
     merge_located,
 )
-from ..text.suggest import say_unknown, suggest_key
+from ..text.suggest import say_unknown, suggest, suggest_key
 from .schema import list_hparams
 from .trials import load_trials
 
@@ -277,8 +277,9 @@ def _check_keys_known(name: str, run: Located) -> list[Problem]:
     for kind in EXPANSIONS:
         for key, values in run.content[kind].content.items() if kind in run.content else ():
             if not any(f"{x}.".startswith(f"{key}.") for x in known):
-                text = say_unknown(key, suggest_key(key, known, known), ["hyperparameters"])
-                problems.append(Problem(values.key_place, f"run '{name}': {kind} {text}"))
+                hint = suggest(key, known, [x for x in known if x.endswith(f".{key}")])
+                text = f"run '{name}': {kind} key '{key}' is unknown; {hint}"
+                problems.append(Problem(values.key_place, text))
     return problems
 
 

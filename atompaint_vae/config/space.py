@@ -202,6 +202,9 @@ class _ProblemsError(Exception):
 def _read_dimension(
         key: str, dimension: Located, schema: type[Hparams]) -> Range | Choices:
     fields = dict(iter_keys(schema))
+    if key == "kind":
+        text = "search.space.kind: a search is of one kind of model; give it in 'shared:'"
+        raise _ProblemsError([Problem(dimension.key_place, text)])
     if key not in fields:
         near = suggest_key(key, fields, fields)
         text = say_unknown(f"search.space.{key}", near, ["those of hyperparameters"])

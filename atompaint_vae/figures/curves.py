@@ -19,8 +19,8 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
 
     Thin lines are single training batches; thick lines are the same held-out crops each time.
     """
-    kinds = list(dict.fromkeys(run.hparams.kind for run in runs))
-    panels = get_kind(kinds[0]).list_curves()
+    kinds = [get_kind(name) for name in dict.fromkeys(run.hparams.kind for run in runs)]
+    panels = list({x.column: x for kind in kinds for x in kind.list_curves()}.values())
     num_columns = 2
     num_rows = -(-len(panels) // num_columns)
     figure, axes = make_figure(
@@ -37,8 +37,9 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
             set_log_ticks(axis)
         if panel.limits and panel.limits[0] < 0 < panel.limits[1] and not panel.percent_of:
             axis.axhline(0, color="#888888", lw=0.8)
-    for axis in axes[-1]:
+    for axis in axes.flat[max(0, len(panels) - num_columns) : len(panels)]:
         axis.set_xlabel("epoch")
+        axis.tick_params(labelbottom=True)
     epochs = MaxNLocator(integer=True, steps=(1, 2, 5, 10))
     axes.flat[0].xaxis.set_major_locator(epochs)  # of all, which share it
 
@@ -55,7 +56,8 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
 
 
 def _plot_curve(axis: Axes, panel: Curve, run: RecordedRun, colour: str):
-    scale = 100 / run.record.sizes[panel.percent_of][0] if panel.percent_of else 1
+    sizes = run.record.sizes
+    scale = 100 / sizes[panel.percent_of][0] if panel.percent_of in sizes else 1
     train, val = load_metrics(run.paths.train_metrics), load_metrics(run.paths.val_metrics)
     if panel.column in train:
         axis.plot(train["epoch"], scale * train[panel.column], color=colour, alpha=0.35, lw=0.6)
@@ -73,9 +75,10 @@ def _has_ratio(run: RecordedRun) -> bool:
 def _join_values(runs: Sequence[RecordedRun]) -> dict[str, SimpleNamespace]:
     """Return the sections of the runs' hyperparameters; each value is that of all runs, joined."""
     sections: dict[str, SimpleNamespace] = {}
-    for key in flatten(runs[0].hparams):
+    for key in dict.fromkeys(key for run in runs for key in flatten(run.hparams)):
         section, _, name = key.rpartition(".")
-        values = sorted({str(flatten(run.hparams).get(key)) for run in runs})
+        flat = [flatten(run.hparams) for run in runs]
+        values = sorted({str(values[key]) for values in flat if key in values})
         setattr(sections.setdefault(section, SimpleNamespace()), name, "/".join(values))
     return sections
 

@@ -114,7 +114,7 @@ class Kind:
         """Return the metric of a column; None if the kind doesn't say which values are better."""
         if column == self.best.name:
             return self.best
-        better = {**self.better, "loss": "lower", "error": "lower"}
+        better = {**dict.fromkeys((*self.losses, "loss", "error"), "lower"), **self.better}
         found = next((x for word, x in better.items() if word in column), None)
         return Metric(column, column, found) if found else None
 

@@ -28,7 +28,7 @@ def make_card(name: str, run_id: str, hparams: Hparams, metrics: Sequence[str]) 
     data, train = hparams.data, hparams.train
     kind = get_kind(hparams.kind)
     experiment, _, run = run_id.rpartition("/")
-    shown = [x for x in metrics if x.startswith(kind.card_metrics)]
+    shown = [x for x in metrics if x.startswith(kind.card_metrics or "")]
     rows = [f"   * - ``{x}``\n     - {_refer(run_id, f'test.{x}', '.3g')}" for x in shown]
     shape = "ball" if data.density == "sphere" else "Gaussian of the volume of a ball"
     formats = FORMATS | {key: "" if key.endswith("_shape") else ".1f" for key in kind.sizes}

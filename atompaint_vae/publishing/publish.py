@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..config.hparams import load_resolved
 from ..config.schema import Hparams
+from ..models.kind import get_kind
 from ..records.metrics import load_metrics
 from ..records.record import RunPaths, find_run_state, load_record
 from ..text.errors import UserError
@@ -60,7 +61,14 @@ def make_weights(paths: RunPaths) -> bytes:
     if best is None or checkpoint["global_step"] != best.step:
         steps = f"step {checkpoint['global_step']}, but the record's best is {best and best.step}"
         raise UserError(f"{paths.best}: weights of {steps}")
-    content = pack_weights(select_weights(checkpoint["state_dict"], load_resolved(paths.hparams)))
+    hparams = load_resolved(paths.hparams)
+    for key in get_kind(hparams.kind).inputs:
+        if "/" in (name := getattr(hparams.model, key)):
+            raise UserError(
+                f"{paths.hparams}: model.{key} is the run {name}; publish that first, and train "
+                "with the published model"
+            )
+    content = pack_weights(select_weights(checkpoint["state_dict"], hparams))
     if len(content) > MAX_BYTES:
         raise UserError(
             f"{paths.best}: {len(content) / 1e6:.1f} MB of weights; "

@@ -28,7 +28,7 @@ Properties = Mapping[str, Value]
 
 SEED = "seed"
 
-EFFECTLESS = (SEED, "train.num_val_crops", "train.num_test_crops")
+EFFECTLESS = ("kind", SEED, "train.num_val_crops", "train.num_test_crops")
 """Hyperparameters whose effects are not of interest."""
 
 SEED_SUFFIX = re.compile(r"[-_.=/,]*(seed[-_.=]*\d*)?[-_.=/,]*$")
@@ -106,7 +106,15 @@ def keep_readable(runs: Sequence[Properties]) -> list[Properties]:
 
 def find_varied(runs: Sequence[Properties]) -> list[str]:
     """Return the hyperparameters that differ between runs, in the order of the schema."""
-    return [key for key in list_hparams() if len({run.get(key) for run in keep_readable(runs)}) > 1]
+    runs = keep_readable(runs)
+    return [key for key in list_hparams() if differs(key, runs)]
+
+
+def differs(key: str, runs: Sequence[Properties]) -> bool:
+    """Return whether runs differ in a property; a run whose kind lacks a key doesn't differ in it.
+    """
+    values = {run.get(key) for run in runs}
+    return len(values - {None} if key in list_hparams() else values) > 1
 
 
 def find_incomparable(runs: Sequence[Properties], metrics: Iterable[str]) -> list[str]:
@@ -118,7 +126,7 @@ def find_incomparable(runs: Sequence[Properties], metrics: Iterable[str]) -> lis
     ]
     metrics, runs = list(metrics), keep_readable(runs)
     for keys, parts, why in list_rules():
-        differing = [key for key in keys if len({run.get(key) for run in runs}) > 1]
+        differing = [key for key in keys if differs(key, runs)]
         if differing and any(part in metric for part in parts for metric in metrics):
             values = "; ".join(f"{key} is {count_values(runs, key)}" for key in differing)
             sentences.append(f"not comparable: {why}: {values}")

@@ -129,7 +129,7 @@ class Best(TextModel):
     """The validation of the best weights."""
     metric: Line = Field(description="Column of val.csv that chose them.")
     step: Int = Field(ge=0)
-    value: MaybeFloat = None
+    value: float
 
 
 class RunRecord(TextModel):
@@ -245,9 +245,10 @@ def _convert_old_keys(written: Located) -> Located:
 
     if sizes := {key: given[key] for key in OLD_SIZES if key in given}:
         nest("sizes", **sizes)
-    if step := given.get("best_step"):
+    if "best_step" in given and "best_val_r2" in given:
+        step = given["best_step"]
         metric = replace(step, content="r2")
-        nest("best", metric=metric, step=step, value=given.get("best_val_r2"))
+        nest("best", metric=metric, step=step, value=given["best_val_r2"])
     if step := given.get("collapsed_step"):
         nest("alarms", collapsed=step)
     return replace(written, content=values)

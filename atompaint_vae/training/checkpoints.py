@@ -118,6 +118,14 @@ def remove_leftovers(paths: RunPaths):
             path.unlink(missing_ok=True)
 
 
+def _convert_old_callbacks(checkpoint: dict) -> dict:
+    """Return a checkpoint as it is written now, from one of before there were several kinds."""
+    callbacks = checkpoint["callbacks"]
+    if old := callbacks.pop("CollapseAlarm", None):
+        callbacks["AlarmBell"] = {"reported": ["collapsed"] * old["was_told"]}
+    return checkpoint
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints atomically, with their hash, and keeps the previous last.ckpt.
 
@@ -136,7 +144,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomic(Path(path), archive.getbuffer(), keep=keep)
 
     def load_checkpoint(self, path, map_location=None, weights_only=True):
-        return load_checkpoint(Path(path))
+        return _convert_old_callbacks(load_checkpoint(Path(path)))
 
 
 class CheckpointWriter(L.Callback):

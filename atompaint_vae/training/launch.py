@@ -126,7 +126,9 @@ def show_plans(
         plan = make_plan(hparams, num_devices, inputs=inputs)
         model = build_model(hparams, inputs=inputs)
         cost = calc_cost(hparams, model, batch_size=plan.batch_size)
-        steps = try_first_steps(hparams, expt.expt_dir, device=device, num_devices=num_devices)
+        steps = try_first_steps(
+            hparams, expt.expt_dir, device=device, num_devices=num_devices, inputs=inputs
+        )
         print(table.make_line(name, plan, cost, steps), flush=True)
         notes.append(describe_losses(name, hparams, steps))
         layers.append(f"\n{name}\n{make_layer_table(cost)}")
@@ -151,6 +153,10 @@ def _begin(expt: Experiment, arguments: dict) -> dict[str, Hparams]:
     runs = _select_runs(_check(expt, parse_number(arguments, "--devices"), names), names)
     if arguments["--restart"]:
         if not arguments["--dry-run"]:
+            from .weights import load_inputs
+
+            for hparams in runs.values():  # before anything is moved
+                load_inputs(hparams, expt.expt_dir)
             _archive(expt, runs)
         return runs
     for name, hparams in runs.items():
@@ -164,6 +170,7 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
     from .processes import Processes, ProcessLost
     from .signals import Interrupted
     from .train import choose_device, follow, train_run
+    from .weights import load_inputs
 
     when = parse_when(arguments)
     num_devices = parse_number(arguments, "--devices")
@@ -183,6 +190,8 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
             print(f"{name}: {state}")
             continue
         trained = expt.get_again_paths(name) if is_again else paths
+        if is_again:
+            load_inputs(hparams, expt.expt_dir).check(load_record(paths.record), paths)
         try:
             record = train_run(trained, hparams, processes, **when)
         except StepsReached:

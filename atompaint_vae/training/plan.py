@@ -14,7 +14,6 @@ from ..data.crops.dataset import calc_image_std, collate_crops
 from ..models.kind import Size, get_kind
 from .feed import NUM_STD_IMAGES, move_batch
 from .module import TrainingModule
-from .weights import load_inputs
 
 NUM_TIMED_STEPS = 2
 
@@ -79,18 +78,24 @@ class FirstSteps:
 
 
 def try_first_steps(
-    hparams: Hparams, expt_dir: Path, *, device: str, num_devices: int = 1
+    hparams: Hparams,
+    expt_dir: Path,
+    *,
+    device: str,
+    num_devices: int = 1,
+    inputs: Mapping[str, nn.Module] | None = None,
 ) -> FirstSteps:
     """Return losses and times of a run's first steps.  Leaves torch's random state unchanged.
 
     device:      "cpu" or "cuda"
     num_devices: GPUs that share the work; processes on the CPU share its cores as well
+    inputs:      as for `build_model`
     """
     dataset = make_dataset(hparams, expt_dir, "train")
     with torch.random.fork_rng():
         torch.manual_seed(hparams.seed)
         std = calc_image_std(dataset, NUM_STD_IMAGES)
-        model = build_model(hparams, image_std=std, inputs=load_inputs(hparams, expt_dir).modules)
+        model = build_model(hparams, image_std=std, inputs=inputs)
     module = TrainingModule(model, hparams, dataset).to(device)
     num_crops = min(hparams.optim.batch_size, MAX_CROPS)
     crops = collate_crops([dataset[i] for i in range(num_crops)])

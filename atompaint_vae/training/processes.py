@@ -59,13 +59,13 @@ class Processes:
             threading.Thread(target=_end_with, args=[first_pid], daemon=True).start()
 
     def make_strategy(self) -> DDPStrategy | str:
-        """Lightning's, for a trainer."""
+        """Return the strategy of Lightning's trainer."""
         # Buffers are the same everywhere, as they follow from sums over all processes; and in
         # validation, where they don't change, processes take different numbers of steps.
         return DDPStrategy(broadcast_buffers=False) if self._fabric else "auto"
 
     def share(self, what: Any = None) -> Any:
-        """In every process, what the first one gives; starts them if that has not been done."""
+        """Return, in every process, what the first one gives; start the others if needed."""
         if self._fabric is None:
             return what
         with self.watch_for_loss():
@@ -80,7 +80,7 @@ class Processes:
         return box[0]
 
     def find_largest(self, *numbers: int) -> list[int]:
-        """For each of the numbers, the largest that any process has given."""
+        """Return, for each number, the largest that any process gave."""
         if self._fabric is None:
             return list(numbers)
         largest = torch.tensor(numbers)
@@ -88,9 +88,9 @@ class Processes:
         return largest.tolist()
 
     def dismiss(self):
-        """Nothing; the others have nothing more to wait for.
+        """Tell the other processes that there is nothing more to train.
 
-        Where the first process ends in any other way, they notice that it is gone.
+        If the first process ends in any other way, they notice that it is gone.
         """
         if self._fabric and (self._group or self._environment.creates_processes_externally):
             with suppress(ProcessLost):
@@ -129,6 +129,8 @@ def _quieten():
         ".*does not have many workers.*",
         # It is: the sampler starts at the step where training stopped.
         ".*your dataloader is not resumable.*",
+        # Frozen parts of the model.
+        ".*in eval mode at the start of training.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         # Metrics are logged by callbacks, on their own terms.
         ".*smaller than the logging interval.*",

@@ -242,12 +242,7 @@ def _find_start(
             f"{paths.record}: {hparams.data.source} holds other structures than when the run "
             f"started; train.py --restart {paths.name} trains it from scratch"
         )
-    if earlier.inputs != inputs.hashes:
-        changed = [key for key, x in inputs.hashes.items() if earlier.inputs.get(key) != x]
-        raise UserError(
-            f"{paths.record}: {', '.join(changed)} has other weights than when the run started; "
-            f"train.py --restart {paths.name} trains it from scratch"
-        )
+    inputs.check(earlier, paths)
     checkpoint = load_newest_checkpoint(paths)
     if find_best_validation(paths, get_kind(hparams.kind)) is not None:
         load_best_checkpoint(paths)  # fail now rather than after the training

@@ -18,7 +18,7 @@ from ..config.hparams import load_resolved
 from ..config.schema import Hparams
 from ..models.kind import get_kind
 from ..records.find import find_expts_dir, find_runs
-from ..records.record import RunPaths, find_run_state
+from ..records.record import RunPaths, RunRecord, find_run_state, load_record
 from ..text.errors import UserError
 from ..text.suggest import suggest
 
@@ -87,8 +87,10 @@ def make_trained(paths: RunPaths, weights: Mapping[str, Tensor]) -> nn.Module:
     hparams = load_resolved(paths.hparams)
     objective = get_kind(hparams.kind).load_objective()
     with torch.random.fork_rng(devices=[]), _use_float32():
-        inputs = load_inputs(hparams, paths.expt_dir).modules
-        model = objective.build_model(hparams, inputs=inputs)
+        inputs = load_inputs(hparams, paths.expt_dir)
+        if paths.record.exists():
+            inputs.check(load_record(paths.record), paths)
+        model = objective.build_model(hparams, inputs=inputs.modules)
     model.load_state_dict(weights)
     return model.eval()
 
@@ -138,6 +140,16 @@ class FrozenInputs:
 
     modules: dict[str, nn.Module] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+
+    def check(self, record: RunRecord, paths: RunPaths):
+        """Raise UserError if these aren't the models that a run was trained with."""
+        keys = [*record.inputs, *self.hashes]
+        changed = [x for x in dict.fromkeys(keys) if record.inputs.get(x) != self.hashes.get(x)]
+        if changed:
+            raise UserError(
+                f"{paths.record}: {', '.join(changed)} has other weights than when the run "
+                f"started; train.py --restart {paths.name} trains it from scratch"
+            )
 
 
 def load_inputs(hparams: Hparams, expt_dir: Path) -> FrozenInputs:

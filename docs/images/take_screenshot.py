@@ -40,7 +40,7 @@ return Boolean(table);
 
 
 def take_screenshot(page: Path, picture: Path):
-    """Nothing; writes a PNG of a table of runs, of their curves, and of what follows."""
+    """Write a PNG of a table of runs, their curves and their comparison."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for flag in FLAGS:

@@ -1,4 +1,5 @@
 import pandas as pd
+import torch
 
 from atompaint_vae.analysis.atoms import ALL, ANY, count_atoms
 from atompaint_vae.data.crops.dataset import CropDataset, collate_crops, load_split
@@ -15,6 +16,15 @@ def test_atoms_of_another_element_count_only_where_elements_do_not():
         assert counts.loc[[ALL, ANY], "true"].tolist() == [num_true] * 2
         for row, share in recall.items():
             assert counts.loc[row, "recalled"] == share * num_true
+
+
+def test_atoms_beyond_the_border_of_the_image_do_not_count():
+    atoms = load_split("starter", "test")
+    dataset = CropDataset(atoms, num_samples=1, seed=0, size_voxels=11, resolution_A=0.8)
+    crop = dataset[0][1]
+    counts = count_atoms(torch.zeros(6, 11, 11, 11), crop, dataset).droplevel("min_weight")
+    num_true = (abs(crop.coords_A) < 4.4).all(axis=1).sum()
+    assert counts.loc[ALL, "true"] == num_true < len(crop.coords_A)
 
 
 def test_the_table_shows_what_there_is():

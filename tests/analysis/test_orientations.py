@@ -77,3 +77,10 @@ def test_a_matrix_predicts_what_a_matrix_made():
     found = before @ torch.randn(5, 5, generator=torch.Generator().manual_seed(1)) + 3
     assert calc_linear_r2(found, before) == pytest.approx(1, abs=1e-6)
     assert calc_linear_r2(noise, before) == pytest.approx(0, abs=0.02)
+
+
+def test_r2_of_a_regression_is_of_samples_that_it_has_not_seen():
+    generator = torch.Generator().manual_seed(0)
+    found, before = torch.randn(2, 80, 15, generator=generator)
+    # Nothing can be predicted: 15 inputs fit the 40 samples that they see, but no others.
+    assert calc_linear_r2(found, before) < 0

@@ -42,7 +42,7 @@ def leave_out_contents(pages):
 
 
 def check_like_clean(lab, prepare=lambda pages: pages):
-    """Nothing; the lab is built again, and from nothing."""
+    """Check that an incremental build gives the same pages as a clean one."""
     build(lab, jobs="1")
     after_change = prepare(read_pages(lab))
     shutil.rmtree(lab / "_build")

@@ -232,6 +232,16 @@ def test_the_command_evaluates_any_structures(structure_file, tmp_path, capsys):
     assert capsys.readouterr().err == "the model was trained on 5pti\n"
 
 
+def test_the_command_measures_what_the_run_recorded_of_its_test(published, capsys):
+    assert run_command(["evaluate", "small", "starter", "--crops", "3"]) == 0
+    _, _, *lines = capsys.readouterr().out.splitlines()
+    values = {name: found for name, *found in map(str.split, lines)}
+    del values["equivariance_error_90"]  # a rounding error
+    assert len(values) > 5
+    for name, found in values.items():
+        assert float(found[0]) == pytest.approx(float(found[-1]), rel=0.01, nan_ok=True), name
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

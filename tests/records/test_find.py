@@ -59,6 +59,7 @@ def test_without_a_name_all_are_found(expts):
     [
         ("20250104", "'20250104' may be 20250104_x or 20250104_y; give the whole name"),
         ("20250101_wid", "unknown experiment '20250101_wid'; did you mean '20250101_wide'?"),
+        ("run_9b", "unknown experiment 'run_9b'; write experiment/run, for example 20250101_wide/"),
         ("zzz", "unknown experiment 'zzz'; known: 20250101_wide, 20250102_deep, "),
         ("20250101/run_11", "unknown run 'run_11' of 20250101_wide; did you mean 'run_10'?"),
         ("20250101/zzz", "unknown run 'zzz' of 20250101_wide; known: run_9, run_9b, run_10"),

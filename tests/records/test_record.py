@@ -102,7 +102,7 @@ records = st.builds(
         "compression_ratio": st.floats(allow_nan=False)}),
     best=st.none() | st.builds(
         Best, metric=st.just("r2"), step=st.integers(0),
-        value=st.none() | st.floats(allow_nan=False)),
+        value=st.floats(allow_nan=False)),
     alarms=st.dictionaries(st.just("collapsed"), st.integers()),
     sessions=st.lists(sessions, max_size=2))
 

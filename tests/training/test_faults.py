@@ -96,7 +96,7 @@ def test_kills(make_expt, uncut, duration_s, note):
             num_kills += 1
         finish(expt, uncut)
         num_runs += 1
-    note("kill -9 at a random moment", num_kills, "goes on from the last checkpoint")
+    note("kill -9 at a random moment", num_kills, "resumes from the last checkpoint")
 
 
 # Python tells of each before it is done; files that are written whole are renamed then.
@@ -127,7 +127,7 @@ def test_kills_before_each_change_of_a_file(make_expt, uncut, note):
     assert code == 0, stderr
     expt.assert_same_run(uncut)
     note("kill -9 before the 1st, 2nd, 3rd ... file is made, renamed or removed", number - 1,
-         "goes on from the last checkpoint")  # fmt: skip
+         "resumes from the last checkpoint")  # fmt: skip
 
 
 def find_processes(folder: Path) -> list[int]:
@@ -203,7 +203,7 @@ def test_killed_between_two_checkpoints_names(make_expt, uncut, note):
     (expt.paths.checkpoints / ".last.ckpt.0011223344556677.tmp").write_bytes(b"new")
     assert "damaged" not in finish(expt, uncut)
     assert not list(expt.paths.checkpoints.glob(".*"))
-    note("kill -9 while the new checkpoint takes its name", 1, "goes on from the one before")
+    note("kill -9 while the new checkpoint takes its name", 1, "resumes from the previous one")
 
 
 def flip_bit(path: Path):
@@ -249,7 +249,7 @@ def test_a_damaged_checkpoint(make_expt, uncut, note, damage, fault):
         "runs/a/checkpoints/last.ckpt: damaged; resumes from the previous one, step 5\n"
     )
     assert not (expt.path / "code-has-run").exists()
-    note(fault, 1, "says so, goes on from the one before")
+    note(fault, 1, "says so, resumes from the previous one")
 
 
 def test_two_damaged_checkpoints(make_expt, uncut, note):
@@ -265,7 +265,7 @@ def test_two_damaged_checkpoints(make_expt, uncut, note):
     )
     expt.train("--restart", "--max-steps", "1")
     finish(expt, uncut)
-    note("both checkpoints damaged", 1, "refuses; --restart trains anew")
+    note("both checkpoints damaged", 1, "refuses; --restart trains from scratch")
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_damaged_metrics(make_expt, uncut, note, damage, fault):
     for path in (expt.paths.train_metrics, expt.paths.val_metrics):
         damage(path)
     finish(expt, uncut)
-    note(fault, 1, "put back from the checkpoint")
+    note(fault, 1, "restored from the checkpoint")
 
 
 def fill_disk(folder: Path, *, leave: int):

@@ -1,4 +1,5 @@
 import re
+from itertools import count
 
 import pytest
 import torch
@@ -6,8 +7,10 @@ import torch
 from atompaint_vae.cli import run_command
 from atompaint_vae.config.hparams import load_hparams
 from atompaint_vae.config.schema import Hparams
+from atompaint_vae.models.kind import get_kind
 from atompaint_vae.models.vae.loss import calc_loss
 from atompaint_vae.nn import conv, voxelwise
+from atompaint_vae.training import plan
 from atompaint_vae.training.cost import calc_cost
 from atompaint_vae.training.plan import FirstSteps, build_model
 from atompaint_vae.training.plan_text import describe_confounded, describe_losses
@@ -124,6 +127,25 @@ def test_plan_says_what_would_train(make_expt, capsys):
     assert capsys.readouterr().err.endswith("run 'small' is unknown; known: a, big\n")
     assert run_command(["plan", str(expt.path), "--device", "tpu"]) == 2
     assert capsys.readouterr().err == "--device: expected auto, cpu or cuda, got 'tpu'\n"
+
+
+def test_time_is_that_of_all_steps_and_held_out_crops(make_expt, monkeypatch):
+    expt = make_expt({"batch_size: 2": "batch_size: 8", "num_test_crops: 3": "num_test_crops: 7"})
+    # A step takes a second, as does a validation; both are of 4 crops.
+    seconds = count()
+    monkeypatch.setattr(plan, "_read_clock", lambda device: next(seconds))
+    hparams = load_hparams(expt.path / "hparams.nt")["a"]
+    steps = plan.try_first_steps(hparams, expt.path, device="cpu")
+    assert steps.step_s == 8 / 4
+    assert steps.total_s == 3 * 5 * 8 / 4 + (3 * 3 + 7) / 4
+    assert steps.losses["data loss"] > 0
+
+
+def test_losses_of_the_plan_are_those_that_add_up():
+    loss = HPARAMS.loss.model_copy(update={"beta": 0.25})
+    hparams = HPARAMS.model_copy(update={"loss": loss})
+    losses = {"loss": 4.0, "data_loss": 2.0, "prior_loss": 8.0}
+    assert get_kind("vae").first_losses(losses, hparams) == {"data loss": 2, "beta × prior": 2}
 
 
 def test_dry_run_is_the_same_as_plan(make_expt, capsys):

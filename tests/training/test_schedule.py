@@ -1,5 +1,4 @@
-"""The learning rate of each step against the closed form, and the time that a resumed run counts.
-"""
+"""The learning rate of each step against the closed form."""
 
 import csv
 import math
@@ -9,7 +8,6 @@ import pytest
 
 from atompaint_vae.config.hparams import load_hparams
 from atompaint_vae.models.kind import KINDS
-from atompaint_vae.records.record import RunPaths
 from atompaint_vae.training.callbacks import MetricsWriter
 from atompaint_vae.training.checkpoints import StepsReached
 from atompaint_vae.training.feed import CropFeed
@@ -87,10 +85,3 @@ def test_twenty_steps_that_are_cut_within_an_epoch(train):
     assert rows == [
         (10, 2.5, pytest.approx(calc_rate(10))), (20, 5.0, pytest.approx(0, abs=1e-9)),
     ]  # fmt: skip
-
-
-def test_a_resumed_run_goes_on_counting_its_time(tmp_path):
-    writer = MetricsWriter(RunPaths(tmp_path))
-    writer.load_state_dict({"elapsed_s": 1000.0, "tables": {}})
-    writer.on_fit_start(None, None)
-    assert 1000 <= writer.state_dict()["elapsed_s"] < 1100

@@ -258,8 +258,9 @@ def describe_record(record: RunRecord, sizes: list[str]) -> list[str]:
     """Return the cells of a run, of which `sizes` have columns."""
     first, last = (record.sessions[0], record.sessions[-1]) if record.sessions else (None, None)
     times = [s.ended - s.started for s in record.sessions if s.ended]
+    alarms = "".join(f", {name} since step {step}" for name, step in record.alarms.items())
     return [
-        record.state + (f": {last.error}" if last and last.error else ""),
+        record.state + alarms + (f": {last.error}" if last and last.error else ""),
         "" if record.best is None else f"{record.best.value:.3f}",
         *(format_size(key, record.sizes[key]).rstrip("×!") if key in record.sizes else ""
           for key in sizes),

@@ -1,5 +1,5 @@
 // Runs in the pages: their data, filter expressions, and what differs between them.
-// Says in the browser what runs/where.py and runs/compare.py say; the tests hold both to the same
+// Says in the browser what records/filters.py and records/compare.py say; the tests hold both to the same
 // cases. run_schema.js, which the build writes, has the hyperparameters and the rules.
 window.AtomPaint = (() => {
   "use strict";
@@ -175,8 +175,12 @@ window.AtomPaint = (() => {
 
   const get = (properties, key) => properties[key] ?? null;
   const isReadable = (properties) => properties.state !== "unreadable";
-  const varies = (key, allProperties) =>
-    new Set(allProperties.filter(isReadable).map((x) => get(x, key))).size > 1;
+  // A run whose kind of model lacks a hyperparameter doesn't differ in it.
+  const varies = (key, allProperties) => {
+    const values = new Set(allProperties.filter(isReadable).map((x) => get(x, key)));
+    if (schema.hparams.includes(key)) values.delete(null);
+    return values.size > 1;
+  };
   const findVaried = (allProperties) => schema.hparams.filter((key) => varies(key, allProperties));
 
   function countValues(allProperties, key) {

@@ -232,6 +232,8 @@ def test_fewer_structures_are_among_the_more():
     chosen = [set(choose_structures(atoms, n)["structure"].unique()) for n in range(1, 6)]
     assert [len(x) for x in chosen] == [1, 2, 3, 4, 5]
     assert all(few < more for few, more in pairwise(chosen))
+    # By the SHA-256 of their names: those of all records.
+    assert [chosen[0], chosen[1]] == [{"1ABC"}, {"1ABC", "3JKL"}]
     # The same ones, whatever the order of the table.
     backwards = make_atoms(structures=names[::-1])
     assert set(choose_structures(backwards, 2)["structure"].unique()) == chosen[1]
