@@ -107,7 +107,7 @@ def test_resume_with_another_number_of_devices(make_expt, uncut):
     assert [s.devices for s in load_record(expt.paths.record).sessions] == [2, 1, 2]
 
 
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [pytest.param(0, marks=pytest.mark.faults), 1])
 def test_one_is_killed(make_expt, uncut_pair, killed):
     expt = make_expt()
     pair = Pair(expt)

@@ -71,9 +71,11 @@ def test_the_loss_of_a_step(make_expt, reduction):
     torch.testing.assert_close(found["losses"], expected, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_one_step_of_training(make_expt, reduction):
+@pytest.mark.parametrize(("reduction", "clip"), [("mean", None), ("sum", None), ("sum", 0.5)])
+def test_one_step_of_training(make_expt, reduction, clip):
+    """With gradients as they are, where a wrong scale shows, and clipped."""
     expt = make_expt_with(make_expt, reduction)
+    expt.edit({"batch_size: 2": f"batch_size: 2\n    gradient_clip: {clip or 0}"})
     code, _, stderr = expt.train("--max-steps", "1", "--device", "cpu")
     assert code == 0, stderr
     paths = RunPaths(expt.path / "runs/a")
@@ -90,7 +92,9 @@ def test_one_step_of_training(make_expt, reduction):
     names, parameters = zip(*module.named_parameters(), strict=True)
     loss = calc_loss_by_hand(module, batch, reduction, 0.25)[0]
     gradients = torch.autograd.grad(loss, parameters)
-    scale = min(1, 100 / torch.cat([g.flatten() for g in gradients]).norm().item())
+    norm = torch.cat([g.flatten() for g in gradients]).norm().item()
+    scale = clip / norm if clip else 1
+    assert scale <= 1
     # The first of 2 steps of warm-up, and Adam's first step: lr · g / (|g| + ε).
     learning_rate = 2e-2 / 3
     num_compared = 0
