@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..text.files import is_file
 from ..text.suggest import suggest
 from .record import RunPaths
 
@@ -158,7 +159,7 @@ def _match_experiments(known: Sequence[str], name: str) -> list[str]:
 def _check_not_run(expts_dir: Path, known: Sequence[str], name: str) -> None:
     """Check that a name is not that of a run without its experiment; raises: UnknownRunError."""
     for experiment in reversed(known):
-        if name and RunPaths(expts_dir / experiment / "runs" / name).record.exists():
+        if name and is_file(RunPaths(expts_dir / experiment / "runs" / name).record):
             hint = f"write experiment/run, for example {experiment}/{name}"
             raise UnknownRunError(f"unknown experiment {name!r}; {hint}")
 
