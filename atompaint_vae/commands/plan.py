@@ -10,8 +10,9 @@ layers are listed too. ./train.py --dry-run in that folder does the same.
 First, all mistakes in hparams.nt are listed with line and column. Then each run gets a line:
 parameters; other sizes, of a VAE the latent's shape and the compression ratio, marked ! if the
 latent isn't smaller than the image; steps; crops per step; multiply-adds of a step, forward and
-backward; memory that a step stores for its backward pass; the losses of the first batch with initial weights; and the time,
-estimated from a few training steps on this machine. Ctrl-C stops; finished lines stay.
+backward; memory that a step stores for its backward pass; the losses of the first batch with
+initial weights; and the time, estimated from a few training steps on this machine. Ctrl-C stops;
+finished lines stay.
 
 Options:
     --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
