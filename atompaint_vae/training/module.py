@@ -12,7 +12,7 @@ from ..data.crops.dataset import CropBatch, CropDataset, collate_crops
 from ..models.kind import get_kind
 from ..models.noise import Noise
 from ..nn.distributed import count_processes, sum_over_processes
-from ..nn.norm import recompute_statistics
+from ..nn.norm import IrrepsNorm, recompute_statistics
 from .feed import move_batch
 
 NUM_STATISTICS_BATCHES = 16
@@ -57,11 +57,6 @@ class TrainingModule(L.LightningModule):
         for module in self.frozen:
             module.eval()
         return self
-
-    @property
-    def best_model(self) -> torch.nn.Module:
-        """The model that is validated, tested and published."""
-        return self.held_out_objective.model
 
     def configure_optimizers(self):
         optim, train = self.run_hparams.optim, self.run_hparams.train
@@ -117,8 +112,15 @@ class TrainingModule(L.LightningModule):
     def _recompute_statistics(self):
         """Recompute the averaged weights' normalisation statistics from an epoch's first crops.
 
-        Each process computes its share of the batches, as in training.
+        Those of frozen parts stay as they are.  Each process computes its share of the batches, as
+        in training.
         """
+        frozen = {module for part in self.frozen for module in part.modules()}
+        trained = torch.nn.ModuleList(
+            self.average.module.get_submodule(name)
+            for name, module in self.model.named_modules()
+            if isinstance(module, IrrepsNorm) and module not in frozen
+        )
         own = self.run_hparams.optim.batch_size // count_processes()
         first = self.global_rank * own
         batches = range(first, len(self.dataset), self.run_hparams.optim.batch_size)
@@ -130,4 +132,4 @@ class TrainingModule(L.LightningModule):
             self.held_out_objective.calc_losses(inputs, self._make_noise(batch))
 
         with torch.no_grad():
-            recompute_statistics(self.best_model, run_batch, batches[:NUM_STATISTICS_BATCHES])
+            recompute_statistics(trained, run_batch, batches[:NUM_STATISTICS_BATCHES])

@@ -1,12 +1,16 @@
 """A training step's noise: of the run's seed and the sample's number, and of nothing else."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.config.schema import Hparams
 from atompaint_vae.data.crops.dataset import CropBatch
 from atompaint_vae.models.kind import KINDS
+from atompaint_vae.models.vae.vae import VAE
 from atompaint_vae.training.module import TrainingModule
 from atompaint_vae.training.plan import build_model
 
@@ -52,3 +56,29 @@ def test_frozen_parts_stay_in_eval_mode(make_module):
     module.model.teacher = frozen
     assert module.train().model.training
     assert not any(x.training for x in frozen.modules())
+
+
+class TaughtVAE(VAE):
+    """A VAE that shows its images to a frozen one as well."""
+
+    def encode(self, image):
+        self.teacher.encode(image)
+        return super().encode(image)
+
+
+def test_statistics_of_frozen_parts_are_those_that_they_came_with():
+    """Also in the average of the weights, where those of the trained parts are recomputed."""
+    hparams = Hparams.model_validate({
+        "data": {"size_voxels": 11}, "optim": {"ema_decay": 0.5, "batch_size": 2},
+        "model": {"layers": ["2x0e"], "latent": "1x0e"},
+        "train": {"epochs": 1, "steps_per_epoch": 1},
+    })  # fmt: skip
+    model, teacher = build_model(hparams), build_model(hparams).eval().requires_grad_(False)
+    model.__class__, model.teacher = TaughtVAE, teacher
+    dataset = make_dataset(hparams, Path(), "train")
+    module = TrainingModule(model, hparams, dataset, [teacher])
+    module._recompute_statistics()
+    average = module.average.module
+    initial = torch.ones(2)
+    assert torch.equal(average.teacher.encoder.blocks[0].norm.running_var, initial)
+    assert not torch.equal(average.encoder.blocks[0].norm.running_var, initial)
