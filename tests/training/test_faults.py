@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from small_expt import Pair, train_pair
+from small_expt import Pair, SmallExpt, train_pair
 
 from atompaint_vae.records import record as record_module
 from atompaint_vae.records.record import load_record
@@ -32,6 +32,14 @@ TABLE = "faults.csv"
 NUM_KILLS = 50
 NUM_KILLS_OF_PAIRS = 5
 KILLS_OF_A_RUN = 5
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _load_crops_in_other_processes():
+    """As users do: what is killed and disturbed here has loaders that must end, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SmallExpt, "num_loaders", 1)
+        yield
 
 
 @pytest.fixture(scope="module")
