@@ -34,12 +34,12 @@ class ToyObjective(Objective):
     def build_model(cls, hparams, *, image_std=1.0, inputs=None):
         return Line(hparams.model.channel, (inputs or {}).get("teacher"))
 
-    def calc_losses(self, inputs, noise):
+    def calc_losses(self, inputs, noise, step):
         target = inputs.mean((1, 2, 3, 4))
         target = target + self.hparams.loss.jitter * noise.draw_normal(target, "jitter")
         return {"gap": (self.model(inputs) - target).square().mean()}
 
-    def begin_held_out(self):
+    def begin_held_out(self, test=None):
         self.accuracy = MeanMetric()
 
     def add_held_out(self, inputs, noise):

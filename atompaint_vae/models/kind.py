@@ -79,7 +79,9 @@ class Kind:
     curves:      panels of the figure of its curves; by default its losses and its best metric
     artifacts:   names of the files that its test writes into the run's folder
     inputs:      keys of `model`, such as `autoencoder`, that name another run or a published model,
-                 which is loaded and frozen
+                 which is frozen and becomes a part of the model
+    initial:     keys of `model`, such as `encoder_weights`, that name a run or a published model
+                 whose weights training starts with; trained weights don't need it
     alarms:      for each name, a function of a row of val.csv that returns a message or None
     first_losses: names for plans, and values, of the losses of the first batch
     judge_first_losses: a plan's note on them, or None
@@ -98,6 +100,7 @@ class Kind:
     curves: tuple[Curve, ...] = ()
     artifacts: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    initial: tuple[str, ...] = ()
     alarms: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = field(default_factory=dict)
     first_losses: Callable[[Mapping[str, float], Any], dict[str, float]] = (
         lambda losses, hparams: dict(losses))

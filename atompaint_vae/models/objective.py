@@ -21,6 +21,7 @@ class Objective(ABC):
     dataset: makes the images of batches; None to find a step's cost
 
     `make_inputs` converts crops to a kind's inputs, which `calc_losses` and `add_held_out` take.
+    Parts of the model whose parameters don't require gradients are frozen: they stay in eval mode.
     Methods that aren't abstract have usable defaults.
     """
 
@@ -37,17 +38,21 @@ class Objective(ABC):
         """Return the model with initial weights, from torch's present random state.
 
         image_std: standard deviation of the training images
-        inputs:    the frozen models that the kind's `inputs` name
+        inputs:    the models that the kind's `inputs` and `initial` name, by key; those of
+                   `initial` are missing when trained weights are to be loaded
         raises:    ValueError if the hyperparameters don't fit together
         """
 
     @abstractmethod
-    def calc_losses(self, inputs: Any, noise: Noise) -> dict[str, Tensor]:
-        """Return the kind's `losses`, averaged over the batch."""
+    def calc_losses(self, inputs: Any, noise: Noise, step: int) -> dict[str, Tensor]:
+        """Return the kind's `losses` at a training step, averaged over the batch."""
 
     @abstractmethod
-    def begin_held_out(self):
-        """Reset the metrics of held-out crops."""
+    def begin_held_out(self, test: CropDataset | None = None):
+        """Reset the metrics of held-out crops.
+
+        test: the crops of a test, which may take longer than a validation; None in a validation
+        """
 
     @abstractmethod
     def add_held_out(self, inputs: Any, noise: Noise):
@@ -60,8 +65,15 @@ class Objective(ABC):
     def calc_metrics(self) -> dict[str, float]:
         """Return the metrics of all processes' held-out crops: a row of val.csv or test.csv."""
 
-    def make_inputs(self, batch: CropBatch) -> Any:
-        """Return the inputs of a batch of crops: their images [b, c, x, y, z]."""
+    def scale_learning_rates(self) -> dict[str, float]:
+        """Return factors of the learning rate, by the names of the parts they apply to."""
+        return {}
+
+    def make_inputs(self, batch: CropBatch, seed: int) -> Any:
+        """Return the inputs of a batch of crops: their images [b, c, x, y, z].
+
+        seed: of the dataset, for kinds that choose more than the crop at random
+        """
         return self.dataset.make_images(batch)
 
     @classmethod

@@ -105,7 +105,7 @@ def calc_cost(hparams: Hparams, model: nn.Module, *, batch_size: int) -> StepCos
             torch.autograd.graph.saved_tensors_hooks(watch.save, lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16, enabled=hparams.train.precision == "bf16-mixed"),
         ):
-            losses = objective.calc_losses(inputs, NoNoise())
+            losses = objective.calc_losses(inputs, NoNoise(), 0)
         parameters = [p for p in model.parameters() if p.requires_grad]
         loss = next(iter(losses.values()))
         torch.autograd.grad(loss, parameters, allow_unused=True)

@@ -48,11 +48,11 @@ def calc_test_metrics(
     """Return the metrics of test.csv for a model on any crops, in its precision, on its device."""
     objective = get_kind(hparams.kind).load_objective()(model.eval(), hparams, dataset)
     device = next(model.parameters()).device
-    objective.begin_held_out()
+    objective.begin_held_out(dataset)
     batches = torch.arange(len(dataset)).split(hparams.optim.batch_size)
     with torch.no_grad():
         for batch in tqdm(batches, unit="batch", leave=False, disable=None):
             crops = collate_crops([dataset[i] for i in batch.tolist()])
-            inputs = objective.make_inputs(move_batch(crops, device))
+            inputs = objective.make_inputs(move_batch(crops, device), dataset.seed)
             objective.add_held_out(inputs, Noise(hparams.seed, crops.sample_index))
         return objective.calc_metrics()

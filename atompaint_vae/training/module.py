@@ -1,12 +1,11 @@
 """The training step of any kind of model, as Lightning sees it."""
 
-from collections.abc import Iterable
-
 import lightning as L
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..config.datasets import SEED_OF_SPLIT
 from ..config.schema import Hparams
 from ..data.crops.dataset import CropBatch, CropDataset, collate_crops
 from ..models.kind import get_kind
@@ -25,19 +24,13 @@ class TrainingModule(L.LightningModule):
     The noise of each sample depends only on the run's seed, the sample's index and the stream's
     name, so that neither interruptions nor the number of processes change it.
 
-    frozen:  parts of the model that aren't trained, and stay in eval mode
+    frozen:  the model's frozen parts, which stay in eval mode
     average: exponential moving average of the weights, None without one
     """
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        hparams: Hparams,
-        dataset: CropDataset,
-        frozen: Iterable[torch.nn.Module] = (),
-    ):
+    def __init__(self, model: torch.nn.Module, hparams: Hparams, dataset: CropDataset):
         super().__init__()
-        self.frozen = tuple(frozen)
+        self.frozen = _find_frozen(model)
         self.model = model
         self.run_hparams = hparams
         self.dataset = dataset
@@ -60,8 +53,7 @@ class TrainingModule(L.LightningModule):
 
     def configure_optimizers(self):
         optim, train = self.run_hparams.optim, self.run_hparams.train
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=optim.learning_rate)
+        optimizer = torch.optim.Adam(self._group_parameters(), lr=optim.learning_rate)
         warmup = torch.optim.lr_scheduler.LinearLR(
             optimizer, 1 / (optim.warmup_steps + 1), total_iters=optim.warmup_steps
         )
@@ -74,12 +66,22 @@ class TrainingModule(L.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def _group_parameters(self) -> list[dict]:
+        """Return the trained parameters, those of each learning rate together."""
+        rate, groups = self.run_hparams.optim.learning_rate, {}
+        factors = self.objective.scale_learning_rates()
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                own = (x for part, x in factors.items() if name.startswith(f"{part}."))
+                groups.setdefault(next(own, 1.0), []).append(parameter)
+        return [{"params": found, "lr": factor * rate} for factor, found in groups.items()]
+
     def _make_noise(self, batch: CropBatch) -> Noise:
         return Noise(self.run_hparams.seed, batch.sample_index)
 
     def training_step(self, batch: CropBatch, batch_index: int) -> dict[str, Tensor]:
-        inputs = self.objective.make_inputs(batch)
-        losses = self.objective.calc_losses(inputs, self._make_noise(batch))
+        inputs = self.objective.make_inputs(batch, self.dataset.seed)
+        losses = self.objective.calc_losses(inputs, self._make_noise(batch), self.global_step)
         in_order = [losses[name] for name in self.kind.losses]
         # The loss itself stays that of this process: DDP averages its gradients.
         averaged = sum_over_processes(torch.stack(in_order).detach()) / count_processes()
@@ -97,17 +99,23 @@ class TrainingModule(L.LightningModule):
         self.held_out_objective.begin_held_out()
 
     def validation_step(self, batch: CropBatch, batch_index: int):
-        inputs = self.objective.make_inputs(batch)
-        self.held_out_objective.add_held_out(inputs, self._make_noise(batch))
+        self._add_held_out(batch, SEED_OF_SPLIT["validation"])
 
     def on_validation_epoch_end(self):
         self.held_out_metrics = self.held_out_objective.calc_metrics()
 
-    on_test_epoch_start = on_validation_epoch_start
-    test_step = validation_step
+    def on_test_epoch_start(self):
+        self.held_out_objective.begin_held_out(self.trainer.datamodule.datasets["test"])
+
+    def test_step(self, batch: CropBatch, batch_index: int):
+        self._add_held_out(batch, SEED_OF_SPLIT["test"])
 
     def on_test_epoch_end(self):
         self.on_validation_epoch_end()
+
+    def _add_held_out(self, batch: CropBatch, seed: int):
+        inputs = self.held_out_objective.make_inputs(batch, seed)
+        self.held_out_objective.add_held_out(inputs, self._make_noise(batch))
 
     def _recompute_statistics(self):
         """Recompute the averaged weights' normalisation statistics from an epoch's first crops.
@@ -128,8 +136,18 @@ class TrainingModule(L.LightningModule):
         def run_batch(start: int):
             crops = collate_crops([self.dataset[i] for i in range(start, start + own)])
             batch = move_batch(crops, self.device)
-            inputs = self.objective.make_inputs(batch)
-            self.held_out_objective.calc_losses(inputs, self._make_noise(batch))
+            inputs = self.objective.make_inputs(batch, self.dataset.seed)
+            noise = self._make_noise(batch)
+            self.held_out_objective.calc_losses(inputs, noise, self.global_step)
 
         with torch.no_grad():
             recompute_statistics(trained, run_batch, batches[:NUM_STATISTICS_BATCHES])
+
+
+def _find_frozen(model: torch.nn.Module) -> tuple[torch.nn.Module, ...]:
+    """Return the parts of a model whose parameters all don't require gradients."""
+    return tuple(
+        module
+        for module in model.modules()
+        if (found := [*module.parameters()]) and not any(p.requires_grad for p in found)
+    )

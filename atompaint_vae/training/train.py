@@ -48,7 +48,7 @@ from .module import TrainingModule
 from .plan import build_model, make_plan
 from .processes import Processes
 from .signals import Interrupted, SignalWatch
-from .weights import FrozenInputs, load_inputs
+from .weights import InputModels, load_inputs
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -96,7 +96,7 @@ class Training:
         self,
         assignment: Assignment,
         feed: CropFeed,
-        inputs: FrozenInputs,
+        inputs: InputModels,
         processes: Processes,
         watch: SignalWatch,
         *,
@@ -109,9 +109,7 @@ class Training:
         hparams, paths = assignment.hparams, assignment.paths
         torch.manual_seed(hparams.seed)
         model = build_model(hparams, image_std=assignment.image_std, inputs=inputs.modules)
-        self.module = TrainingModule(
-            model, hparams, feed.datasets["train"], inputs.modules.values()
-        )
+        self.module = TrainingModule(model, hparams, feed.datasets["train"])
         self.trainer = L.Trainer(
             accelerator=processes.device,
             devices=processes.num_devices,
@@ -230,7 +228,7 @@ def _make_feed(hparams: Hparams, paths: RunPaths) -> CropFeed:
 
 
 def _find_start(
-    paths: RunPaths, hparams: Hparams, feed: CropFeed, inputs: FrozenInputs
+    paths: RunPaths, hparams: Hparams, feed: CropFeed, inputs: InputModels
 ) -> tuple[dict | None, RunRecord]:
     """Return the checkpoint to resume from, None if there is none, and the record so far."""
     data_hash = calc_source_hash(resolve_source(hparams, paths.expt_dir))
@@ -253,7 +251,7 @@ def _start_anew(
     paths: RunPaths,
     hparams: Hparams,
     feed: CropFeed,
-    inputs: FrozenInputs,
+    inputs: InputModels,
     data_hash: str,
     earlier: RunRecord | None,
 ) -> RunRecord:
@@ -264,7 +262,7 @@ def _start_anew(
         experiment=paths.expt_dir.resolve().name,
         num_parameters=plan.num_parameters,
         sizes=plan.sizes,
-        image_std=feed.calc_image_std(),
+        image_std=inputs.image_std or feed.calc_image_std(),
         data_hash=data_hash,
         inputs=inputs.hashes,
         sessions=earlier.sessions if earlier else (),

@@ -5,7 +5,7 @@ the run's own; weights.sha256 is in the form that `sha256sum --check` reads.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +87,7 @@ def make_trained(paths: RunPaths, weights: Mapping[str, Tensor]) -> nn.Module:
     hparams = load_resolved(paths.hparams)
     objective = get_kind(hparams.kind).load_objective()
     with torch.random.fork_rng(devices=[]), _use_float32():
-        inputs = load_inputs(hparams, paths.expt_dir)
+        inputs = load_inputs(hparams, paths.expt_dir, get_kind(hparams.kind).inputs)
         if paths.record.exists():
             inputs.check(load_record(paths.record), paths)
         model = objective.build_model(hparams, inputs=inputs.modules)
@@ -135,16 +135,21 @@ def load_run_weights(paths: RunPaths) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class FrozenInputs:
-    """Frozen models that a run's hyperparameters name, and the SHA-256 of their weights, by key."""
+class InputModels:
+    """The models that a run's hyperparameters name, and the SHA-256 of their weights, by key."""
 
     modules: dict[str, nn.Module] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def image_std(self) -> float | None:
+        """What the models divide images by, which the run's own model has to do as well."""
+        found = (getattr(x, "image_std", None) for x in self.modules.values())
+        return next((float(std) for std in found if std is not None), None)
+
     def check(self, record: RunRecord, paths: RunPaths):
         """Raise UserError if these aren't the models that a run was trained with."""
-        keys = [*record.inputs, *self.hashes]
-        changed = [x for x in dict.fromkeys(keys) if record.inputs.get(x) != self.hashes.get(x)]
+        changed = [x for x, digest in self.hashes.items() if record.inputs.get(x) != digest]
         if changed:
             raise UserError(
                 f"{paths.record}: {', '.join(changed)} has other weights than when the run "
@@ -152,14 +157,17 @@ class FrozenInputs:
             )
 
 
-def load_inputs(hparams: Hparams, expt_dir: Path) -> FrozenInputs:
-    """Return the frozen models that a run's hyperparameters name.
+def load_inputs(
+    hparams: Hparams, expt_dir: Path, keys: Iterable[str] | None = None
+) -> InputModels:
+    """Return the models that a run's hyperparameters name.
 
-    expt_dir: of the run; the frozen models are runs of the same notebook
+    expt_dir: of the run; the models are runs of the same notebook, or published
+    keys:     of `model`; by default all that training needs
     raises:   UserError with the key if there is no such model, or its weights aren't here
     """
-    found = FrozenInputs()
-    for key in get_kind(hparams.kind).inputs:
+    found, kind = InputModels(), get_kind(hparams.kind)
+    for key in (*kind.inputs, *kind.initial) if keys is None else keys:
         name = getattr(hparams.model, key)
         if not name:
             continue

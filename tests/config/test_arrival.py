@@ -30,7 +30,7 @@ from atompaint_vae.training.feed import CropFeed
 from atompaint_vae.training.processes import Processes
 from atompaint_vae.training.signals import SignalWatch
 from atompaint_vae.training.train import Assignment, Training
-from atompaint_vae.training.weights import FrozenInputs
+from atompaint_vae.training.weights import InputModels
 
 BASE = {
     "data.source": "set.parquet", "data.size_voxels": 9, "data.min_density_atoms_nm3": 10,
@@ -78,7 +78,7 @@ class Run:
     def training(self):
         assignment = Assignment(RunPaths(self.expt_dir / "runs/a"), self.hparams, 0.5, False, {})
         training = Training(
-            assignment, self.feed, FrozenInputs(), Processes("cpu"), SignalWatch()
+            assignment, self.feed, InputModels(), Processes("cpu"), SignalWatch()
         )
         self.feed.trainer = training.trainer
         return training
@@ -104,7 +104,8 @@ class Run:
         """Of the first training crops, in train mode, with the initial weights."""
         batch = collate_crops([self.feed.datasets["train"][i] for i in range(2)])
         objective = self.module.objective
-        found = objective.calc_losses(objective.make_inputs(batch), Noise(0, batch.sample_index))
+        found = objective.calc_losses(
+            objective.make_inputs(batch, 0), Noise(0, batch.sample_index), 0)
         return {name: loss.item() for name, loss in found.items()}
 
     def list_modules(self, kind: type) -> list:

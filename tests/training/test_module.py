@@ -1,6 +1,7 @@
 """A training step's noise: of the run's seed and the sample's number, and of nothing else."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.config.schema import Hparams
-from atompaint_vae.data.crops.dataset import CropBatch
+from atompaint_vae.data.crops.dataset import CropBatch, CropDataset
 from atompaint_vae.models.kind import KINDS
 from atompaint_vae.models.vae.vae import VAE
 from atompaint_vae.training.module import TrainingModule
@@ -20,17 +21,21 @@ def make_module(monkeypatch):
     """A function that returns a module of a run with a seed; the weights are always the same."""
     monkeypatch.setitem(KINDS, "toy", "toy_kind")
 
-    def make(seed, frozen=()):
+    def make(seed):
         hparams = Hparams.model_validate({
             "kind": "toy", "seed": seed, "model": {}, "train": {"epochs": 1, "steps_per_epoch": 1},
         })  # fmt: skip
         torch.manual_seed(0)
-        module = TrainingModule(build_model(hparams), hparams, None, frozen)
+        module = TrainingModule(build_model(hparams), hparams, Mock(CropDataset, seed=seed))
         # All images are the same: losses differ by their noise alone.
-        module.objective.make_inputs = lambda batch: torch.ones(len(batch.sample_index), 6, 1, 1, 1)
+        module.objective.make_inputs = make_equal_images
         return module
 
     return make
+
+
+def make_equal_images(batch, seed):
+    return torch.ones(len(batch.sample_index), 6, 1, 1, 1)
 
 
 def calc_loss(module, *samples):
@@ -51,9 +56,10 @@ def test_noise_is_of_the_seed_and_the_samples_number(make_module):
 
 
 def test_frozen_parts_stay_in_eval_mode(make_module):
-    frozen = nn.Sequential(nn.Dropout())
-    module = make_module(0, [frozen])
-    module.model.teacher = frozen
+    module = make_module(0)
+    frozen = nn.Sequential(nn.Dropout(), nn.Linear(1, 1)).requires_grad_(False)
+    model = nn.Sequential(module.model, frozen)
+    module = TrainingModule(model, module.run_hparams, module.dataset)
     assert module.train().model.training
     assert not any(x.training for x in frozen.modules())
 
@@ -76,7 +82,7 @@ def test_statistics_of_frozen_parts_are_those_that_they_came_with():
     model, teacher = build_model(hparams), build_model(hparams).eval().requires_grad_(False)
     model.__class__, model.teacher = TaughtVAE, teacher
     dataset = make_dataset(hparams, Path(), "train")
-    module = TrainingModule(model, hparams, dataset, [teacher])
+    module = TrainingModule(model, hparams, dataset)
     module._recompute_statistics()
     average = module.average.module
     initial = torch.ones(2)

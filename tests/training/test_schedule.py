@@ -14,7 +14,7 @@ from atompaint_vae.training.feed import CropFeed
 from atompaint_vae.training.processes import Processes
 from atompaint_vae.training.signals import SignalWatch
 from atompaint_vae.training.train import Assignment, Training
-from atompaint_vae.training.weights import FrozenInputs
+from atompaint_vae.training.weights import InputModels
 
 HIGHEST, NUM_WARMUP, NUM_STEPS = 0.25, 6, 20
 EDITS = {
@@ -50,7 +50,7 @@ def train(make_expt, monkeypatch):
         assignment = Assignment(expt.paths, hparams, 1.0, is_resumed, when)
         with SignalWatch() as signals:
             training = Training(
-                assignment, feed, FrozenInputs(), Processes("cpu"), signals,
+                assignment, feed, InputModels(), Processes("cpu"), signals,
                 writers=[MetricsWriter(expt.paths)], callbacks=[watch],
             )  # fmt: skip
             if max_steps is None:

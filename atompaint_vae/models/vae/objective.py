@@ -70,7 +70,9 @@ class VAEObjective(Objective):
             image_std=image_std,
         )
 
-    def calc_losses(self, inputs: Float[Tensor, "b c x y z"], noise: Noise) -> dict[str, Tensor]:
+    def calc_losses(
+        self, inputs: Float[Tensor, "b c x y z"], noise: Noise, step: int
+    ) -> dict[str, Tensor]:
         posterior = self.model.encode(inputs)
         loss = self._calc_loss(inputs, posterior, noise)
         return {"loss": loss.total, "data_loss": loss.data, "prior_loss": loss.prior}
@@ -89,7 +91,7 @@ class VAEObjective(Objective):
             free_nats=self.hparams.loss.free_nats,
         )
 
-    def begin_held_out(self):
+    def begin_held_out(self, test: CropDataset | None = None):
         self._metrics = HeldOutMetrics(CHANNELS)
         self._example: Tensor | None = None
 
