@@ -20,8 +20,8 @@ PAGES = ["README.md", "CONTRIBUTING.md", "docs/guide/quick_start.rst", "docs/gui
 
 # The packages in the order of the data: each imports from itself and from those before it.
 ORDER = (
-    "text", "data", "nn", "models", "config", "records", "slurm", "training", "search",
-    "publishing", "analysis", "figures", "notebook", "commands",
+    "text", "data", "nn", "analysis", "models", "config", "records", "slurm", "training",
+    "search", "publishing", "figures", "notebook", "commands",
 )  # fmt: skip
 TORCH = {"torch", "e3nn", "lightning"}
 NO_TORCH = {"text", "records", "slurm", "notebook"}

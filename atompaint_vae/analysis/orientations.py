@@ -15,8 +15,8 @@ from ..data.crops.dataset import CropBatch, CropDataset
 from ..data.crops.sampler import sample_rotation
 from ..data.crops.voxelize import find_channels
 from ..data.structures.table import COORDINATES
-from ..models.vae.metrics import calc_r2
 from ..nn.equivariance import make_sphere_mask
+from .reconstructions import calc_r2
 
 
 def make_turned_images(

@@ -13,12 +13,12 @@ import pandas as pd
 from torch import Tensor
 
 from atompaint_vae.analysis.baselines import PatchPCA, coarsen
+from atompaint_vae.analysis.reconstructions import ReconstructionMetrics
 from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.data.crops.dataset import collate_crops
 from atompaint_vae.data.crops.voxelize import CHANNELS
 from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.tables import save_table
-from atompaint_vae.models.vae.metrics import ReconstructionMetrics
 from atompaint_vae.records.experiment import Experiment
 
 NUM_TRAIN_CROPS = 256

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save
 
 import atompaint_vae
+from atompaint_vae.analysis.reconstructions import calc_r2
 from atompaint_vae.cli import run_command
 from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.data.crops.dataset import collate_crops, make_crops
 from atompaint_vae.data.structures.table import read_structure
-from atompaint_vae.models.vae.metrics import calc_r2
 from atompaint_vae.publishing import publish
 from atompaint_vae.records.metrics import load_metrics
 from atompaint_vae.records.record import (

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
+from ...analysis.reconstructions import calc_r2
 from ...data.crops.dataset import CropBatch, CropDataset, collate_crops
 from ...data.crops.voxelize import CHANNELS
 from ...nn.conv import SteerableConv
@@ -28,7 +29,7 @@ from ..kind import Size
 from ..noise import Noise
 from ..objective import Objective
 from .loss import Loss, calc_loss
-from .metrics import HeldOutMetrics, calc_r2
+from .metrics import HeldOutMetrics
 from .posterior import Posterior
 from .vae import VAE, calc_compression_ratio, calc_latent_shape
 

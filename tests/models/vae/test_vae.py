@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from atompaint_vae.analysis.reconstructions import calc_r2
 from atompaint_vae.models.vae.loss import calc_loss
-from atompaint_vae.models.vae.metrics import HeldOutMetrics, calc_r2
+from atompaint_vae.models.vae.metrics import HeldOutMetrics
 from atompaint_vae.models.vae.posterior import Posterior
 from atompaint_vae.models.vae.vae import VAE
 from atompaint_vae.nn import (
