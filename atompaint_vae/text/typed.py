@@ -44,7 +44,7 @@ class Incomparable:
     also: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashable, although mappings aren't
 class Unit:
     """
     Allows a unit after a number, e.g. `Annotated[float, Unit({"Å": 1, "nm": 10})]`.

@@ -2,42 +2,62 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from ...text.typed import Incomparable, Int, TextModel
-from ...text.values import FieldsText, Voxels, Weight, limit
+from ...text.typed import Float, Incomparable, TextModel
+from ...text.values import Count, FieldsText, Name, Weight
+from ..hparams import NetworkHparams, make_optional
+
+EncoderHparams = make_optional(
+    NetworkHparams,
+    downsampling=(Literal["strided", "pooled"], Field("strided", description=(
+        "How layers halve the side: by strided convolutions, or by averages of neighbouring "
+        "voxels after a convolution."))),
+)
+
+DecoderHparams = make_optional(
+    NetworkHparams,
+    upsampling=(Literal["transposed", "nearest", "trilinear"], Field("transposed", description=(
+        "How layers double the side: by transposed convolutions, or by copying or interpolating "
+        "voxels before a convolution."))),
+)
 
 
-class ModelHparams(TextModel):
-    layers: tuple[FieldsText, ...] = Field(min_length=1, description=(
-        "Output fields of each layer of the encoder. Each layer halves the image's side; the "
-        "decoder mirrors them."))
+class ModelHparams(NetworkHparams):
+    """The layers of encoder and decoder, and where they differ."""
+
     latent: FieldsText = Field(description="Fields of the latent.")
-    convs_per_layer: Annotated[Int, AfterValidator(limit(99))] = Field(1, ge=1, description=(
-        "Convolutions at each resolution."))
-    kernel_size: Voxels = Field(3, ge=3, le=7, description=(
-        "Side of every convolution's kernel [voxels]."))
-    symmetry: Literal["rotation", "none"] = Field("rotation", description=(
-        "`rotation` makes every layer equivariant; `none` makes a plain CNN to compare with, whose "
-        "fields are scalars such as `64x0e`."))
-    grid: Literal[
-        "auto", "octahedral_48", "octahedral_72", "octahedral_96", "octahedral_120",
-        "octahedral_144", "octahedral_192",
-    ] = Field("auto", description=(
-        "Points of SO(3) where the nonlinearity of Fourier fields is applied; `auto` takes 48 for "
-        "fields of frequency 1, 96 for 2 and 192 for 3."))
-    nonlinearity: Literal["elu", "relu", "hermite", "learned_hermite"] = Field("elu", description=(
-        "Pointwise function of Fourier fields and of scalars; `hermite` is the first Hermite "
-        "function, `learned_hermite` a learned sum of the first four."))
-    irreps_nonlinearity: Literal["gate", "norm"] = Field("gate", description=(
-        "Nonlinearity of plain irreps above l = 0: `gate` uses additional scalars, `norm` their "
-        "own norms."))
     posterior_std: Literal["logvar", "softplus"] = Field("logvar", description=(
         "Source of the posterior's standard deviations: `logvar`, scalars that are log-variances; "
         "`softplus`, the softplus of irreps' norms, as in atompaint 0.1.0, never below ln 2."))
+    encoder: EncoderHparams
+    decoder: DecoderHparams
+    encoder_weights: Name = Field("", description=(
+        "A run (`experiment/run`) or a published model, of kind `vae` or `neighbor_location`, whose "
+        "first layers are the encoder's layers; blank: the encoder is trained from scratch. The "
+        "encoder's hyperparameters must be those of that model. If its latent is the same too, the "
+        "whole encoder is."))
+    encoder_rate: Float = Field(0.0, ge=0, le=1, description=(
+        "Learning rate of what `encoder_weights` gives, relative to `optim.learning_rate`; 0 "
+        "freezes it."))
 
 
 _WEIGHTED = Incomparable((".loss",), "their total losses are weighted differently")
+
+_ERRORS = Incomparable((".loss", "data_loss"), "their errors are weighted differently")
+
+_Factor = Annotated[Weight, _ERRORS]
+
+
+class ChannelWeights(TextModel):
+    """Weights of the squared errors of each channel."""
+
+    C: _Factor = Field(1.0, ge=0, description="Weight of the carbon channel's errors.")
+    N: _Factor = Field(1.0, ge=0, description="Weight of the nitrogen channel's errors.")
+    O: _Factor = Field(1.0, ge=0, description="Weight of the oxygen channel's errors.")
+    P: _Factor = Field(1.0, ge=0, description="Weight of the phosphorus channel's errors.")
+    S: _Factor = Field(1.0, ge=0, description="Weight of the sulfur channel's errors.")
+    other: _Factor = Field(1.0, ge=0, description="Weight of the errors of all other elements.")
 
 
 class LossHparams(TextModel):
@@ -46,6 +66,15 @@ class LossHparams(TextModel):
     )] = Field("sum", description=(
         "Reduction of an image's squared errors to its data loss; batches are always averaged. "
         "`optimal` is the likelihood with the decoder variance that is best for each batch."))
+    channel_weights: ChannelWeights
+    occupied_weight: _Factor = Field(1.0, ge=0, description=(
+        "Weight of the squared errors of voxels that atoms touch."))
     beta: Annotated[Weight, _WEIGHTED] = Field(1.0, ge=0, description="Weight of the prior loss.")
+    beta_schedule: Annotated[Literal["constant", "warmup", "cyclic"], _WEIGHTED] = Field(
+        "constant", description=(
+            "`warmup` raises beta from zero over the first `beta_steps` steps; `cyclic` does so "
+            "again and again, over the first half of every `beta_steps` steps."))
+    beta_steps: Annotated[Count, _WEIGHTED] = Field(1000, ge=1, description=(
+        "Steps of beta's warm-up, or of each of its cycles."))
     free_nats: Annotated[Weight, _WEIGHTED] = Field(0.0, ge=0, description=(
         "Prior loss of each latent number that is free [nats]."))
