@@ -21,7 +21,7 @@ import torch
 from e3nn.o3 import Irreps, SO3Grid, angles_to_matrix
 from torch import Tensor
 
-from atompaint_vae.models.encoder import ConvBlock
+from atompaint_vae.models.blocks import ConvBlock
 from atompaint_vae.nn import (
     GRIDS,
     FourierNonlinearity,

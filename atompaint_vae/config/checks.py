@@ -46,8 +46,11 @@ MAX_DENSITY_ATOMS_NM3 = 176
 
 @dataclass(frozen=True)
 class CheckedExperiment:
-    """warnings: values that are allowed, but rarely intended"""
+    """values: what is written for each run
+    warnings: values that are allowed, but rarely intended
+    """
 
+    values: dict[str, Located]
     runs: dict[str, Hparams]
     warnings: list[str]
 
@@ -73,7 +76,7 @@ def check_experiment(
         warnings += check_metric(file.search)
     if problems:
         raise HparamsError(list_problems(problems))
-    return CheckedExperiment(file.runs, list_problems(warnings).splitlines())
+    return CheckedExperiment(file.values, file.runs, list_problems(warnings).splitlines())
 
 
 def check_runs(

@@ -1,55 +1,20 @@
 """The encoder: image → output channels, such as the parameters of a posterior.
 
-Letters: b batch, c channels, x y z voxels.
+Letters: b batch, i o channels in and out, x y z voxels.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn.activations import FieldNonlinearity
 from ..nn.conv import SteerableConv, calc_halved_size, choose_padding
 from ..nn.fields import FieldType
-from ..nn.norm import IrrepsNorm
-
-
-class ConvBlock(nn.Module):
-    """A convolution, a normalisation and a nonlinearity.
-
-    conv:                   `SteerableConv`, or `UnconstrainedConv` for a network without symmetry
-    grid, function, irreps: see `FieldNonlinearity`
-    convolution:            kernel_size, stride, padding, transposed: see `SteerableConv`
-    """
-
-    def __init__(
-        self,
-        irreps_in: Irreps,
-        field_type: FieldType,
-        *,
-        conv: type[nn.Module] = SteerableConv,
-        grid: str | None = None,
-        function: str = "elu",
-        irreps: str = "gate",
-        **convolution,
-    ):
-        super().__init__()
-        nonlinearity = FieldNonlinearity(field_type, grid=grid, function=function, irreps=irreps)
-        # Defined in the order of the data flow, which the repr shows.
-        self.conv = conv(irreps_in, nonlinearity.irreps_in, **convolution)
-        self.norm = IrrepsNorm(self.conv.irreps_out)
-        self.nonlinearity = nonlinearity
-        self.irreps_in = self.conv.irreps_in
-        self.irreps_out = self.nonlinearity.irreps_out
-
-    def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
-        image = self.conv(image)
-        return self.nonlinearity(image, *self.norm.calc_affine(image))
-
-    def extra_repr(self):
-        return f"{self.irreps_in.simplify()} -> {self.nonlinearity.field_type}"
+from ..nn.resample import Pool
+from .blocks import ResampledConv, make_layer
 
 
 def list_sizes(size_voxels: int) -> list[int]:
@@ -76,10 +41,12 @@ class Encoder(nn.Module):
 
     layers:          the field type after each layer
     size_voxels:     the image's side
-    convs_per_layer: convolutions in each layer; the first of them is the strided one
+    downsampling:    "strided", or "pooled" for averages after an ordinary convolution
+    convs_per_layer: convolutions in each layer; the first of them halves the side
+    blocks:          "plain", or "residual" for those after the first
     kernel_size:     of all convolutions, odd
     conv:            `SteerableConv` or `UnconstrainedConv`
-    nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
+    options:         norm, grid, function, irreps: see `ConvBlock`
     """
 
     def __init__(
@@ -89,27 +56,43 @@ class Encoder(nn.Module):
         irreps_out: Irreps,
         *,
         size_voxels: int,
-        convs_per_layer: int,
-        kernel_size: int,
-        conv: type[nn.Module],
-        **nonlinearity,
+        downsampling: str = "strided",
+        convs_per_layer: int = 1,
+        blocks: str = "plain",
+        kernel_size: int = 3,
+        conv: type[nn.Module] = SteerableConv,
+        **options,
     ):
         super().__init__()
         self.irreps_in = Irreps(irreps_in)
         self.irreps_out = Irreps(irreps_out)
-        same_size = {"kernel_size": kernel_size, "padding": kernel_size // 2}
+        same = partial(conv, kernel_size=kernel_size, padding=kernel_size // 2)
 
-        blocks = []
+        modules: list[nn.Module] = []
         irreps = self.irreps_in
         for field_type, size in zip(layers, calc_sizes(size_voxels, len(layers)), strict=False):
-            convolution = {**same_size, "stride": 2, "padding": choose_padding(size, kernel_size)}
-            for _ in range(convs_per_layer):
-                block = ConvBlock(irreps, field_type, conv=conv, **nonlinearity, **convolution)
-                blocks.append(block)
-                irreps = block.irreps_out
-                convolution = same_size
-        self.blocks = nn.Sequential(*blocks)
-        self.head = conv(irreps, self.irreps_out, **same_size, bias=True)
+            if downsampling == "pooled":
+                first = partial(_make_pooled, same)
+            else:
+                padding = choose_padding(size, kernel_size)
+                first = partial(conv, kernel_size=kernel_size, stride=2, padding=padding)
+            modules += make_layer(
+                irreps,
+                field_type,
+                first=first,
+                convs_per_layer=convs_per_layer,
+                blocks=blocks,
+                kernel_size=kernel_size,
+                conv=conv,
+                **options,
+            )
+            irreps = field_type.irreps
+        self.blocks = nn.Sequential(*modules)
+        self.head = same(irreps, self.irreps_out, bias=True)
 
     def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
         return self.head(self.blocks(image.to(memory_format=torch.channels_last_3d)))
+
+
+def _make_pooled(conv, irreps_in: Irreps, irreps_out: Irreps) -> ResampledConv:
+    return ResampledConv(conv(irreps_in, irreps_out), Pool())

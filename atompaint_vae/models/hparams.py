@@ -21,8 +21,8 @@ class NetworkHparams(TextModel):
     kernel_size: Voxels = Field(3, ge=3, le=7, description=(
         "Side of every convolution's kernel [voxels]."))
     symmetry: Literal["rotation", "none"] = Field("rotation", description=(
-        "`rotation` makes every layer equivariant; `none` makes a plain CNN to compare with, whose "
-        "fields are scalars such as `64x0e`."))
+        "`rotation` makes every layer equivariant; `none` makes plain convolutions, for which "
+        "fields are only channels."))
     normalisation: Literal["batch", "instance"] = Field("batch", description=(
         "Statistics of the normalisations: of each batch, or of each image alone."))
     grid: Literal[

@@ -107,6 +107,17 @@ class Objective(ABC):
         return iter(())
 
     @classmethod
+    def check_input(
+        cls, key: str, hparams: Any, source: Any, written: Located
+    ) -> Iterator[Problem]:
+        """Yield problems of a model that doesn't fit the one it is named in.
+
+        key:    of `model`, one of the kind's `inputs` or `initial`
+        source: hyperparameters of the model that the key names
+        """
+        return iter(())
+
+    @classmethod
     def check_devices(cls, hparams: Any, written: Located) -> Iterator[Problem]:
         """Yield problems of hyperparameters that don't work if several devices share a batch."""
         return iter(())

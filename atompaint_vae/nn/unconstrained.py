@@ -15,9 +15,7 @@ class UnconstrainedConv(nn.Module):
     """A convolution without symmetry, with the interface of `SteerableConv`: every number of its
     kernel is a weight.
 
-    All irreps are scalars, as many as there are channels.
-
-    raises: ValueError if there are irreps above l = 0
+    All irreps are scalars, as many as there are channels; those that are given are only counted.
     """
 
     def __init__(
@@ -32,10 +30,9 @@ class UnconstrainedConv(nn.Module):
         bias: bool = False,
     ):
         super().__init__()
-        self.irreps_in, self.irreps_out = Irreps(irreps_in), Irreps(irreps_out)
-        for irreps in (self.irreps_in, self.irreps_out):
-            if irreps.lmax > 0:
-                raise ValueError(f"a network without symmetry has scalars only, not {irreps}")
+        self.irreps_in, self.irreps_out = (
+            Irreps([(Irreps(irreps).dim, (0, 1))]) for irreps in (irreps_in, irreps_out)
+        )
         make = nn.ConvTranspose3d if transposed else nn.Conv3d
         self.conv = make(
             self.irreps_in.dim,

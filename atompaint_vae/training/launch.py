@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from ..config.hparams import find_differences, load_resolved
+from ..config.hparams import HparamsError, find_differences, load_resolved
 from ..config.schema import Hparams
 from ..records.experiment import Experiment
 from ..records.lock import archive_run
@@ -20,7 +20,7 @@ from ..records.validations import describe_best
 from ..slurm.progress import format_progress, list_progress
 from ..slurm.submit import submit_runs
 from ..text.errors import EXIT_FAILED, UserError, find_exit_code, say
-from ..text.located import LocatedError
+from ..text.located import LocatedError, list_problems
 from ..threads import set_thread_waiting
 from .options import (
     check_options,
@@ -140,8 +140,11 @@ def show_plans(
 
 def _check(expt: Experiment, num_devices: int, names: list[str]) -> dict[str, Hparams]:
     from ..config.checks import check_experiment
+    from .weights import check_inputs
 
     checked = check_experiment(expt.hparams_path, num_devices=num_devices, names=names)
+    if problems := [*check_inputs(checked, expt.expt_dir, names)]:
+        raise HparamsError(list_problems(problems))
     for warning in checked.warnings:
         say(warning, 0)
     return checked.runs

@@ -5,7 +5,7 @@ the run's own; weights.sha256 is in the form that `sha256sum --check` reads.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +14,14 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from ..config.checks import CheckedExperiment
 from ..config.hparams import load_resolved
 from ..config.schema import Hparams
 from ..models.kind import get_kind
 from ..records.find import find_expts_dir, find_runs
 from ..records.record import RunPaths, RunRecord, find_run_state, load_record
 from ..text.errors import UserError
+from ..text.located import Problem, find_value
 from ..text.suggest import suggest
 
 PRETRAINED_DIR = Path(__file__).parents[1] / "pretrained"
@@ -172,7 +174,7 @@ def load_inputs(
         if not name:
             continue
         try:
-            module, digest = _load_frozen(name, expt_dir)
+            module, digest = _load_input(name, expt_dir)
         except ValueError as error:
             raise UserError(f"model.{key}: {error}") from None
         found.modules[key] = module
@@ -180,22 +182,47 @@ def load_inputs(
     return found
 
 
-def _load_frozen(name: str, expt_dir: Path) -> tuple[nn.Module, str]:
-    """Return a model and the SHA-256 of its weights.
+def check_inputs(
+    checked: CheckedExperiment, expt_dir: Path, names: Collection[str] = ()
+) -> Iterator[Problem]:
+    """Yield problems of the models that runs name: unknown ones, and those that don't fit.
 
-    name: `experiment/run`, or that of a published model
+    names: runs to check; all if empty
     """
+    own = {f"{expt_dir.resolve().name}/{name}": x for name, x in checked.runs.items()}
+    for name, hparams in checked.runs.items():
+        if names and name not in names:
+            continue
+        written = checked.values[name]
+        kind = get_kind(hparams.kind)
+        for key in (*kind.inputs, *kind.initial):
+            if not (source := getattr(hparams.model, key)):
+                continue
+            try:
+                found = own.get(source) or load_resolved(_find_input(source, expt_dir).hparams)
+            except ValueError as error:
+                place = find_value(written, "model", key).place
+                yield Problem(place, f"model.{key}: {error}")
+            else:
+                yield from kind.load_objective().check_input(key, hparams, found, written)
+
+
+def _find_input(name: str, expt_dir: Path) -> RunPaths:
+    """Return the paths of `experiment/run`, or of a published model."""
     if "/" not in name:
         if name not in list_pretrained():
             hint = suggest(name, list_pretrained())
             raise PretrainedError(f"{name!r}: neither a published model nor experiment/run; {hint}")
-        paths = find_pretrained(name)
-        weights = load_weights(paths.run_dir)
-    else:
-        found = find_runs(find_expts_dir(expt_dir), [name])
-        if len(found) != 1:
-            raise UserError(f"{name!r} is not one run that has a record")
-        (paths,) = found.values()
-        weights = load_run_weights(paths)
+        return find_pretrained(name)
+    found = find_runs(find_expts_dir(expt_dir), [name])
+    if len(found) != 1:
+        raise UserError(f"{name!r} is not one run that has a record")
+    return next(iter(found.values()))
+
+
+def _load_input(name: str, expt_dir: Path) -> tuple[nn.Module, str]:
+    """Return a model and the SHA-256 of its weights."""
+    paths = _find_input(name, expt_dir)
+    weights = load_run_weights(paths) if "/" in name else load_weights(paths.run_dir)
     model = make_trained(paths, weights)
     return model.requires_grad_(False), hashlib.sha256(pack_weights(weights)).hexdigest()

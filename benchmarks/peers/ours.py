@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from atompaint_vae.models.encoder import ConvBlock
+from atompaint_vae.models.blocks import ConvBlock
 from atompaint_vae.models.vae.loss import calc_loss
 from atompaint_vae.models.vae.vae import VAE
 from atompaint_vae.nn import (

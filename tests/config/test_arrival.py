@@ -16,6 +16,7 @@ import torch
 from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.config.schema import Hparams, list_keys
 from atompaint_vae.data.crops.dataset import CropBatch, collate_crops
+from atompaint_vae.data.crops.voxelize import CHANNELS
 from atompaint_vae.data.sets.sources import SPLITS, name_structures_path
 from atompaint_vae.data.structures.table import write_atoms
 from atompaint_vae.models.kind import KINDS
@@ -23,7 +24,9 @@ from atompaint_vae.models.noise import Noise
 from atompaint_vae.nn.activations import FourierNonlinearity
 from atompaint_vae.nn.conv import SteerableConv
 from atompaint_vae.nn.gates import Gate, NormNonlinearity
+from atompaint_vae.nn.norm import InstanceNorm, IrrepsNorm
 from atompaint_vae.nn.pointwise import PointwiseFunction
+from atompaint_vae.nn.resample import Pool, Upsample
 from atompaint_vae.nn.unconstrained import UnconstrainedConv
 from atompaint_vae.records.record import RunPaths
 from atompaint_vae.training.feed import CropFeed
@@ -100,13 +103,33 @@ class Run:
         return self.module.configure_optimizers()["optimizer"]
 
     @cached_property
-    def losses(self):
+    def batch(self):
+        """The first training crops."""
+        return collate_crops([self.feed.datasets["train"][i] for i in range(2)])
+
+    @property
+    def noise(self):
+        return Noise(0, self.batch.sample_index)
+
+    def calc_losses(self, step: int = 0):
         """Of the first training crops, in train mode, with the initial weights."""
-        batch = collate_crops([self.feed.datasets["train"][i] for i in range(2)])
         objective = self.module.objective
-        found = objective.calc_losses(
-            objective.make_inputs(batch, 0), Noise(0, batch.sample_index), 0)
+        found = objective.calc_losses(objective.make_inputs(self.batch, 0), self.noise, step)
         return {name: loss.item() for name, loss in found.items()}
+
+    @cached_property
+    def losses(self):
+        return self.calc_losses()
+
+    def calc_errors(self, *, of_occupied: bool = False):
+        """The squared errors in each channel, on the average over the first training crops."""
+        images = self.module.objective.make_inputs(self.batch, 0)
+        posterior = self.model.encode(images)
+        latent = posterior.sample(self.noise.draw_normal(posterior.mean, "posterior"))
+        errors = ((self.model.decode(latent) - images) / self.model.image_std) ** 2
+        if of_occupied:
+            errors = errors * images.amax(dim=1, keepdim=True).sign()
+        return errors.sum((2, 3, 4)).mean(0).tolist()
 
     def list_modules(self, kind: type) -> list:
         """Of the encoder, then of the decoder: each has some."""
@@ -169,7 +192,11 @@ def read_lengths(run):
 
 def read_fields(run):
     parts = run.model.encoder, run.model.decoder
-    return [[str(block.nonlinearity.field_type) for block in part.blocks] for part in parts]
+    return [[str(block.field_type) for block in part.blocks] for part in parts]
+
+
+def read_blocks(part):
+    return [type(block).__name__ for block in part.blocks]
 
 
 def read_set(modules, read):
@@ -186,6 +213,38 @@ def read_types(run, *types):
 def read_batches(run):
     loader = run.training.feed.train_dataloader()
     return [len(loader.dataset), len(loader), len(next(iter(loader)).sample_index)]
+
+
+def make_cases_of_part(part, other):
+    """Another value for the encoder or the decoder alone, which leaves the other as it was."""
+    def collect(kind, read):
+        return lambda part: {read(x) for x in part.modules() if isinstance(x, kind)}
+
+    def make(value, read, expected):
+        return (
+            {f"model.{part}.{key}": x for key, x in value.items()},
+            lambda run: [read(getattr(run.model, x)) for x in (part, other)],
+            lambda base: [expected, read(getattr(base.model, other))],
+        )
+
+    values = {
+        "layers": (["3x0e+1x1e"], lambda x: [str(block.field_type) for block in x.blocks],
+            ["3x0e+1x1e"]),
+        "convs_per_layer": (2, lambda x: len(x.blocks), 2),
+        "kernel_size": (5, collect(SteerableConv, lambda x: x.kernel_size), {5}),
+        "symmetry": ("none", collect((SteerableConv, UnconstrainedConv), type),
+            {UnconstrainedConv}),
+        "normalisation": ("instance", collect((IrrepsNorm, InstanceNorm), type), {InstanceNorm}),
+        "grid": ("octahedral_72", collect(FourierNonlinearity, lambda x: x.synthesis.shape[1]),
+            {72}),
+        "nonlinearity": ("hermite", collect(PointwiseFunction, lambda x: x.name), {"hermite"}),
+        "irreps_nonlinearity": ("norm", collect((Gate, NormNonlinearity), type),
+            {NormNonlinearity}),
+    }  # fmt: skip
+    cases = {key: make({key: x}, read, y) for key, (x, read, y) in values.items()}
+    cases["blocks"] = make(
+        {"blocks": "residual", "convs_per_layer": 2}, read_blocks, ["ConvBlock", "ResidualBlock"])
+    return {f"model.{part}.{key}": case for key, case in cases.items()}
 
 
 BOTH, NEITHER = (True, True), (False, False)
@@ -234,8 +293,13 @@ CASES = {None: COMMON, "vae": {
         lambda run: [len(run.model.encoder.blocks), len(run.model.decoder.blocks)], [2, 2]),
     "model.kernel_size": (5,
         lambda run: read_set(run.list_modules(SteerableConv), lambda x: x.kernel_size), 5),
-    "model.symmetry": ({"model.symmetry": "none", "model.layers": ["4x0e"], "model.latent": "2x0e"},
+    "model.symmetry": ("none",
         lambda run: read_types(run, SteerableConv, UnconstrainedConv), [NEITHER, BOTH]),
+    "model.blocks": ({"model.blocks": "residual", "model.convs_per_layer": 2},
+        lambda run: [read_blocks(part) for part in (run.model.encoder, run.model.decoder)],
+        [["ConvBlock", "ResidualBlock"]] * 2),
+    "model.normalisation": ("instance",
+        lambda run: read_types(run, IrrepsNorm, InstanceNorm), [NEITHER, BOTH]),
     "model.grid": ("octahedral_72", lambda run: read_set(
         run.list_modules(FourierNonlinearity), lambda x: x.synthesis.shape[1]), 72),
     "model.nonlinearity": ("hermite",
@@ -247,11 +311,27 @@ CASES = {None: COMMON, "vae": {
         lambda base: base.losses["data_loss"] / NUM_VOXELS),
     "loss.beta": (0.25, lambda run: run.losses["loss"],
         lambda base: base.losses["data_loss"] + 0.25 * base.losses["prior_loss"]),
+    "loss.beta_schedule": ("warmup", lambda run: run.losses["loss"],
+        lambda base: base.losses["data_loss"]),
+    "loss.beta_steps": ({"loss.beta_schedule": "warmup", "loss.beta_steps": 4},
+        lambda run: run.calc_losses(step=1)["loss"],
+        lambda base: base.losses["data_loss"] + base.losses["prior_loss"] / 4),
+    "loss.occupied_weight": (3, lambda run: run.losses["data_loss"],
+        lambda base: base.losses["data_loss"] + 2 * sum(base.calc_errors(of_occupied=True))),
+    **{f"loss.channel_weights.{name}": (3, lambda run: run.losses["data_loss"],
+        lambda base, i=i: base.losses["data_loss"] + 2 * base.calc_errors()[i])
+       for i, name in enumerate(CHANNELS)},
+    "model.encoder.downsampling": ("pooled",
+        lambda run: [len(x) for x in run.list_modules(Pool)], [1, 0]),
+    "model.decoder.upsampling": ("nearest",
+        lambda run: [[y.mode for y in x] for x in run.list_modules(Upsample)], [[], ["nearest"]]),
+    **make_cases_of_part("encoder", "decoder"), **make_cases_of_part("decoder", "encoder"),
     # Far more than any latent number has.
     "loss.free_nats": (1000, lambda run: run.losses["loss"],
         lambda base: base.losses["data_loss"] + 1000 * NUM_LATENTS),
 }}  # fmt: skip
-WITH_TESTS_OF_THEIR_OWN = ("kind", "seed")
+# Those of encoder_weights are in tests/models/vae/test_initial.py.
+WITH_TESTS_OF_THEIR_OWN = ("kind", "seed", "model.encoder_weights", "model.encoder_rate")
 
 
 @pytest.fixture(scope="module")
@@ -266,8 +346,11 @@ def make_run(tmp_path_factory):
         for key, value in (BASE | (values or {})).items():
             if value is None:
                 continue
-            *section, name = key.split(".")
-            (sections.setdefault(section[0], {}) if section else sections)[name] = value
+            *parents, name = key.split(".")
+            section = sections
+            for parent in parents:
+                section = section.setdefault(parent, {})
+            section[name] = value
         return Run(Hparams.model_validate(sections), expt_dir)
 
     return make

@@ -71,6 +71,17 @@ def test_load_hparams_errors(case, hparams_nt):
     assert str(err.value) == case["error"]
 
 
+HALF = dict.fromkeys([
+    "layers", "convs_per_layer", "blocks", "kernel_size", "symmetry", "normalisation", "grid",
+    "nonlinearity", "irreps_nonlinearity",
+])  # fmt: skip
+LOSS = {
+    "reduction": "sum", "channel_weights": dict.fromkeys(["C", "N", "O", "P", "S", "other"], 1.0),
+    "occupied_weight": 1.0, "beta": 1.0, "beta_schedule": "constant", "beta_steps": 1000,
+    "free_nats": 0.0,
+}  # fmt: skip
+
+
 def test_load_hparams(hparams_nt):
     hparams_nt.write_text(FILE)
     runs = load_hparams(hparams_nt)
@@ -85,9 +96,13 @@ def test_load_hparams(hparams_nt):
                  "min_occupancy": 0.0, "min_nucleic_share": 0.0, "max_nucleic_share": 1.0,
                  "min_border_distance_A": 0.0},
         "model": {"layers": ("4x0e", "2xfourier2+3xquotient1 + 5x3e"), "latent": "1x0e",
-                  "convs_per_layer": 1, "kernel_size": 3, "symmetry": "rotation", "grid": "auto",
-                  "nonlinearity": "elu", "irreps_nonlinearity": "gate", "posterior_std": "logvar"},
-        "loss": {"reduction": "sum", "beta": 1.0, "free_nats": 0.0},
+                  "convs_per_layer": 1, "blocks": "plain", "kernel_size": 3,
+                  "symmetry": "rotation", "normalisation": "batch", "grid": "auto",
+                  "nonlinearity": "elu", "irreps_nonlinearity": "gate", "posterior_std": "logvar",
+                  "encoder": HALF | {"downsampling": "strided"},
+                  "decoder": HALF | {"upsampling": "transposed"},
+                  "encoder_weights": "", "encoder_rate": 0.0},
+        "loss": LOSS,
         "optim": {"learning_rate": 0.001, "warmup_steps": 50, "gradient_clip": 100.0,
                   "batch_size": 4, "ema_decay": 0.0},
         "train": {"epochs": 3, "steps_per_epoch": 4, "num_val_crops": 32, "num_test_crops": 64,
@@ -97,7 +112,7 @@ def test_load_hparams(hparams_nt):
     assert type(other.loss.beta) is float
     assert other.model.layers == ("8x0e",)  # replaced, not appended
     assert other.model.latent == "1x0e"
-    assert other.loss.model_dump() == {"reduction": "mean", "beta": 4.0, "free_nats": 0.0}
+    assert other.loss.model_dump() == LOSS | {"reduction": "mean", "beta": 4.0}
     assert empty_section.data == plain.data
     assert empty_section.seed == 8
 

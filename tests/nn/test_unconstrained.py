@@ -79,6 +79,6 @@ def test_it_does_not_turn_with_its_input():
     assert error > 1  # kernels of unrelated numbers: about √2
 
 
-def test_irreps_above_zero_are_an_error():
-    with pytest.raises(ValueError, match=r"without symmetry has scalars only, not 1x0e\+1x1e$"):
-        UnconstrainedConv(Irreps("2x0e"), Irreps("1x0e+1x1e"))
+def test_irreps_are_only_counted():
+    conv = UnconstrainedConv(Irreps("2x0e+1x2e"), Irreps("1x0e+1x1e"))
+    assert (conv.irreps_in, conv.irreps_out) == (Irreps("7x0e"), Irreps("4x0e"))

@@ -33,10 +33,9 @@ class ModelHparams(NetworkHparams):
     encoder: EncoderHparams
     decoder: DecoderHparams
     encoder_weights: Name = Field("", description=(
-        "A run (`experiment/run`) or a published model, of kind `vae` or `neighbor_location`, whose "
-        "first layers are the encoder's layers; blank: the encoder is trained from scratch. The "
-        "encoder's hyperparameters must be those of that model. If its latent is the same too, the "
-        "whole encoder is."))
+        "A run (`experiment/run`) or a published model, of kind `vae` or `neighbor_location`, that "
+        "gives the weights of the encoder's layers, which must be its first ones; from a VAE of "
+        "the same latent, also those of the layer that makes the posterior."))
     encoder_rate: Float = Field(0.0, ge=0, le=1, description=(
         "Learning rate of what `encoder_weights` gives, relative to `optim.learning_rate`; 0 "
         "freezes it."))

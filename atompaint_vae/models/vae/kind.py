@@ -82,6 +82,7 @@ KIND = Kind(
               percent_of="latent_shape"),
     ),
     artifacts=("reconstructions.npz",),
+    initial=("encoder_weights",),
     alarms={"collapsed": describe_collapse},
     first_losses=list_first_losses,
     judge_first_losses=find_dominant,

@@ -3,6 +3,7 @@
 Letters: b batch, c channels, x y z voxels.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -28,6 +29,8 @@ def calc_loss(
     reduction: Literal["mean", "sum", "optimal"],
     beta: float,
     free_nats: float = 0.0,
+    channel_weights: Sequence[float] = (),
+    occupied_weight: float = 1.0,
 ) -> Loss:
     """Return the loss of a batch.
 
@@ -37,13 +40,21 @@ def calc_loss(
                variance that is best for this batch
     free_nats: prior loss of each latent number that is free; for an irrep copy, it is compared with
                the average over its components, voxels and the batch
+    channel_weights: of the squared errors in each channel; all 1 by default
+    occupied_weight: of the squared errors in voxels that atoms touch
 
     source:    Lucas et al. 2019, Don't Blame the ELBO!, for the effect of the decoder's variance;
                Rybkin et al. 2021, Simple and Effective VAE Training with Calibrated Decoders, for
                the optimal variance; Kingma et al. 2016, Improving Variational Inference with
                Inverse Autoregressive Flow, app. C.8, for free nats
     """
-    errors = (reconstruction - image).square().flatten(1)
+    errors = (reconstruction - image).square()
+    if any(weight != 1 for weight in channel_weights):
+        errors = errors * errors.new_tensor(channel_weights).view(-1, 1, 1, 1)
+    if occupied_weight != 1:
+        is_occupied = (image > 0).any(dim=1, keepdim=True)
+        errors = errors * torch.where(is_occupied, occupied_weight, 1.0)
+    errors = errors.flatten(1)
     num_values = errors.shape[1]
     match reduction:
         case "sum":
@@ -64,3 +75,23 @@ def calc_loss(
         num_voxels = kl[0, 0].numel()
         paid = num_voxels * (dims * of_copy.clamp(min=free_nats)).sum()
     return Loss(data + beta * paid, data, prior)
+
+
+def calc_beta(
+    beta: float, schedule: Literal["constant", "warmup", "cyclic"], num_steps: int, step: int
+) -> float:
+    """Return the weight of the prior loss at a training step.
+
+    beta:      weight at the end of the warm-up, or of each cycle
+    num_steps: of the warm-up, or of a cycle, which rises over its first half
+
+    source:    Bowman et al. 2016, Generating Sentences from a Continuous Space; Fu et al. 2019,
+               Cyclical Annealing Schedule, eq. 6, with R = 1/2
+    """
+    match schedule:
+        case "constant":
+            return beta
+        case "warmup":
+            return beta * min(1.0, step / num_steps)
+        case "cyclic":
+            return beta * min(1.0, step % num_steps / (num_steps / 2))

@@ -3,14 +3,15 @@
 Letters: b batch, c channels, x y z voxels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...nn.conv import SteerableConv
 from ...nn.fields import FieldType, parse_field_type
 from ...text.formats import format_shape
 from ..decoder import Decoder
@@ -36,19 +37,19 @@ class VAE(nn.Module):
     Input and output images are in the voxelizer's unit, the fraction of each voxel that atoms fill.
     Inside, they are divided by `image_std`, so that their variance is about one.
 
-    layers:          the field type after each layer, as text; each layer halves the image's side
-    latent:          the field type of the latent
-    num_channels:    of the images
-    size_voxels:     the images' side, odd
-    convs_per_layer: convolutions in each layer
-    kernel_size:     of all convolutions, odd
-    conv:            `SteerableConv`, or `UnconstrainedConv` for a network without symmetry
-    posterior_std:   see `PosteriorHead`
-    nonlinearity:    grid, function, irreps: see `FieldNonlinearity`
-    image_std:       of the training images; saved with the weights
+    layers:        the field type after each layer, as text; each layer halves the image's side
+    latent:        the field type of the latent
+    num_channels:  of the images
+    size_voxels:   the images' side, odd
+    posterior_std: see `PosteriorHead`
+    image_std:     of the training images; saved with the weights
+    encoder, decoder: options of one alone, `layers` too
+    options:       of both: convs_per_layer and the like, see `Encoder` and `Decoder`
 
-    raises: ValueError if a field type is invalid, the grid is too coarse for it, or the images are
-            too small for the number of layers
+    loaded: names of the parts whose weights are those of another model, to begin with
+
+    raises: ValueError if a field type is invalid, the grid is too coarse for it, the images are too
+            small for the number of layers, or encoder and decoder have different numbers of layers
     """
 
     def __init__(
@@ -58,31 +59,41 @@ class VAE(nn.Module):
         *,
         num_channels: int,
         size_voxels: int,
-        convs_per_layer: int = 1,
-        kernel_size: int = 3,
-        conv: type[nn.Module] = SteerableConv,
         posterior_std: str = "logvar",
         image_std: float = 1.0,
-        **nonlinearity,
+        encoder: Mapping[str, Any] = MappingProxyType({}),
+        decoder: Mapping[str, Any] = MappingProxyType({}),
+        **options,
     ):
         super().__init__()
-        layers = [parse_field_type(layer) for layer in layers]
+        encoding, decoding = ({"layers": layers} | options | own for own in (encoder, decoder))
+        for half in (encoding, decoding):
+            half["layers"] = [parse_field_type(layer) for layer in half["layers"]]
+        num_layers = len(encoding["layers"])
+        if len(decoding["layers"]) != num_layers:
+            raise ValueError(
+                f"the encoder has {num_layers} layers, the decoder {len(decoding['layers'])}"
+            )
         self.latent = parse_field_type(latent)
         self.irreps_in = self.irreps_out = Irreps([(num_channels, (0, 1))])
         self.size_voxels = size_voxels
         posterior = PosteriorHead(self.latent.irreps, std=posterior_std)
-        options = {
-            "size_voxels": size_voxels,
-            "convs_per_layer": convs_per_layer,
-            "kernel_size": kernel_size,
-            "conv": conv,
-            **nonlinearity,
-        }
-        self.encoder = Encoder(self.irreps_in, layers, posterior.irreps_in, **options)
+        self.encoder = Encoder(
+            self.irreps_in,
+            irreps_out=posterior.irreps_in,
+            size_voxels=size_voxels,
+            **encoding,
+        )
         self.posterior = posterior
-        self.decoder = Decoder(self.latent.irreps, layers, self.irreps_out, **options)
+        self.decoder = Decoder(
+            self.latent.irreps,
+            irreps_out=self.irreps_out,
+            size_voxels=size_voxels,
+            **decoding,
+        )
         self.register_buffer("image_std", torch.tensor(float(image_std)))
-        self.latent_shape = calc_latent_shape(size_voxels, len(layers), self.latent)
+        self.latent_shape = calc_latent_shape(size_voxels, num_layers, self.latent)
+        self.loaded: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int, int]:

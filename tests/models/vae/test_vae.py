@@ -166,8 +166,8 @@ def test_a_network_without_symmetry(kernel_size):
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match=r"without symmetry has scalars only, not 1x1e\+1x0e"):
-        make_vae(["1x0e"], "1x1e", size_voxels=11, conv=UnconstrainedConv)
+    with pytest.raises(ValueError, match="the encoder has 1 layers, the decoder 2"):
+        make_vae(["1x0e"], "1x1e", size_voxels=11, decoder={"layers": ["1x0e"] * 2})
     with pytest.raises(ValueError, match="can't halve an image of 10 voxels"):
         make_vae(["1x0e"], "1x0e", size_voxels=10)
     with pytest.raises(ValueError, match="can't halve an image of 1 voxels"):
