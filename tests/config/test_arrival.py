@@ -121,6 +121,9 @@ class Run:
     def losses(self):
         return self.calc_losses()
 
+    def encode(self):
+        return self.model.encode(self.module.objective.make_inputs(self.batch, 0))
+
     def calc_errors(self, *, of_occupied: bool = False):
         """The squared errors in each channel, on the average over the first training crops."""
         images = self.module.objective.make_inputs(self.batch, 0)
@@ -316,6 +319,8 @@ CASES = {None: COMMON, "vae": {
     "loss.beta_steps": ({"loss.beta_schedule": "warmup", "loss.beta_steps": 4},
         lambda run: run.calc_losses(step=1)["loss"],
         lambda base: base.losses["data_loss"] + base.losses["prior_loss"] / 4),
+    "loss.divergence": ("atompaint", lambda run: run.losses["prior_loss"],
+        lambda base: base.encode().calc_mistaken_kl().sum().item() / 2),
     "loss.occupied_weight": (3, lambda run: run.losses["data_loss"],
         lambda base: base.losses["data_loss"] + 2 * sum(base.calc_errors(of_occupied=True))),
     **{f"loss.channel_weights.{name}": (3, lambda run: run.losses["data_loss"],

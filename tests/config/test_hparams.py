@@ -78,7 +78,7 @@ HALF = dict.fromkeys([
 LOSS = {
     "reduction": "sum", "channel_weights": dict.fromkeys(["C", "N", "O", "P", "S", "other"], 1.0),
     "occupied_weight": 1.0, "beta": 1.0, "beta_schedule": "constant", "beta_steps": 1000,
-    "free_nats": 0.0,
+    "divergence": "kl", "free_nats": 0.0,
 }  # fmt: skip
 
 

@@ -75,5 +75,10 @@ class LossHparams(TextModel):
             "again and again, over the first half of every `beta_steps` steps."))
     beta_steps: Annotated[Count, _WEIGHTED] = Field(1000, ge=1, description=(
         "Steps of beta's warm-up, or of each of its cycles."))
+    divergence: Annotated[Literal["kl", "atompaint"], Incomparable(
+        (".loss", "prior_loss"), "their prior losses are different quantities",
+    )] = Field("kl", description=(
+        "Prior loss: `kl`, the divergence from the standard normal; `atompaint`, what atompaint "
+        "0.1.0 had in its place, with standard deviations where variances belong."))
     free_nats: Annotated[Weight, _WEIGHTED] = Field(0.0, ge=0, description=(
         "Prior loss of each latent number that is free [nats]."))

@@ -28,6 +28,7 @@ def calc_loss(
     *,
     reduction: Literal["mean", "sum", "optimal"],
     beta: float,
+    divergence: Literal["kl", "atompaint"] = "kl",
     free_nats: float = 0.0,
     channel_weights: Sequence[float] = (),
     occupied_weight: float = 1.0,
@@ -38,6 +39,7 @@ def calc_loss(
                variance 1/2. "mean": the same with variance D / 2, where the prior always dominates.
                "optimal": D / 2 · ln of the batch's mean squared error, the likelihood with the
                variance that is best for this batch
+    divergence: prior loss: "atompaint" for the mistake of atompaint 0.1.0
     free_nats: prior loss of each latent number that is free; for an irrep copy, it is compared with
                the average over its components, voxels and the batch
     channel_weights: of the squared errors in each channel; all 1 by default
@@ -63,7 +65,7 @@ def calc_loss(
             data = errors.mean(1).mean()
         case "optimal":
             data = num_values / 2 * errors.mean().log()
-    kl = posterior.calc_kl()
+    kl = posterior.calc_kl() if divergence == "kl" else posterior.calc_mistaken_kl()
     prior = kl.flatten(1).sum(1).mean()
     paid = prior
     if free_nats:

@@ -101,6 +101,7 @@ class VAEObjective(Objective):
             posterior,
             reduction=self.hparams.loss.reduction,
             beta=beta,
+            divergence=self.hparams.loss.divergence,
             free_nats=self.hparams.loss.free_nats,
             channel_weights=self._channel_weights,
             occupied_weight=self.hparams.loss.occupied_weight,

@@ -47,6 +47,11 @@ class Posterior:
         logvar = self.logvar
         return (logvar.exp() + self.mean.square() - 1 - logvar) / 2
 
+    def calc_mistaken_kl(self) -> Float[Tensor, "b c x y z"]:
+        """Return ½ (σ + μ² − 1 − ln σ), what atompaint 0.1.0 had in place of the divergence."""
+        log_std = self.logvar / 2
+        return (log_std.exp() + self.mean.square() - 1 - log_std) / 2
+
 
 class PosteriorHead(nn.Module):
     """Splits the encoder's output into mean and log-variance.

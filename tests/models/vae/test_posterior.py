@@ -48,8 +48,10 @@ def test_divergence_of_the_prior_is_zero():
 def test_divergence_by_hand():
     # σ = 2, µ = 3: ½ (4 + 9 − 1 − ln 4), where the original's σ instead of σ² gives ½ (2 + 9 − …).
     mean, logvar = torch.full((1, 1, 1, 1, 1), 3.0), torch.full((1, 1, 1, 1, 1), 4.0).log()
-    kl = Posterior(mean, logvar, torch.tensor([0])).calc_kl()
-    assert kl.item() == pytest.approx(5.306853, abs=1e-6)
+    posterior = Posterior(mean, logvar, torch.tensor([0]))
+    assert posterior.calc_kl().item() == pytest.approx(5.306853, abs=1e-6)
+    # What atompaint 0.1.0 had: ½ (2 + 9 − 1 − ln 2).
+    assert posterior.calc_mistaken_kl().item() == pytest.approx(4.653426, abs=1e-6)
 
 
 def test_components_of_a_copy_share_their_variance():
