@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from atompaint_vae.config.checks import check_experiment
+from atompaint_vae.text.located import list_problems
+from atompaint_vae.training.weights import check_inputs
+
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guide"
 PAGES = [path for path in sorted(GUIDE.glob("*.rst")) if "code-block:: python" in path.read_text()]
@@ -28,6 +32,25 @@ def test_code_of_a_page_runs_from_top_to_bottom(page):
 
 def test_there_is_a_page_to_run():
     assert any(page.stem == "equivariant_network" for page in PAGES)
+
+
+HPARAMS_BLOCK = re.compile(r"^\.\. code-block:: nestedtext\n\n((?:   .*\n|\n)+)", re.MULTILINE)
+HPARAMS = [
+    (page, block)
+    for page in sorted(GUIDE.glob("*.rst"))
+    for block in map(textwrap.dedent, HPARAMS_BLOCK.findall(page.read_text("utf-8")))
+    if re.search(r"^(runs|search):$", block, re.MULTILINE) and block.startswith("shared:")
+]
+
+
+@pytest.mark.parametrize(("page", "block"), HPARAMS, ids=lambda x: getattr(x, "stem", ""))
+def test_hyperparameters_of_a_page_are_right(page, block, tmp_path):
+    path = tmp_path / "expts/20240101_x/hparams.nt"
+    path.parent.mkdir(parents=True)
+    path.write_text(block)
+    checked = check_experiment(path)
+    assert not checked.warnings
+    assert not list_problems(check_inputs(checked, path.parent))
 
 
 SHELL_BLOCK = re.compile(r"^\.\. code-block:: sh\n\n((?:   .*\n|\n)+)", re.MULTILINE)

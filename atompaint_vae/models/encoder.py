@@ -42,6 +42,8 @@ class Encoder(nn.Module):
     layers:          the field type after each layer
     size_voxels:     the image's side
     downsampling:    "strided", or "pooled" for averages after an ordinary convolution
+    alignment:       "exact" for sides that keep the cube's symmetry, or "none" for strided
+                     convolutions that always pad by half a kernel
     convs_per_layer: convolutions in each layer; the first of them halves the side
     blocks:          "plain", or "residual" for those after the first
     kernel_size:     of all convolutions, odd
@@ -57,6 +59,7 @@ class Encoder(nn.Module):
         *,
         size_voxels: int,
         downsampling: str = "strided",
+        alignment: str = "exact",
         convs_per_layer: int = 1,
         blocks: str = "plain",
         kernel_size: int = 3,
@@ -66,15 +69,20 @@ class Encoder(nn.Module):
         super().__init__()
         self.irreps_in = Irreps(irreps_in)
         self.irreps_out = Irreps(irreps_out)
-        same = partial(conv, kernel_size=kernel_size, padding=kernel_size // 2)
+        half = kernel_size // 2
+        same = partial(conv, kernel_size=kernel_size, padding=half)
+        if alignment == "exact":
+            sizes = calc_sizes(size_voxels, len(layers))[:-1]
+            paddings = [choose_padding(size, kernel_size) for size in sizes]
+        else:
+            paddings = [half] * len(layers)
 
         modules: list[nn.Module] = []
         irreps = self.irreps_in
-        for field_type, size in zip(layers, calc_sizes(size_voxels, len(layers)), strict=False):
+        for field_type, padding in zip(layers, paddings, strict=True):
             if downsampling == "pooled":
                 first = partial(_make_pooled, same)
             else:
-                padding = choose_padding(size, kernel_size)
                 first = partial(conv, kernel_size=kernel_size, stride=2, padding=padding)
             modules += make_layer(
                 irreps,
