@@ -75,9 +75,11 @@ class _InChunks(torch.autograd.Function):
         ctx.nonlinearity = nonlinearity
         precision = _choose_precision(x)
         result = x.new_empty(len(x), nonlinearity.irreps_out.dim)
-        for chunk in _chunk(x, nonlinearity.num_values):
-            features = torch.addcmul(shift, x[chunk].to(scale), scale)
-            result[chunk] = nonlinearity.calc(features.to(precision))
+        # On CPUs, where bfloat16 may be slow, autocast would calculate matrix products in it.
+        with torch.autocast("cpu", enabled=False):
+            for chunk in _chunk(x, nonlinearity.num_values):
+                features = torch.addcmul(shift, x[chunk].to(scale), scale)
+                result[chunk] = nonlinearity.calc(features.to(precision))
         return result
 
     @staticmethod

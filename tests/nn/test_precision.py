@@ -75,6 +75,15 @@ def test_nonlinearities_are_as_good_as_in_bfloat16(monkeypatch, fields):
     assert slow.max() < 0.05
 
 
+def test_autocast_leaves_nonlinearities_in_float32(monkeypatch):
+    module = FieldNonlinearity("1xfourier1", grid="octahedral_48")
+    image = torch.randn(1, 10, 4, 4, 4).bfloat16()
+    expected = module(image.float()).bfloat16()
+    monkeypatch.setattr(voxelwise, "has_slow_bfloat16", lambda device: True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module(image), expected)
+
+
 def test_only_processors_are_slow():
     assert not precision.has_slow_bfloat16(torch.device("cuda"))
     supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
