@@ -11,6 +11,7 @@ from .fields import FieldType, parse_field_type
 from .gates import Gate, NormNonlinearity
 from .grids import GRIDS, load_grid
 from .norm import IrrepsNorm
+from .tensor_products import TensorProductNonlinearity
 
 __all__ = [
     "GRIDS",
@@ -21,6 +22,7 @@ __all__ = [
     "IrrepsNorm",
     "NormNonlinearity",
     "SteerableConv",
+    "TensorProductNonlinearity",
     "calc_equivariance_error",
     "calc_exact_equivariance_error",
     "calc_layer_errors",

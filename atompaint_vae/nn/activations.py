@@ -1,5 +1,5 @@
-"""Equivariant nonlinearities of field types: on a grid for Fourier and quotient fields, gates or
-norms for irreps.
+"""Equivariant nonlinearities of field types: on a grid for Fourier and quotient fields; gates,
+norms or tensor products for irreps.
 
 Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images, g grid points.
 """
@@ -13,9 +13,14 @@ from .fields import FieldType, Term, parse_field_type
 from .gates import Gate, NormNonlinearity
 from .grids import DEFAULT_GRIDS, calc_analysis, calc_synthesis, load_grid
 from .pointwise import PointwiseFunction
+from .tensor_products import TensorProductNonlinearity
 from .voxelwise import VoxelwiseNonlinearity
 
-IRREPS_NONLINEARITIES = {"gate": Gate, "norm": NormNonlinearity}
+IRREPS_NONLINEARITIES = {
+    "gate": Gate,
+    "norm": NormNonlinearity,
+    "tensor_product": TensorProductNonlinearity,
+}
 
 
 class FourierNonlinearity(VoxelwiseNonlinearity):
@@ -45,17 +50,9 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
         self.irreps_in = self.irreps_out = term.irreps
         rotations = load_grid(grid) if isinstance(grid, str) else grid
         synthesis = calc_synthesis(term, rotations)
-        self._exact = {"synthesis": synthesis, "analysis": calc_analysis(synthesis)}
-        for name, matrix in self._exact.items():
-            self.register_buffer(name, matrix.to(torch.get_default_dtype()), persistent=False)
+        self.register_exact("synthesis", synthesis)
+        self.register_exact("analysis", calc_analysis(synthesis))
         self.num_values = term.multiplicity * synthesis.shape[1]
-
-    def _apply(self, *args, **kwargs):
-        super()._apply(*args, **kwargs)
-        # From the exact matrices, since rounding to float32 can't be undone in float64.
-        for name, matrix in self._exact.items():
-            setattr(self, name, matrix.to(getattr(self, name)))
-        return self
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v i"]:
         values = self.function.apply_(self._split_fields(features) @ self.synthesis.to(features))
@@ -80,12 +77,12 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
 
 
 class FieldNonlinearity(nn.Module):
-    """The nonlinearity of a field type: on a grid for Fourier and quotient terms, by gates or norms
-    for plain irreps.
+    """The nonlinearity of a field type: on a grid for Fourier and quotient terms; by gates, norms
+    or tensor products for plain irreps.
 
     grid, function: see `FourierNonlinearity`
-    irreps:         "gate" or "norm"; with gates, irreps_in has a scalar per gate, before the plain
-                    irreps
+    irreps:         "gate", "norm" or "tensor_product"; irreps_in has a scalar per gate, before the
+                    plain irreps, with gates, and has the plain irreps twice with tensor products
     """
 
     def __init__(

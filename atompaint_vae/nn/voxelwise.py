@@ -10,7 +10,7 @@ Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images.
 
 import torch
 from e3nn.o3 import Irreps
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from .precision import has_slow_bfloat16
@@ -30,8 +30,24 @@ class VoxelwiseNonlinearity(nn.Module):
     irreps_out: Irreps
     num_values: int
 
+    def __init__(self):
+        super().__init__()
+        self._exact: dict[str, Tensor] = {}
+
     def __repr__(self):
         return f"{type(self).__name__}({self.extra_repr()})"
+
+    def register_exact(self, name: str, values: Float64[Tensor, "..."]):
+        """Register a buffer that isn't saved, and is rounded anew when the module is converted."""
+        self._exact[name] = values
+        self.register_buffer(name, values.to(torch.get_default_dtype()), persistent=False)
+
+    def _apply(self, *args, **kwargs):
+        super()._apply(*args, **kwargs)
+        # From the exact values, since rounding to float32 can't be undone in float64.
+        for name, values in self._exact.items():
+            setattr(self, name, values.to(getattr(self, name)))
+        return self
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v o"]:
         """Calculate the result; features may be overwritten."""

@@ -17,10 +17,12 @@ from atompaint_vae.nn import (
     IrrepsNorm,
     NormNonlinearity,
     SteerableConv,
+    TensorProductNonlinearity,
     calc_equivariance_error,
     calc_exact_equivariance_error,
     parse_field_type,
 )
+from atompaint_vae.nn.activations import IRREPS_NONLINEARITIES
 from atompaint_vae.nn.conv import EquivarianceWarning, calc_halved_size, choose_padding
 from atompaint_vae.nn.grids import DEFAULT_GRIDS, GRIDS, calc_analysis, calc_synthesis, load_grid
 from atompaint_vae.nn.pointwise import PointwiseFunction
@@ -164,17 +166,18 @@ def test_norm_of_scalars_is_torchs_batch_norm():
     assert torch.allclose(ours(image), theirs(image), rtol=0.01)
 
 
+@pytest.mark.parametrize("irreps", ["gate", "tensor_product"])
 @pytest.mark.parametrize("function", ["elu", "relu", "hermite"])
 @pytest.mark.parametrize(
     "fields", ["2xfourier2", "3xquotient3", "1xfourier1+4x0e+2x1e+1xquotient2"]
 )
-def test_nonlinearity(fields, function):
-    module = FieldNonlinearity(fields, grid="octahedral_96", function=function)
+def test_nonlinearity(fields, function, irreps):
+    module = FieldNonlinearity(fields, grid="octahedral_96", function=function, irreps=irreps)
     assert calc_error(module, 3) < EXACT
 
 
-@pytest.mark.parametrize("make", [Gate, NormNonlinearity])
-def test_gates_and_norms_alone_turn_freely(make):
+@pytest.mark.parametrize("make", [Gate, NormNonlinearity, TensorProductNonlinearity])
+def test_nonlinearities_of_irreps_turn_freely(make):
     # They make no use of a grid: exact under any rotation, voxels apart.
     gate = make(Irreps("2x0e+2x1e+1x3e"), function="elu")
     rotation = torch.linalg.matrix_exp(torch.tensor([[0, -1.0, 0.5], [1, 0, -0.2], [-0.5, 0.2, 0]]))
@@ -252,7 +255,7 @@ def test_nonlinearity_by_hand():
     assert torch.allclose(got, expected.flatten(-2).movedim(-1, 1))
 
 
-@pytest.mark.parametrize("irreps", ["gate", "norm"])
+@pytest.mark.parametrize("irreps", IRREPS_NONLINEARITIES)
 @pytest.mark.parametrize("function", ["elu", "relu", "hermite", "learned_hermite"])
 def test_gradients(function, irreps, monkeypatch):
     # Chunks of a few voxels, so that there are several.
@@ -363,7 +366,7 @@ def test_cached_kernel_is_dropped_when_the_weights_change():
 
 def test_what_was_made_in_float32_is_exact_in_float64():
     torch.set_default_dtype(torch.float32)
-    nonlinearity = FieldNonlinearity("2xfourier2")
+    nonlinearity = FieldNonlinearity("2xfourier2+2x0e+1x1e", irreps="tensor_product")
     conv = SteerableConv(Irreps("2x0e"), nonlinearity.irreps_in, padding=1)
     module = torch.nn.Sequential(conv, nonlinearity).double()
     irreps = {"irreps_in": conv.irreps_in, "irreps_out": nonlinearity.irreps_out}
@@ -372,8 +375,10 @@ def test_what_was_made_in_float32_is_exact_in_float64():
     assert module.float()(image.float()).dtype == torch.float32
 
 
-def test_a_batch_of_nothing():
-    assert FieldNonlinearity("1xfourier1+1x1e")(torch.zeros(0, 14, 3, 3, 3)).shape[0] == 0
+@pytest.mark.parametrize("irreps", IRREPS_NONLINEARITIES)
+def test_a_batch_of_nothing(irreps):
+    module = FieldNonlinearity("1xfourier1+1x1e", irreps=irreps)
+    assert module(torch.zeros(0, module.irreps_in.dim, 3, 3, 3)).shape[0] == 0
 
 
 def test_variance_is_kept_through_ten_layers():
@@ -412,11 +417,13 @@ def test_only_the_input_is_saved():
     assert sum(t.numel() for t in saved) < image.numel() + 2 * 35 * 96 + 200 < grid_values + 7000
 
 
-@pytest.mark.parametrize("fields", ["1xfourier1", "2x0e+1x1e"])
-def test_bfloat16_autocast_is_near_float32(fields):
+@pytest.mark.parametrize(
+    ("fields", "irreps"),
+    [("1xfourier1", "gate"), *(("2x0e+1x1e", irreps) for irreps in IRREPS_NONLINEARITIES)],
+)
+def test_bfloat16_autocast_is_near_float32(fields, irreps):
     torch.set_default_dtype(torch.float32)
-    field_type = parse_field_type(fields)
-    nonlinearity = FieldNonlinearity(field_type, grid="octahedral_48", function="elu")
+    nonlinearity = FieldNonlinearity(fields, grid="octahedral_48", irreps=irreps)
     conv = SteerableConv(Irreps("6x0e"), nonlinearity.irreps_in, padding=1)
     norm = IrrepsNorm(conv.irreps_out)
     image = torch.randn(2, 6, 5, 5, 5)
@@ -432,10 +439,11 @@ def test_bfloat16_autocast_is_near_float32(fields):
     assert (rounded.float() - exact).norm() / exact.norm() < 0.02
 
 
-def test_meta_device():
+@pytest.mark.parametrize("irreps", IRREPS_NONLINEARITIES)
+def test_meta_device(irreps):
     # Nothing in a step may look at a value: on a GPU that would wait for it.
     torch.set_default_dtype(torch.float32)
-    nonlinearity = FieldNonlinearity("1xfourier1+2x0e+1x1e", grid="octahedral_48", function="elu")
+    nonlinearity = FieldNonlinearity("1xfourier1+2x0e+1x1e", grid="octahedral_48", irreps=irreps)
     conv = SteerableConv(Irreps("6x0e"), nonlinearity.irreps_in, stride=2, padding=1).to("meta")
     norm = IrrepsNorm(conv.irreps_out).to("meta")
     between = conv(torch.empty(2, 6, 5, 5, 5, device="meta"))
