@@ -52,6 +52,7 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
         synthesis = calc_synthesis(term, rotations)
         self.register_exact("synthesis", synthesis)
         self.register_exact("analysis", calc_analysis(synthesis))
+        self.num_out = term.size
         self.num_values = term.multiplicity * synthesis.shape[1]
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v i"]:
@@ -114,6 +115,8 @@ class FieldNonlinearity(nn.Module):
         if plain:
             parts.append(make_plain(plain, function=function))
         self.parts = nn.ModuleList(parts)
+        # As numbers, since torch.compile can't trace Irreps.
+        self._sizes = [part.irreps_in.dim for part in parts]
         self.irreps_in = sum((part.irreps_in for part in parts), Irreps([]))
         self.irreps_out = self.field_type.irreps
 
@@ -128,9 +131,8 @@ class FieldNonlinearity(nn.Module):
     ) -> Float[Tensor, "b o x y z"]:
         if len(self.parts) == 1:
             return self.parts[0](image, scale, shift)
-        sizes = [part.irreps_in.dim for part in self.parts]
-        images = image.split(sizes, dim=1)
-        scales = [None] * len(sizes) if scale is None else scale.split(sizes)
-        shifts = [None] * len(sizes) if shift is None else shift.split(sizes)
+        images = image.split(self._sizes, dim=1)
+        scales = [None] * len(images) if scale is None else scale.split(self._sizes)
+        shifts = [None] * len(images) if shift is None else shift.split(self._sizes)
         inputs = zip(self.parts, images, scales, shifts, strict=True)
         return torch.cat([part(*arguments) for part, *arguments in inputs], dim=1)

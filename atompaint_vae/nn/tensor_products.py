@@ -52,10 +52,11 @@ class TensorProductNonlinearity(VoxelwiseNonlinearity):
         degrees = sorted({irrep.l for irrep in list_copies(self.irreps_out)})
         self.products = nn.ModuleList(_Product(self.irreps_out, degrees, l) for l in degrees)
         self.function = PointwiseFunction(function)
+        self.num_out = self.irreps_out.dim
         self.num_values = sum(product.num_values for product in self.products)
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v o"]:
-        result = features.new_empty(len(features), self.irreps_out.dim)
+        result = features.new_empty(len(features), self.num_out)
         for product in self.products:
             values = product.calc(features)
             if product.degree == 0:
@@ -104,6 +105,7 @@ class _Product(VoxelwiseNonlinearity):
         couplings = calc_couplings(degrees, l)
         self.irreps_in = irreps + irreps
         self.irreps_out = Irreps([(num_copies, (l, 1))])
+        self.num_out = self.irreps_out.dim
         self.num_values = num_copies * couplings[0, 0].numel()
         self.weight = nn.Parameter(torch.full((num_copies, len(couplings)), len(couplings) ** -0.5))
         self.register_exact("couplings", couplings)

@@ -23,11 +23,13 @@ more, they no longer fit the cache."""
 class VoxelwiseNonlinearity(nn.Module):
     """A nonlinearity of each voxel's features.
 
+    num_out:    number of channels of the result, since torch.compile can't trace Irreps
     num_values: number of intermediate values per voxel
     """
 
     irreps_in: Irreps
     irreps_out: Irreps
+    num_out: int
     num_values: int
 
     def __init__(self):
@@ -73,7 +75,7 @@ class VoxelwiseNonlinearity(nn.Module):
         result = _InChunks.apply(
             voxels_last.flatten(0, -2), scale, shift, self, *self.parameters()
         )
-        return result.view(*voxels_last.shape[:-1], self.irreps_out.dim).movedim(-1, 1)
+        return result.unflatten(0, voxels_last.shape[:-1]).movedim(-1, 1)
 
 
 class _InChunks(torch.autograd.Function):
@@ -90,7 +92,7 @@ class _InChunks(torch.autograd.Function):
         ctx.save_for_backward(x, scale, shift, *parameters)
         ctx.nonlinearity = nonlinearity
         precision = _choose_precision(x)
-        result = x.new_empty(len(x), nonlinearity.irreps_out.dim)
+        result = x.new_empty(len(x), nonlinearity.num_out)
         # On CPUs, where bfloat16 may be slow, autocast would calculate matrix products in it.
         with torch.autocast("cpu", enabled=False):
             for chunk in _chunk(x, nonlinearity.num_values):
