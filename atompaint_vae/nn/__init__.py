@@ -10,7 +10,7 @@ from .equivariance import (
 from .fields import FieldType, parse_field_type
 from .gates import Gate, NormNonlinearity
 from .grids import GRIDS, load_grid
-from .norm import IrrepsNorm
+from .norm import InstanceNorm, IrrepsNorm
 from .tensor_products import TensorProductNonlinearity
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "FieldType",
     "FourierNonlinearity",
     "Gate",
+    "InstanceNorm",
     "IrrepsNorm",
     "NormNonlinearity",
     "SteerableConv",

@@ -126,13 +126,13 @@ class FieldNonlinearity(nn.Module):
     def forward(
         self,
         image: Float[Tensor, "b i x y z"],
-        scale: Float[Tensor, " i"] | None = None,
-        shift: Float[Tensor, " i"] | None = None,
+        scale: Float[Tensor, " i"] | Float[Tensor, "b i"] | None = None,
+        shift: Float[Tensor, " i"] | Float[Tensor, "b i"] | None = None,
     ) -> Float[Tensor, "b o x y z"]:
         if len(self.parts) == 1:
             return self.parts[0](image, scale, shift)
         images = image.split(self._sizes, dim=1)
-        scales = [None] * len(images) if scale is None else scale.split(self._sizes)
-        shifts = [None] * len(images) if shift is None else shift.split(self._sizes)
+        scales = [None] * len(images) if scale is None else scale.split(self._sizes, dim=-1)
+        shifts = [None] * len(images) if shift is None else shift.split(self._sizes, dim=-1)
         inputs = zip(self.parts, images, scales, shifts, strict=True)
         return torch.cat([part(*arguments) for part, *arguments in inputs], dim=1)

@@ -3,6 +3,7 @@
 In float64, rounding alone is about 1e-15 a number; 1e-12 allows for sums of thousands.
 """
 
+import itertools
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ from atompaint_vae.nn import (
     FieldNonlinearity,
     FourierNonlinearity,
     Gate,
+    InstanceNorm,
     IrrepsNorm,
     NormNonlinearity,
     SteerableConv,
@@ -25,7 +27,8 @@ from atompaint_vae.nn import (
 from atompaint_vae.nn.activations import IRREPS_NONLINEARITIES
 from atompaint_vae.nn.conv import EquivarianceWarning, calc_halved_size, choose_padding
 from atompaint_vae.nn.grids import DEFAULT_GRIDS, GRIDS, calc_analysis, calc_synthesis, load_grid
-from atompaint_vae.nn.pointwise import PointwiseFunction
+from atompaint_vae.nn.norm import recompute_statistics
+from atompaint_vae.nn.pointwise import POINTWISE_FUNCTIONS, PointwiseFunction
 from atompaint_vae.nn.rotations import calc_representation, make_octahedral_group
 
 EXACT = 1e-12
@@ -130,11 +133,19 @@ def test_convolution_keeps_the_variance():
             assert part.var().item() == pytest.approx(1, rel=0.2), (options, dim)
 
 
-def test_norm_is_equivariant_and_normalises():
-    norm = IrrepsNorm(MIXED)
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
+def set_parameters(module):
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+
+
+@pytest.mark.parametrize("make", [IrrepsNorm, InstanceNorm])
+def test_norms_are_equivariant(make):
+    norm = make(MIXED)
+    set_parameters(norm)
     assert calc_error(norm, 5) < EXACT
+
+
+def test_norm_normalises():
 
     norm = IrrepsNorm(Irreps("1x0e+1x1e"))
     image = 3 * torch.randn(4, 4, 5, 5, 5) + torch.tensor([7.0, 0, 0, 0]).view(4, 1, 1, 1)
@@ -164,6 +175,29 @@ def test_norm_of_scalars_is_torchs_batch_norm():
     assert torch.allclose(unbiased, theirs.running_var)
     ours.eval(), theirs.eval()
     assert torch.allclose(ours(image), theirs(image), rtol=0.01)
+
+
+def test_instance_norm_of_scalars_is_torchs():
+    ours, theirs = InstanceNorm(Irreps("5x0e")), torch.nn.InstanceNorm3d(5, affine=True)
+    set_parameters(ours)
+    theirs.load_state_dict(ours.state_dict())
+    image = 2 * torch.randn(3, 5, 4, 4, 4) + 1
+    for _ in range(2):
+        assert torch.allclose(ours(image), theirs(image))
+        ours.eval()
+
+
+def test_instance_norm_of_one_image_is_batch_norm():
+    alone, batch = InstanceNorm(MIXED), IrrepsNorm(MIXED)
+    set_parameters(alone)
+    batch.load_state_dict(alone.state_dict(), strict=False)
+    images = torch.randn(3, MIXED.dim, 4, 4, 4) * torch.tensor([1.0, 3, 9]).view(3, 1, 1, 1, 1)
+    # Of several images, each is normalised as if it were alone.
+    assert torch.allclose(alone(images), torch.cat([batch(image[None]) for image in images]))
+
+
+def test_instance_norm_has_no_statistics_to_recompute():
+    recompute_statistics(InstanceNorm(MIXED), pytest.fail, ["a batch that nobody runs"])
 
 
 @pytest.mark.parametrize("irreps", ["gate", "tensor_product"])
@@ -255,20 +289,33 @@ def test_nonlinearity_by_hand():
     assert torch.allclose(got, expected.flatten(-2).movedim(-1, 1))
 
 
-@pytest.mark.parametrize("irreps", IRREPS_NONLINEARITIES)
-@pytest.mark.parametrize("function", ["elu", "relu", "hermite", "learned_hermite"])
-def test_gradients(function, irreps, monkeypatch):
+def test_nonlinearity_takes_the_scale_of_each_image(monkeypatch):
+    monkeypatch.setattr("atompaint_vae.nn.voxelwise.CHUNK_VALUES", 1000)
+    module = FieldNonlinearity("1xfourier1+2x0e+2x1e", grid="octahedral_48")
+    norm = InstanceNorm(module.irreps_in)
+    set_parameters(norm)
+    image = torch.randn(3, module.irreps_in.dim, 3, 3, 3)
+    assert torch.allclose(module(image, *norm.calc_affine(image)), module(norm(image)))
+
+
+@pytest.mark.parametrize(
+    ("function", "irreps", "num_scales"),
+    [
+        *itertools.product(POINTWISE_FUNCTIONS, IRREPS_NONLINEARITIES, [()]),
+        ("learned_hermite", "gate", (2,)),
+    ],
+)
+def test_gradients(function, irreps, num_scales, monkeypatch):
     # Chunks of a few voxels, so that there are several.
     monkeypatch.setattr("atompaint_vae.nn.voxelwise.CHUNK_VALUES", 60)
     module = FieldNonlinearity(
         "1xfourier1+1x0e+2x1e+1x0e", grid="octahedral_48", function=function, irreps=irreps
     )
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter)
+    set_parameters(module)
     num_channels = module.irreps_in.dim
-    image = torch.randn(1, num_channels, 2, 1, 1, requires_grad=True)
-    scale = torch.randn(num_channels, requires_grad=True)
-    shift = torch.randn(num_channels, requires_grad=True)
+    image = torch.randn(*(num_scales or (1,)), num_channels, 2, 1, 1, requires_grad=True)
+    scale = torch.randn(*num_scales, num_channels, requires_grad=True)
+    shift = torch.randn(*num_scales, num_channels, requires_grad=True)
     parameters = dict(module.named_parameters())
 
     def apply(image, scale, shift, *values):
@@ -421,11 +468,12 @@ def test_only_the_input_is_saved():
     ("fields", "irreps"),
     [("1xfourier1", "gate"), *(("2x0e+1x1e", irreps) for irreps in IRREPS_NONLINEARITIES)],
 )
-def test_bfloat16_autocast_is_near_float32(fields, irreps):
+@pytest.mark.parametrize("make_norm", [IrrepsNorm, InstanceNorm])
+def test_bfloat16_autocast_is_near_float32(make_norm, fields, irreps):
     torch.set_default_dtype(torch.float32)
     nonlinearity = FieldNonlinearity(fields, grid="octahedral_48", irreps=irreps)
     conv = SteerableConv(Irreps("6x0e"), nonlinearity.irreps_in, padding=1)
-    norm = IrrepsNorm(conv.irreps_out)
+    norm = make_norm(conv.irreps_out)
     image = torch.randn(2, 6, 5, 5, 5)
 
     def run():
@@ -439,13 +487,14 @@ def test_bfloat16_autocast_is_near_float32(fields, irreps):
     assert (rounded.float() - exact).norm() / exact.norm() < 0.02
 
 
+@pytest.mark.parametrize("make_norm", [IrrepsNorm, InstanceNorm])
 @pytest.mark.parametrize("irreps", IRREPS_NONLINEARITIES)
-def test_meta_device(irreps):
+def test_meta_device(irreps, make_norm):
     # Nothing in a step may look at a value: on a GPU that would wait for it.
     torch.set_default_dtype(torch.float32)
     nonlinearity = FieldNonlinearity("1xfourier1+2x0e+1x1e", grid="octahedral_48", irreps=irreps)
     conv = SteerableConv(Irreps("6x0e"), nonlinearity.irreps_in, stride=2, padding=1).to("meta")
-    norm = IrrepsNorm(conv.irreps_out).to("meta")
+    norm = make_norm(conv.irreps_out).to("meta")
     between = conv(torch.empty(2, 6, 5, 5, 5, device="meta"))
     result = nonlinearity.to("meta")(between, *norm.calc_affine(between))
     assert result.shape == (2, 15, 3, 3, 3)
