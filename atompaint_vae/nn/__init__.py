@@ -10,7 +10,8 @@ from .equivariance import (
 from .fields import FieldType, parse_field_type
 from .gates import Gate, NormNonlinearity
 from .grids import GRIDS, load_grid
-from .norm import IrrepsNorm
+from .norm import InstanceNorm, IrrepsNorm
+from .tensor_products import TensorProductNonlinearity
 
 __all__ = [
     "GRIDS",
@@ -18,9 +19,11 @@ __all__ = [
     "FieldType",
     "FourierNonlinearity",
     "Gate",
+    "InstanceNorm",
     "IrrepsNorm",
     "NormNonlinearity",
     "SteerableConv",
+    "TensorProductNonlinearity",
     "calc_equivariance_error",
     "calc_exact_equivariance_error",
     "calc_layer_errors",

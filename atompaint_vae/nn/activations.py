@@ -1,5 +1,5 @@
-"""Equivariant nonlinearities of field types: on a grid for Fourier and quotient fields, gates or
-norms for irreps.
+"""Equivariant nonlinearities of field types: on a grid for Fourier and quotient fields; gates,
+norms or tensor products for irreps.
 
 Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images, g grid points.
 """
@@ -13,9 +13,14 @@ from .fields import FieldType, Term, parse_field_type
 from .gates import Gate, NormNonlinearity
 from .grids import DEFAULT_GRIDS, calc_analysis, calc_synthesis, load_grid
 from .pointwise import PointwiseFunction
+from .tensor_products import TensorProductNonlinearity
 from .voxelwise import VoxelwiseNonlinearity
 
-IRREPS_NONLINEARITIES = {"gate": Gate, "norm": NormNonlinearity}
+IRREPS_NONLINEARITIES = {
+    "gate": Gate,
+    "norm": NormNonlinearity,
+    "tensor_product": TensorProductNonlinearity,
+}
 
 
 class FourierNonlinearity(VoxelwiseNonlinearity):
@@ -45,17 +50,10 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
         self.irreps_in = self.irreps_out = term.irreps
         rotations = load_grid(grid) if isinstance(grid, str) else grid
         synthesis = calc_synthesis(term, rotations)
-        self._exact = {"synthesis": synthesis, "analysis": calc_analysis(synthesis)}
-        for name, matrix in self._exact.items():
-            self.register_buffer(name, matrix.to(torch.get_default_dtype()), persistent=False)
+        self.register_exact("synthesis", synthesis)
+        self.register_exact("analysis", calc_analysis(synthesis))
+        self.num_out = term.size
         self.num_values = term.multiplicity * synthesis.shape[1]
-
-    def _apply(self, *args, **kwargs):
-        super()._apply(*args, **kwargs)
-        # From the exact matrices, since rounding to float32 can't be undone in float64.
-        for name, matrix in self._exact.items():
-            setattr(self, name, matrix.to(getattr(self, name)))
-        return self
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v i"]:
         values = self.function.apply_(self._split_fields(features) @ self.synthesis.to(features))
@@ -80,12 +78,12 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
 
 
 class FieldNonlinearity(nn.Module):
-    """The nonlinearity of a field type: on a grid for Fourier and quotient terms, by gates or norms
-    for plain irreps.
+    """The nonlinearity of a field type: on a grid for Fourier and quotient terms; by gates, norms
+    or tensor products for plain irreps.
 
     grid, function: see `FourierNonlinearity`
-    irreps:         "gate" or "norm"; with gates, irreps_in has a scalar per gate, before the plain
-                    irreps
+    irreps:         "gate", "norm" or "tensor_product"; irreps_in has a scalar per gate, before the
+                    plain irreps, with gates, and has the plain irreps twice with tensor products
     """
 
     def __init__(
@@ -117,6 +115,8 @@ class FieldNonlinearity(nn.Module):
         if plain:
             parts.append(make_plain(plain, function=function))
         self.parts = nn.ModuleList(parts)
+        # As numbers, since torch.compile can't trace Irreps.
+        self._sizes = [part.irreps_in.dim for part in parts]
         self.irreps_in = sum((part.irreps_in for part in parts), Irreps([]))
         self.irreps_out = self.field_type.irreps
 
@@ -126,14 +126,13 @@ class FieldNonlinearity(nn.Module):
     def forward(
         self,
         image: Float[Tensor, "b i x y z"],
-        scale: Float[Tensor, " i"] | None = None,
-        shift: Float[Tensor, " i"] | None = None,
+        scale: Float[Tensor, " i"] | Float[Tensor, "b i"] | None = None,
+        shift: Float[Tensor, " i"] | Float[Tensor, "b i"] | None = None,
     ) -> Float[Tensor, "b o x y z"]:
         if len(self.parts) == 1:
             return self.parts[0](image, scale, shift)
-        sizes = [part.irreps_in.dim for part in self.parts]
-        images = image.split(sizes, dim=1)
-        scales = [None] * len(sizes) if scale is None else scale.split(sizes)
-        shifts = [None] * len(sizes) if shift is None else shift.split(sizes)
+        images = image.split(self._sizes, dim=1)
+        scales = [None] * len(images) if scale is None else scale.split(self._sizes, dim=-1)
+        shifts = [None] * len(images) if shift is None else shift.split(self._sizes, dim=-1)
         inputs = zip(self.parts, images, scales, shifts, strict=True)
         return torch.cat([part(*arguments) for part, *arguments in inputs], dim=1)

@@ -24,6 +24,7 @@ class IrrepsNonlinearity(VoxelwiseNonlinearity):
     def __init__(self, irreps: Irreps, *, function: str):
         super().__init__()
         self.irreps_out = Irreps(irreps)
+        self.num_out = self.irreps_out.dim
         self.function = PointwiseFunction(function)
         # As numbers, since torch.compile can't trace Irreps.
         self._parts = [(count, irrep.dim) for count, irrep in self.irreps_out]

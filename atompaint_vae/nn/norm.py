@@ -1,6 +1,6 @@
-"""Normalisation of irreps over the batch and the voxels.
+"""Normalisation of irreps, over the batch and the voxels or over each image's voxels.
 
-Letters: b batch, x y z voxels, c channels, n irrep copies.
+Letters: b batch, x y z voxels, c channels, n irrep copies, s scalars among them.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,61 @@ from .distributed import count_processes, sum_over_processes
 from .fields import list_copies
 
 
-class IrrepsNorm(nn.Module):
+class _AffineNorm(nn.Module):
+    """Normalisation with one mean (l = 0 only), variance, weight and bias for each irrep copy."""
+
+    def __init__(self, irreps: Irreps, *, eps: float):
+        super().__init__()
+        self.irreps_in = self.irreps_out = Irreps(irreps)
+        self.eps = eps
+
+        copies = list_copies(self.irreps_in)
+        dims = torch.tensor([irrep.dim for irrep in copies])
+        copy_of_channel = torch.arange(len(copies)).repeat_interleave(dims)
+        self.register_buffer("_dims", dims, persistent=False)
+        self.register_buffer("_copy_of_channel", copy_of_channel, persistent=False)
+        self.register_buffer("_scalar_copies", (dims == 1).nonzero()[:, 0], persistent=False)
+
+        self.weight = nn.Parameter(torch.ones(len(copies)))
+        self.bias = nn.Parameter(torch.zeros(len(self._scalar_copies)))
+
+    def calc_affine(self, image: Float[Tensor, "b c x y z"]) -> tuple[Tensor, Tensor]:
+        """Return the scale and the shift of each channel, [c], or of each image's, [b, c]."""
+        raise NotImplementedError
+
+    def _calc_statistics(
+        self, mean: Float[Tensor, "*b c"], mean_square: Float[Tensor, "*b c"]
+    ) -> tuple[Float[Tensor, "*b s"], Float[Tensor, "*b n"]]:
+        """Calculate the mean of each scalar copy, and the variance of each copy: the mean square of
+        its components, about the mean for scalars.
+
+        mean, mean_square: of each channel
+        """
+        square = mean.new_zeros(*mean.shape[:-1], len(self._dims))
+        var = square.index_add(-1, self._copy_of_channel, mean_square) / self._dims
+        first_channels = self._dims.cumsum(0) - self._dims
+        mean = mean[..., first_channels[self._scalar_copies]]
+        var = var.index_add(-1, self._scalar_copies, -mean.square())
+        return mean, var.clamp(min=0)
+
+    def _make_affine(
+        self, mean: Float[Tensor, "*b s"], var: Float[Tensor, "*b n"]
+    ) -> tuple[Float[Tensor, "*b c"], Float[Tensor, "*b c"]]:
+        scale = self.weight * (var + self.eps).rsqrt()
+        shift = torch.zeros_like(scale).index_add(
+            -1, self._scalar_copies, self.bias - mean * scale[..., self._scalar_copies]
+        )
+        return scale[..., self._copy_of_channel], shift[..., self._copy_of_channel]
+
+    def forward(self, image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
+        scale, shift = self.calc_affine(image)
+        return image * scale[..., None, None, None] + shift[..., None, None, None]
+
+    def extra_repr(self):
+        return f"{self.irreps_in.simplify()}"
+
+
+class IrrepsNorm(_AffineNorm):
     """Batch normalisation, with one mean (l = 0 only), variance and weight for each irrep copy.
 
     If torch.distributed is running, the statistics are those of all processes' batches together.
@@ -29,22 +83,10 @@ class IrrepsNorm(nn.Module):
     """
 
     def __init__(self, irreps: Irreps, *, momentum: float = 0.1, eps: float = 1e-5):
-        super().__init__()
-        self.irreps_in = self.irreps_out = Irreps(irreps)
+        super().__init__(irreps, eps=eps)
         self.momentum = momentum
-        self.eps = eps
-
-        copies = list_copies(self.irreps_in)
-        dims = torch.tensor([irrep.dim for irrep in copies])
-        copy_of_channel = torch.arange(len(copies)).repeat_interleave(dims)
-        self.register_buffer("_dims", dims, persistent=False)
-        self.register_buffer("_copy_of_channel", copy_of_channel, persistent=False)
-        self.register_buffer("_scalar_copies", (dims == 1).nonzero()[:, 0], persistent=False)
-
-        self.weight = nn.Parameter(torch.ones(len(copies)))
-        self.bias = nn.Parameter(torch.zeros(len(self._scalar_copies)))
-        self.register_buffer("running_mean", torch.zeros(len(self._scalar_copies)))
-        self.register_buffer("running_var", torch.ones(len(copies)))
+        self.register_buffer("running_mean", torch.zeros(len(self.bias)))
+        self.register_buffer("running_var", torch.ones(len(self.weight)))
 
     def calc_affine(
         self, image: Float[Tensor, "b c x y z"]
@@ -54,46 +96,37 @@ class IrrepsNorm(nn.Module):
         In training mode they are calculated from this batch, which also updates the running
         statistics.
         """
-        if self.training:
-            mean, var = self._calc_statistics(image)
-            with torch.no_grad():
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var, self.momentum)
-        else:
-            mean, var = self.running_mean, self.running_var
-
-        scale = self.weight * (var + self.eps).rsqrt()
-        shift = torch.zeros_like(scale).index_add(
-            0, self._scalar_copies, self.bias - mean * scale[self._scalar_copies]
-        )
-        return scale[self._copy_of_channel], shift[self._copy_of_channel]
-
-    def _calc_statistics(
-        self, image: Float[Tensor, "b c x y z"]
-    ) -> tuple[Float[Tensor, " s"], Float[Tensor, " n"]]:
-        """Calculate the mean of each scalar copy, and the variance of each copy: the mean square of
-        its components, about the mean for scalars."""
+        if not self.training:
+            return self._make_affine(self.running_mean, self.running_var)
         channels = image.movedim(1, -1).flatten(0, -2).to(self.running_var.dtype)
         totals = torch.stack([channels.sum(dim=0), channels.square().sum(dim=0)])
         # All processes have batches of the same size.
         num_voxels = len(channels) * count_processes()
-        channel_mean, channel_square = sum_over_processes(totals) / num_voxels
+        mean, var = self._calc_statistics(*sum_over_processes(totals) / num_voxels)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var, self.momentum)
+        return self._make_affine(mean, var)
 
-        square = torch.zeros_like(self.running_var).index_add(
-            0, self._copy_of_channel, channel_square
-        )
-        var = square / self._dims
-        first_channels = self._dims.cumsum(0) - self._dims
-        mean = channel_mean[first_channels[self._scalar_copies]]
-        var = var.index_add(0, self._scalar_copies, -mean.square())
-        return mean, var.clamp(min=0)
 
-    def forward(self, image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
-        scale, shift = self.calc_affine(image)
-        return image * scale.view(-1, 1, 1, 1) + shift.view(-1, 1, 1, 1)
+class InstanceNorm(_AffineNorm):
+    """Instance normalisation: as `IrrepsNorm`, with the statistics of each image's own voxels, the
+    same in training and in evaluation.
 
-    def extra_repr(self):
-        return f"{self.irreps_in.simplify()}"
+    eps:    added to the variance
+    source: Ulyanov et al. 2016, Instance Normalization
+    """
+
+    def __init__(self, irreps: Irreps, *, eps: float = 1e-5):
+        super().__init__(irreps, eps=eps)
+
+    def calc_affine(
+        self, image: Float[Tensor, "b c x y z"]
+    ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
+        """Return the scale and the shift of each channel of each image."""
+        channels = image.movedim(1, -1).flatten(1, -2).to(self.weight.dtype)
+        moments = channels.mean(dim=1), channels.square().mean(dim=1)
+        return self._make_affine(*self._calc_statistics(*moments))
 
 
 def recompute_statistics(

@@ -1,16 +1,18 @@
 """The base of all nonlinearities: they act on each voxel's features independently.
 
 Each takes the image and, if a normalisation precedes it, the scale and shift of the latter (see
-`IrrepsNorm.calc_affine`), so that the normalised image is never stored.  Gradients are written out.
+`IrrepsNorm.calc_affine`; of each image apart, `InstanceNorm.calc_affine`), so that the normalised
+image is never stored.  Gradients are written out.
 The intermediate values are several times as large as image and result, so they are calculated in
 chunks of voxels that fit the processor's cache, and again in the backward pass.
 
-Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images.
+Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images; in chunks, g
+groups of images with their own scale and shift, each of u voxels.
 """
 
 import torch
 from e3nn.o3 import Irreps
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from .precision import has_slow_bfloat16
@@ -23,15 +25,33 @@ more, they no longer fit the cache."""
 class VoxelwiseNonlinearity(nn.Module):
     """A nonlinearity of each voxel's features.
 
+    num_out:    number of channels of the result, since torch.compile can't trace Irreps
     num_values: number of intermediate values per voxel
     """
 
     irreps_in: Irreps
     irreps_out: Irreps
+    num_out: int
     num_values: int
+
+    def __init__(self):
+        super().__init__()
+        self._exact: dict[str, Tensor] = {}
 
     def __repr__(self):
         return f"{type(self).__name__}({self.extra_repr()})"
+
+    def register_exact(self, name: str, values: Float64[Tensor, "..."]):
+        """Register a buffer that isn't saved, and is rounded anew when the module is converted."""
+        self._exact[name] = values
+        self.register_buffer(name, values.to(torch.get_default_dtype()), persistent=False)
+
+    def _apply(self, *args, **kwargs):
+        super()._apply(*args, **kwargs)
+        # From the exact values, since rounding to float32 can't be undone in float64.
+        for name, values in self._exact.items():
+            setattr(self, name, values.to(getattr(self, name)))
+        return self
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v o"]:
         """Calculate the result; features may be overwritten."""
@@ -47,25 +67,27 @@ class VoxelwiseNonlinearity(nn.Module):
     def forward(
         self,
         image: Float[Tensor, "b i x y z"],
-        scale: Float[Tensor, " i"] | None = None,
-        shift: Float[Tensor, " i"] | None = None,
+        scale: Float[Tensor, " i"] | Float[Tensor, "b i"] | None = None,
+        shift: Float[Tensor, " i"] | Float[Tensor, "b i"] | None = None,
     ) -> Float[Tensor, "b o x y z"]:
         """Apply the nonlinearity to scale · image + shift, or to the image if they are None."""
         if scale is None or shift is None:
             scale, shift = image.new_ones(image.shape[1]), image.new_zeros(image.shape[1])
-        voxels_last = image.movedim(1, -1)
-        result = _InChunks.apply(
-            voxels_last.flatten(0, -2), scale, shift, self, *self.parameters()
-        )
-        return result.view(*voxels_last.shape[:-1], self.irreps_out.dim).movedim(-1, 1)
+        channels_last = image.movedim(1, -1)
+        if scale.dim() == 1:
+            x, scale, shift = channels_last.flatten(0, -2)[None], scale[None], shift[None]
+        else:
+            x = channels_last.flatten(1, -2)
+        result = _InChunks.apply(x, scale, shift, self, *self.parameters())
+        return result.view(*channels_last.shape[:-1], self.num_out).movedim(-1, 1)
 
 
 class _InChunks(torch.autograd.Function):
     """nonlinearity(scale · x + shift), in chunks of voxels; of these, only x is saved.
 
-    x:          [v, i]; its precision is that of the result, and of the nonlinearity unless
+    x:          [g, u, i]; its precision is that of the result, and of the nonlinearity unless
                 bfloat16 is slow
-    scale:      [i], like shift; their precision is that of the product and of all sums
+    scale:      [g, i], like shift; their precision is that of the product and of all sums
     parameters: the nonlinearity's
     """
 
@@ -74,10 +96,13 @@ class _InChunks(torch.autograd.Function):
         ctx.save_for_backward(x, scale, shift, *parameters)
         ctx.nonlinearity = nonlinearity
         precision = _choose_precision(x)
-        result = x.new_empty(len(x), nonlinearity.irreps_out.dim)
-        for chunk in _chunk(x, nonlinearity.num_values):
-            features = torch.addcmul(shift, x[chunk].to(scale), scale)
-            result[chunk] = nonlinearity.calc(features.to(precision))
+        result = x.new_empty(*x.shape[:2], nonlinearity.num_out)
+        # On CPUs, where bfloat16 may be slow, autocast would calculate matrix products in it.
+        with torch.autocast("cpu", enabled=False):
+            for chunk in _chunk(x, nonlinearity.num_values):
+                features = torch.addcmul(shift[:, None], x[:, chunk].to(scale), scale[:, None])
+                values = nonlinearity.calc(features.to(precision).flatten(0, 1))
+                result[:, chunk] = values.unflatten(0, features.shape[:2])
         return result
 
     @staticmethod
@@ -88,15 +113,17 @@ class _InChunks(torch.autograd.Function):
         grad_x = torch.empty_like(x)
         sums = [torch.zeros_like(p) for p in (scale, shift, *parameters)]
         for chunk in _chunk(x, ctx.nonlinearity.num_values):
-            x_chunk = x[chunk].to(scale)
-            features = torch.addcmul(shift, x_chunk, scale)
-            grad_chunk = grad_result[chunk].to(precision)
-            grad, grads = ctx.nonlinearity.backpropagate(features.to(precision), grad_chunk)
-            grad = grad.to(scale)
-            grads = [torch.linalg.vecdot(grad, x_chunk, dim=0), grad.sum(0), *grads]
+            x_chunk = x[:, chunk].to(scale)
+            features = torch.addcmul(shift[:, None], x_chunk, scale[:, None])
+            grad, grads = ctx.nonlinearity.backpropagate(
+                features.to(precision).flatten(0, 1),
+                grad_result[:, chunk].to(precision).flatten(0, 1),
+            )
+            grad = grad.to(scale).view(x_chunk.shape)
+            grads = [torch.linalg.vecdot(grad, x_chunk, dim=1), grad.sum(1), *grads]
             for total, part in zip(sums, grads, strict=True):
                 total += part
-            grad_x[chunk] = grad.mul_(scale)
+            grad_x[:, chunk] = grad.mul_(scale[:, None])
         return grad_x, sums[0], sums[1], None, *sums[2:]
 
 
@@ -106,5 +133,7 @@ def _choose_precision(x: Tensor) -> torch.dtype:
 
 
 def _chunk(x: Tensor, num_values: int):
-    step = max(1, CHUNK_VALUES // num_values) if x.device.type == "cpu" else len(x)
-    return (slice(start, start + step) for start in range(0, len(x), step))
+    num_groups, length, _ = x.shape
+    is_cpu = x.device.type == "cpu"
+    step = max(1, CHUNK_VALUES // (num_groups * num_values) if is_cpu else length)
+    return (slice(start, start + step) for start in range(0, length, step))

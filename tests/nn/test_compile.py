@@ -4,11 +4,15 @@ import sys
 import pytest
 
 SCRIPT = """
+import sys
+
 import torch
 from e3nn.o3 import Irreps
 from atompaint_vae.nn import FieldNonlinearity, IrrepsNorm, SteerableConv
 
-nonlinearity = FieldNonlinearity("1xfourier1+2x0e+1x1e", grid="octahedral_48", function="elu")
+nonlinearity = FieldNonlinearity(
+    "1xfourier1+2x0e+1x1e", grid="octahedral_48", irreps=sys.argv[1]
+)
 conv = SteerableConv(Irreps("6x0e"), nonlinearity.irreps_in, padding=1)
 norm = IrrepsNorm(conv.irreps_out)
 image = torch.randn(2, 6, 5, 5, 5)
@@ -29,6 +33,7 @@ for compiled, plain in zip(calc(torch.compile(run)), calc(run), strict=True):
 
 
 @pytest.mark.slow
-def test_compiled_layers_do_the_same():
+@pytest.mark.parametrize("irreps", ["gate", "tensor_product"])
+def test_compiled_layers_do_the_same(irreps):
     # In a process of its own: torch.compile can't look through jaxtyping's checks.
-    subprocess.run([sys.executable, "-c", SCRIPT], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", SCRIPT, irreps], check=True, timeout=300)

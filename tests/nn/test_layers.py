@@ -3,6 +3,7 @@
 In float64, rounding alone is about 1e-15 a number; 1e-12 allows for sums of thousands.
 """
 
+import itertools
 import warnings
 
 import numpy as np
@@ -14,16 +15,20 @@ from atompaint_vae.nn import (
     FieldNonlinearity,
     FourierNonlinearity,
     Gate,
+    InstanceNorm,
     IrrepsNorm,
     NormNonlinearity,
     SteerableConv,
+    TensorProductNonlinearity,
     calc_equivariance_error,
     calc_exact_equivariance_error,
     parse_field_type,
 )
+from atompaint_vae.nn.activations import IRREPS_NONLINEARITIES
 from atompaint_vae.nn.conv import EquivarianceWarning, calc_halved_size, choose_padding
 from atompaint_vae.nn.grids import DEFAULT_GRIDS, GRIDS, calc_analysis, calc_synthesis, load_grid
-from atompaint_vae.nn.pointwise import PointwiseFunction
+from atompaint_vae.nn.norm import recompute_statistics
+from atompaint_vae.nn.pointwise import POINTWISE_FUNCTIONS, PointwiseFunction
 from atompaint_vae.nn.rotations import calc_representation, make_octahedral_group
 
 EXACT = 1e-12
@@ -128,11 +133,19 @@ def test_convolution_keeps_the_variance():
             assert part.var().item() == pytest.approx(1, rel=0.2), (options, dim)
 
 
-def test_norm_is_equivariant_and_normalises():
-    norm = IrrepsNorm(MIXED)
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
+def set_parameters(module):
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+
+
+@pytest.mark.parametrize("make", [IrrepsNorm, InstanceNorm])
+def test_norms_are_equivariant(make):
+    norm = make(MIXED)
+    set_parameters(norm)
     assert calc_error(norm, 5) < EXACT
+
+
+def test_norm_normalises():
 
     norm = IrrepsNorm(Irreps("1x0e+1x1e"))
     image = 3 * torch.randn(4, 4, 5, 5, 5) + torch.tensor([7.0, 0, 0, 0]).view(4, 1, 1, 1)
@@ -164,17 +177,41 @@ def test_norm_of_scalars_is_torchs_batch_norm():
     assert torch.allclose(ours(image), theirs(image), rtol=0.01)
 
 
+def test_instance_norm_of_scalars_is_torchs():
+    ours, theirs = InstanceNorm(Irreps("5x0e")), torch.nn.InstanceNorm3d(5, affine=True)
+    set_parameters(ours)
+    theirs.load_state_dict(ours.state_dict())
+    image = 2 * torch.randn(3, 5, 4, 4, 4) + 1
+    for _ in range(2):
+        assert torch.allclose(ours(image), theirs(image))
+        ours.eval()
+
+
+def test_instance_norm_of_one_image_is_batch_norm():
+    alone, batch = InstanceNorm(MIXED), IrrepsNorm(MIXED)
+    set_parameters(alone)
+    batch.load_state_dict(alone.state_dict(), strict=False)
+    images = torch.randn(3, MIXED.dim, 4, 4, 4) * torch.tensor([1.0, 3, 9]).view(3, 1, 1, 1, 1)
+    # Of several images, each is normalised as if it were alone.
+    assert torch.allclose(alone(images), torch.cat([batch(image[None]) for image in images]))
+
+
+def test_instance_norm_has_no_statistics_to_recompute():
+    recompute_statistics(InstanceNorm(MIXED), pytest.fail, ["a batch that nobody runs"])
+
+
+@pytest.mark.parametrize("irreps", ["gate", "tensor_product"])
 @pytest.mark.parametrize("function", ["elu", "relu", "hermite"])
 @pytest.mark.parametrize(
     "fields", ["2xfourier2", "3xquotient3", "1xfourier1+4x0e+2x1e+1xquotient2"]
 )
-def test_nonlinearity(fields, function):
-    module = FieldNonlinearity(fields, grid="octahedral_96", function=function)
+def test_nonlinearity(fields, function, irreps):
+    module = FieldNonlinearity(fields, grid="octahedral_96", function=function, irreps=irreps)
     assert calc_error(module, 3) < EXACT
 
 
-@pytest.mark.parametrize("make", [Gate, NormNonlinearity])
-def test_gates_and_norms_alone_turn_freely(make):
+@pytest.mark.parametrize("make", [Gate, NormNonlinearity, TensorProductNonlinearity])
+def test_nonlinearities_of_irreps_turn_freely(make):
     # They make no use of a grid: exact under any rotation, voxels apart.
     gate = make(Irreps("2x0e+2x1e+1x3e"), function="elu")
     rotation = torch.linalg.matrix_exp(torch.tensor([[0, -1.0, 0.5], [1, 0, -0.2], [-0.5, 0.2, 0]]))
@@ -252,20 +289,33 @@ def test_nonlinearity_by_hand():
     assert torch.allclose(got, expected.flatten(-2).movedim(-1, 1))
 
 
-@pytest.mark.parametrize("irreps", ["gate", "norm"])
-@pytest.mark.parametrize("function", ["elu", "relu", "hermite", "learned_hermite"])
-def test_gradients(function, irreps, monkeypatch):
+def test_nonlinearity_takes_the_scale_of_each_image(monkeypatch):
+    monkeypatch.setattr("atompaint_vae.nn.voxelwise.CHUNK_VALUES", 1000)
+    module = FieldNonlinearity("1xfourier1+2x0e+2x1e", grid="octahedral_48")
+    norm = InstanceNorm(module.irreps_in)
+    set_parameters(norm)
+    image = torch.randn(3, module.irreps_in.dim, 3, 3, 3)
+    assert torch.allclose(module(image, *norm.calc_affine(image)), module(norm(image)))
+
+
+@pytest.mark.parametrize(
+    ("function", "irreps", "num_scales"),
+    [
+        *itertools.product(POINTWISE_FUNCTIONS, IRREPS_NONLINEARITIES, [()]),
+        ("learned_hermite", "gate", (2,)),
+    ],
+)
+def test_gradients(function, irreps, num_scales, monkeypatch):
     # Chunks of a few voxels, so that there are several.
     monkeypatch.setattr("atompaint_vae.nn.voxelwise.CHUNK_VALUES", 60)
     module = FieldNonlinearity(
         "1xfourier1+1x0e+2x1e+1x0e", grid="octahedral_48", function=function, irreps=irreps
     )
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter)
+    set_parameters(module)
     num_channels = module.irreps_in.dim
-    image = torch.randn(1, num_channels, 2, 1, 1, requires_grad=True)
-    scale = torch.randn(num_channels, requires_grad=True)
-    shift = torch.randn(num_channels, requires_grad=True)
+    image = torch.randn(*(num_scales or (1,)), num_channels, 2, 1, 1, requires_grad=True)
+    scale = torch.randn(*num_scales, num_channels, requires_grad=True)
+    shift = torch.randn(*num_scales, num_channels, requires_grad=True)
     parameters = dict(module.named_parameters())
 
     def apply(image, scale, shift, *values):
@@ -363,7 +413,7 @@ def test_cached_kernel_is_dropped_when_the_weights_change():
 
 def test_what_was_made_in_float32_is_exact_in_float64():
     torch.set_default_dtype(torch.float32)
-    nonlinearity = FieldNonlinearity("2xfourier2")
+    nonlinearity = FieldNonlinearity("2xfourier2+2x0e+1x1e", irreps="tensor_product")
     conv = SteerableConv(Irreps("2x0e"), nonlinearity.irreps_in, padding=1)
     module = torch.nn.Sequential(conv, nonlinearity).double()
     irreps = {"irreps_in": conv.irreps_in, "irreps_out": nonlinearity.irreps_out}
@@ -372,8 +422,10 @@ def test_what_was_made_in_float32_is_exact_in_float64():
     assert module.float()(image.float()).dtype == torch.float32
 
 
-def test_a_batch_of_nothing():
-    assert FieldNonlinearity("1xfourier1+1x1e")(torch.zeros(0, 14, 3, 3, 3)).shape[0] == 0
+@pytest.mark.parametrize("irreps", IRREPS_NONLINEARITIES)
+def test_a_batch_of_nothing(irreps):
+    module = FieldNonlinearity("1xfourier1+1x1e", irreps=irreps)
+    assert module(torch.zeros(0, module.irreps_in.dim, 3, 3, 3)).shape[0] == 0
 
 
 def test_variance_is_kept_through_ten_layers():
@@ -412,13 +464,16 @@ def test_only_the_input_is_saved():
     assert sum(t.numel() for t in saved) < image.numel() + 2 * 35 * 96 + 200 < grid_values + 7000
 
 
-@pytest.mark.parametrize("fields", ["1xfourier1", "2x0e+1x1e"])
-def test_bfloat16_autocast_is_near_float32(fields):
+@pytest.mark.parametrize(
+    ("fields", "irreps"),
+    [("1xfourier1", "gate"), *(("2x0e+1x1e", irreps) for irreps in IRREPS_NONLINEARITIES)],
+)
+@pytest.mark.parametrize("make_norm", [IrrepsNorm, InstanceNorm])
+def test_bfloat16_autocast_is_near_float32(make_norm, fields, irreps):
     torch.set_default_dtype(torch.float32)
-    field_type = parse_field_type(fields)
-    nonlinearity = FieldNonlinearity(field_type, grid="octahedral_48", function="elu")
+    nonlinearity = FieldNonlinearity(fields, grid="octahedral_48", irreps=irreps)
     conv = SteerableConv(Irreps("6x0e"), nonlinearity.irreps_in, padding=1)
-    norm = IrrepsNorm(conv.irreps_out)
+    norm = make_norm(conv.irreps_out)
     image = torch.randn(2, 6, 5, 5, 5)
 
     def run():
@@ -432,12 +487,14 @@ def test_bfloat16_autocast_is_near_float32(fields):
     assert (rounded.float() - exact).norm() / exact.norm() < 0.02
 
 
-def test_meta_device():
+@pytest.mark.parametrize("make_norm", [IrrepsNorm, InstanceNorm])
+@pytest.mark.parametrize("irreps", IRREPS_NONLINEARITIES)
+def test_meta_device(irreps, make_norm):
     # Nothing in a step may look at a value: on a GPU that would wait for it.
     torch.set_default_dtype(torch.float32)
-    nonlinearity = FieldNonlinearity("1xfourier1+2x0e+1x1e", grid="octahedral_48", function="elu")
+    nonlinearity = FieldNonlinearity("1xfourier1+2x0e+1x1e", grid="octahedral_48", irreps=irreps)
     conv = SteerableConv(Irreps("6x0e"), nonlinearity.irreps_in, stride=2, padding=1).to("meta")
-    norm = IrrepsNorm(conv.irreps_out).to("meta")
+    norm = make_norm(conv.irreps_out).to("meta")
     between = conv(torch.empty(2, 6, 5, 5, 5, device="meta"))
     result = nonlinearity.to("meta")(between, *norm.calc_affine(between))
     assert result.shape == (2, 15, 3, 3, 3)

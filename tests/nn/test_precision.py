@@ -5,9 +5,8 @@ import torch
 from e3nn.o3 import Irreps
 
 from atompaint_vae.nn import conv, precision, voxelwise
-from atompaint_vae.nn.activations import FieldNonlinearity
+from atompaint_vae.nn.activations import IRREPS_NONLINEARITIES, FieldNonlinearity
 from atompaint_vae.nn.conv import SteerableConv
-from atompaint_vae.nn.fields import parse_field_type
 from atompaint_vae.nn.unconstrained import UnconstrainedConv
 
 CPU = torch.device("cpu")
@@ -66,13 +65,25 @@ def test_float32_lies_between(monkeypatch):
     assert torch.equal(between, image.bfloat16().float())
 
 
-@pytest.mark.parametrize("fields", ["1xfourier1", "2x0e+1x1e"])
-def test_nonlinearities_are_as_good_as_in_bfloat16(monkeypatch, fields):
-    module = FieldNonlinearity(parse_field_type(fields), grid="octahedral_48", function="elu")
+@pytest.mark.parametrize(
+    ("fields", "irreps"),
+    [("1xfourier1", "gate"), *(("2x0e+1x1e", irreps) for irreps in IRREPS_NONLINEARITIES)],
+)
+def test_nonlinearities_are_as_good_as_in_bfloat16(monkeypatch, fields, irreps):
+    module = FieldNonlinearity(fields, grid="octahedral_48", irreps=irreps)
     image = torch.randn(2, module.irreps_in.dim, 4, 4, 4)
     fast, slow = measure_errors(monkeypatch, module, image)
     assert (slow <= fast + 2**-8).all()
     assert slow.max() < 0.05
+
+
+def test_autocast_leaves_nonlinearities_in_float32(monkeypatch):
+    module = FieldNonlinearity("1xfourier1", grid="octahedral_48")
+    image = torch.randn(1, 10, 4, 4, 4).bfloat16()
+    expected = module(image.float()).bfloat16()
+    monkeypatch.setattr(voxelwise, "has_slow_bfloat16", lambda device: True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module(image), expected)
 
 
 def test_only_processors_are_slow():
