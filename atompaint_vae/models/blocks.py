@@ -11,9 +11,9 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn.activations import FieldNonlinearity
 from ..nn.conv import SteerableConv
 from ..nn.fields import FieldType, Term
+from ..nn.nonlinearities.mixed import FieldNonlinearity
 from ..nn.norm import InstanceNorm, IrrepsNorm
 from ..nn.unconstrained import UnconstrainedConv
 from .hparams import NetworkHparams
@@ -99,8 +99,7 @@ class ResampledConv(nn.Sequential):
 
     def __init__(self, *modules: nn.Module):
         super().__init__(*modules)
-        (conv,) = (x for x in modules if hasattr(x, "irreps_out"))
-        self.irreps_in, self.irreps_out = conv.irreps_in, conv.irreps_out
+        self.irreps_in, self.irreps_out = modules[0].irreps_in, modules[-1].irreps_out
 
 
 def make_layer(

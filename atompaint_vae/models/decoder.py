@@ -72,7 +72,7 @@ class Decoder(nn.Module):
                 strided = {"kernel_size": kernel_size, "stride": 2, "padding": padding}
                 first = partial(conv, transposed=True, **strided)
             else:
-                first = partial(_make_upsampled, same, Upsample(size, mode=upsampling))
+                first = partial(_make_upsampled, same, size_voxels=size, mode=upsampling)
         self.blocks = nn.Sequential(*modules)
         self.head = first(irreps, self.irreps_out, bias=True)
 
@@ -81,6 +81,7 @@ class Decoder(nn.Module):
 
 
 def _make_upsampled(
-    conv, upsample: Upsample, irreps_in: Irreps, irreps_out: Irreps, **options
+    conv, irreps_in: Irreps, irreps_out: Irreps, *, size_voxels: int, mode: str, bias: bool = False
 ) -> ResampledConv:
-    return ResampledConv(upsample, conv(irreps_in, irreps_out, **options))
+    upsample = Upsample(irreps_in, size_voxels=size_voxels, mode=mode)
+    return ResampledConv(upsample, conv(irreps_in, irreps_out, bias=bias))

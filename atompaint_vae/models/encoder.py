@@ -103,4 +103,4 @@ class Encoder(nn.Module):
 
 
 def _make_pooled(conv, irreps_in: Irreps, irreps_out: Irreps) -> ResampledConv:
-    return ResampledConv(conv(irreps_in, irreps_out), Pool())
+    return ResampledConv(conv(irreps_in, irreps_out), Pool(irreps_out))

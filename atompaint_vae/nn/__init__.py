@@ -1,6 +1,5 @@
 """Equivariant layers on voxels: field types, convolutions, normalisation, nonlinearities."""
 
-from .activations import FieldNonlinearity, FourierNonlinearity
 from .conv import SteerableConv
 from .equivariance import (
     calc_equivariance_error,
@@ -8,10 +7,12 @@ from .equivariance import (
     calc_layer_errors,
 )
 from .fields import FieldType, parse_field_type
-from .gates import Gate, NormNonlinearity
 from .grids import GRIDS, load_grid
+from .nonlinearities.fourier import FourierNonlinearity
+from .nonlinearities.gates import Gate, NormNonlinearity
+from .nonlinearities.mixed import FieldNonlinearity
+from .nonlinearities.tensor_products import TensorProductNonlinearity
 from .norm import InstanceNorm, IrrepsNorm
-from .tensor_products import TensorProductNonlinearity
 
 __all__ = [
     "GRIDS",

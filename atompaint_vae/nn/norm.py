@@ -153,4 +153,3 @@ def recompute_statistics(
         for norm, (is_training, momentum) in zip(norms, before, strict=True):
             norm.train(is_training)
             norm.momentum = momentum
-class InstanceNorm(IrrepsNorm): pass

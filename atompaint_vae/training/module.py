@@ -44,6 +44,7 @@ class TrainingModule(L.LightningModule):
             self.average = AveragedModel(model, multi_avg_fn=decay).requires_grad_(False)
             self.held_out_objective = make_objective(self.average.module, hparams, dataset)
         self.held_out_metrics: dict[str, float] = {}
+        self.train()  # Lightning starts in the modes that it finds
 
     def train(self, mode: bool = True) -> "TrainingModule":
         super().train(mode)

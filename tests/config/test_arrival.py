@@ -21,11 +21,11 @@ from atompaint_vae.data.sets.sources import SPLITS, name_structures_path
 from atompaint_vae.data.structures.table import write_atoms
 from atompaint_vae.models.kind import KINDS
 from atompaint_vae.models.noise import Noise
-from atompaint_vae.nn.activations import FourierNonlinearity
 from atompaint_vae.nn.conv import SteerableConv
-from atompaint_vae.nn.gates import Gate, NormNonlinearity
+from atompaint_vae.nn.nonlinearities.fourier import FourierNonlinearity
+from atompaint_vae.nn.nonlinearities.gates import Gate, NormNonlinearity
+from atompaint_vae.nn.nonlinearities.pointwise import PointwiseFunction
 from atompaint_vae.nn.norm import InstanceNorm, IrrepsNorm
-from atompaint_vae.nn.pointwise import PointwiseFunction
 from atompaint_vae.nn.resample import Pool, Upsample
 from atompaint_vae.nn.unconstrained import UnconstrainedConv
 from atompaint_vae.records.record import RunPaths

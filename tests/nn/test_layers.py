@@ -24,11 +24,11 @@ from atompaint_vae.nn import (
     calc_exact_equivariance_error,
     parse_field_type,
 )
-from atompaint_vae.nn.activations import IRREPS_NONLINEARITIES
 from atompaint_vae.nn.conv import EquivarianceWarning, calc_halved_size, choose_padding
 from atompaint_vae.nn.grids import DEFAULT_GRIDS, GRIDS, calc_analysis, calc_synthesis, load_grid
+from atompaint_vae.nn.nonlinearities.mixed import IRREPS_NONLINEARITIES
+from atompaint_vae.nn.nonlinearities.pointwise import POINTWISE_FUNCTIONS, PointwiseFunction
 from atompaint_vae.nn.norm import recompute_statistics
-from atompaint_vae.nn.pointwise import POINTWISE_FUNCTIONS, PointwiseFunction
 from atompaint_vae.nn.rotations import calc_representation, make_octahedral_group
 
 EXACT = 1e-12
@@ -290,7 +290,7 @@ def test_nonlinearity_by_hand():
 
 
 def test_nonlinearity_takes_the_scale_of_each_image(monkeypatch):
-    monkeypatch.setattr("atompaint_vae.nn.voxelwise.CHUNK_VALUES", 1000)
+    monkeypatch.setattr("atompaint_vae.nn.nonlinearities.voxelwise.CHUNK_VALUES", 1000)
     module = FieldNonlinearity("1xfourier1+2x0e+2x1e", grid="octahedral_48")
     norm = InstanceNorm(module.irreps_in)
     set_parameters(norm)
@@ -307,7 +307,7 @@ def test_nonlinearity_takes_the_scale_of_each_image(monkeypatch):
 )
 def test_gradients(function, irreps, num_scales, monkeypatch):
     # Chunks of a few voxels, so that there are several.
-    monkeypatch.setattr("atompaint_vae.nn.voxelwise.CHUNK_VALUES", 60)
+    monkeypatch.setattr("atompaint_vae.nn.nonlinearities.voxelwise.CHUNK_VALUES", 60)
     module = FieldNonlinearity(
         "1xfourier1+1x0e+2x1e+1x0e", grid="octahedral_48", function=function, irreps=irreps
     )

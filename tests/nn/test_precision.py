@@ -4,9 +4,10 @@ import pytest
 import torch
 from e3nn.o3 import Irreps
 
-from atompaint_vae.nn import conv, precision, voxelwise
-from atompaint_vae.nn.activations import IRREPS_NONLINEARITIES, FieldNonlinearity
+from atompaint_vae.nn import conv, precision
 from atompaint_vae.nn.conv import SteerableConv
+from atompaint_vae.nn.nonlinearities import voxelwise
+from atompaint_vae.nn.nonlinearities.mixed import IRREPS_NONLINEARITIES, FieldNonlinearity
 from atompaint_vae.nn.unconstrained import UnconstrainedConv
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from e3nn.o3 import Irreps, wigner_3j
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from .fields import list_copies
+from ..fields import list_copies
 from .pointwise import PointwiseFunction
 from .voxelwise import VoxelwiseNonlinearity
 

@@ -15,7 +15,7 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from .precision import has_slow_bfloat16
+from ..precision import has_slow_bfloat16
 
 CHUNK_VALUES = 2**19
 """Intermediate values of a chunk on a CPU, 2 MB: with fewer, the overhead of calls dominates; with

@@ -1,0 +1,1 @@
+"""Equivariant nonlinearities, which act on each voxel by itself."""
