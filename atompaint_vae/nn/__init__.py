@@ -11,6 +11,7 @@ from .fields import FieldType, parse_field_type
 from .gates import Gate, NormNonlinearity
 from .grids import GRIDS, load_grid
 from .norm import InstanceNorm, IrrepsNorm
+from .resample import Pool, Upsample
 from .tensor_products import TensorProductNonlinearity
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "InstanceNorm",
     "IrrepsNorm",
     "NormNonlinearity",
+    "Pool",
     "SteerableConv",
     "TensorProductNonlinearity",
+    "Upsample",
     "calc_equivariance_error",
     "calc_exact_equivariance_error",
     "calc_layer_errors",
