@@ -13,6 +13,7 @@ from .nonlinearities.gates import Gate, NormNonlinearity
 from .nonlinearities.mixed import FieldNonlinearity
 from .nonlinearities.tensor_products import TensorProductNonlinearity
 from .norm import InstanceNorm, IrrepsNorm
+from .resample import Pool, Upsample
 
 __all__ = [
     "GRIDS",
@@ -23,8 +24,10 @@ __all__ = [
     "InstanceNorm",
     "IrrepsNorm",
     "NormNonlinearity",
+    "Pool",
     "SteerableConv",
     "TensorProductNonlinearity",
+    "Upsample",
     "calc_equivariance_error",
     "calc_exact_equivariance_error",
     "calc_layer_errors",

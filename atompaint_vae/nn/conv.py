@@ -253,10 +253,11 @@ def convolve(
     stride: int,
     padding: int,
     transposed: bool,
+    groups: int = 1,
 ) -> Float[Tensor, "b o x2 y2 z2"]:
     """Convolve as torch does, in the way that is fastest on this processor.
 
-    kernel: [o, i, k, k, k], or [i, o, k, k, k] if transposed
+    kernel: [o, i / groups, k, k, k], or [i, o / groups, k, k, k] if transposed
     """
     device = image.device.type
     if (
@@ -266,7 +267,9 @@ def convolve(
     ):
         rounded = [t if t is None else t.bfloat16().float() for t in (image, kernel, bias)]
         with torch.autocast(device, enabled=False):
-            result = convolve(*rounded, stride=stride, padding=padding, transposed=transposed)
+            result = convolve(
+                *rounded, stride=stride, padding=padding, transposed=transposed, groups=groups
+            )
         return result.bfloat16()
 
     # On CPUs, the bias of a transposed convolution takes longer than the convolution itself.
@@ -277,6 +280,7 @@ def convolve(
         None if is_added else bias,
         stride=stride,
         padding=padding,
+        groups=groups,
     )
     return result + bias.view(-1, 1, 1, 1).to(result) if is_added else result
 

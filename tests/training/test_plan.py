@@ -9,7 +9,8 @@ from atompaint_vae.config.hparams import load_hparams
 from atompaint_vae.config.schema import Hparams
 from atompaint_vae.models.kind import get_kind
 from atompaint_vae.models.vae.loss import calc_loss
-from atompaint_vae.nn import conv, voxelwise
+from atompaint_vae.nn import conv
+from atompaint_vae.nn.nonlinearities import voxelwise
 from atompaint_vae.training import plan
 from atompaint_vae.training.cost import calc_cost
 from atompaint_vae.training.plan import FirstSteps, build_model
