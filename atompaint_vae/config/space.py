@@ -293,4 +293,7 @@ def _parse(key: str, value: Located, schema: type[Hparams]) -> Any:
     if problems := _find_problems(key, value, schema):
         raise _ProblemsError(problems)
     field = dict(iter_keys(schema))[key]
-    return TypeAdapter(Annotated[(field.annotation, *field.metadata)]).validate_python(value.plain)
+    annotation = field.annotation
+    for mark in field.metadata:
+        annotation = Annotated[annotation, mark]
+    return TypeAdapter(annotation).validate_python(value.plain)

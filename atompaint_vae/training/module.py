@@ -48,7 +48,7 @@ class TrainingModule(L.LightningModule):
 
     def train(self, mode: bool = True) -> "TrainingModule":
         super().train(mode)
-        for module in self.frozen:
+        for module in (*self.frozen, *filter(None, [self.average])):
             module.eval()
         return self
 
