@@ -14,9 +14,9 @@ from .pointwise import PointwiseFunction
 from .voxelwise import VoxelwiseNonlinearity
 
 
-def calc_couplings(degrees: list[int], l: int) -> Float64[Tensor, "p d e m"]:
-    """Calculate the Clebsch-Gordan products of degree l of two vectors that have one copy of each
-    of some degrees.
+def calc_couplings(degrees: list[int], l: int) -> Float64[Tensor, "p e m d"]:
+    """Calculate the Clebsch-Gordan products of degree l of two vectors, [d] and [e], that have one
+    copy of each of some degrees.
 
     Independent components of unit variance give products of unit variance.
     """
@@ -30,7 +30,7 @@ def calc_couplings(degrees: list[int], l: int) -> Float64[Tensor, "p d e m"]:
                 # Its squares sum to 1, over all three indices.
                 block.copy_((2 * l + 1) ** 0.5 * wigner_3j(l1, l2, l, dtype=torch.float64))
                 couplings.append(coupling)
-    return torch.stack(couplings)
+    return torch.stack(couplings).movedim(1, -1)
 
 
 class TensorProductNonlinearity(VoxelwiseNonlinearity):
@@ -106,7 +106,7 @@ class _Product(VoxelwiseNonlinearity):
         self.irreps_in = irreps + irreps
         self.irreps_out = Irreps([(num_copies, (l, 1))])
         self.num_out = self.irreps_out.dim
-        self.num_values = num_copies * couplings[0, 0].numel()
+        self.num_values = num_copies * couplings[0, ..., 0].numel()
         self.weight = nn.Parameter(torch.full((num_copies, len(couplings)), len(couplings) ** -0.5))
         self.register_exact("couplings", couplings)
         self.register_buffer("channels", channels_of[l].flatten(), persistent=False)
@@ -115,34 +115,38 @@ class _Product(VoxelwiseNonlinearity):
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v o"]:
         _, b, _, half = self._multiply(features)
-        return torch.einsum("nvem,nve->vnm", half, b).flatten(1)
+        return half.mul_(b.unsqueeze(2)).sum(1).flatten(0, 1).T
 
     def backpropagate(
         self, features: Float[Tensor, "v i"], grad: Float[Tensor, "v o"]
     ) -> tuple[Float[Tensor, "v i"], list[Tensor]]:
         a, b, matrices, half = self._multiply(features)
-        grad = grad.unflatten(1, (len(a), -1))
-        grad_half = torch.einsum("vnm,nve->nvem", grad, b).flatten(2)
-        grads = grad_half @ matrices.mT, torch.einsum("nvem,vnm->nve", half, grad)
-        grad_features = torch.zeros_like(features)
-        for total, part in zip(grad_features.chunk(2, dim=1), grads, strict=True):
-            total.index_add_(1, self._factors.flatten(), part.transpose(0, 1).flatten(1))
-        grad_matrices = (a.mT @ grad_half).flatten(1)
-        return grad_features, [grad_matrices @ self.couplings.to(features).flatten(1).T]
+        grad = grad.T.contiguous().unflatten(0, (len(a), 1, -1))
+        grad_half = (grad * b.unsqueeze(2)).flatten(1, 2)
+        grads = matrices.mT @ grad_half, half.mul_(grad).sum(2)
+        grad_features = torch.zeros_like(features.T, memory_format=torch.contiguous_format)
+        for total, part in zip(grad_features.chunk(2), grads, strict=True):
+            total.index_add_(0, self._factors.flatten(), part.flatten(0, 1))
+        grad_matrices = (grad_half @ a.mT).flatten(1)
+        return grad_features.T, [grad_matrices @ self.couplings.to(features).flatten(1).T]
 
     def _multiply(
         self, features: Float[Tensor, "v i"]
     ) -> tuple[
-        Float[Tensor, "n v d"],
-        Float[Tensor, "n v e"],
-        Float[Tensor, "n d em"],
-        Float[Tensor, "n v e m"],
+        Float[Tensor, "n d v"],
+        Float[Tensor, "n e v"],
+        Float[Tensor, "n em d"],
+        Float[Tensor, "n e m v"],
     ]:
-        """Return a, b, the matrices that multiply a, and the results, still to multiply by b."""
+        """Return a, b, the matrices that multiply a, and the results, still to multiply by b.
+
+        Voxels come last, for long loops over neighbouring numbers.
+        """
         a, b = (
-            part[:, self._factors.flatten()].unflatten(1, self._factors.shape).transpose(0, 1)
-            for part in features.chunk(2, dim=1)
+            part.index_select(0, self._factors.flatten()).unflatten(0, self._factors.shape)
+            for part in features.T.contiguous().chunk(2)
         )
         couplings = self.couplings.to(features)
-        matrices = torch.einsum("np,pdem->ndem", self.weight.to(features), couplings).flatten(2)
-        return a, b, matrices, (a @ matrices).unflatten(2, couplings.shape[2:])
+        matrices = self.weight.to(features) @ couplings.flatten(1)
+        matrices = matrices.view(len(a), -1, couplings.shape[-1])
+        return a, b, matrices, (matrices @ a).unflatten(1, couplings.shape[1:3])
