@@ -1,4 +1,7 @@
-"""Sums over the processes that share a batch."""
+"""Sums and collections over the processes that share a batch."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,6 +17,15 @@ def count_processes() -> int:
 def sum_over_processes(tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return the sum of all processes' tensors, in each process; differentiable."""
     return _Sum.apply(tensor) if count_processes() > 1 else tensor
+
+
+def gather_from_processes(items: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the items of all processes together, in each process."""
+    if count_processes() == 1:
+        return dict(items)
+    parts: list[Any] = [None] * count_processes()
+    dist.all_gather_object(parts, dict(items))
+    return {key: value for part in parts for key, value in part.items()}
 
 
 class _Sum(torch.autograd.Function):

@@ -73,7 +73,10 @@ KIND = Kind(
     losses=("loss", "data_loss", "prior_loss"),
     best=Metric("r2", "R²", "higher"),
     sizes=("latent_shape", "compression_ratio"),
-    better={"r2": "higher"},
+    better={
+        "r2": "higher", "bonded": "higher", "clashing": "lower", "isolated": "lower",
+        "solid_blocks": "lower",
+    },
     curves=(
         Curve("data_loss", "Data loss", "squared error, {loss.reduction}", log=True),
         Curve("prior_loss", "Prior loss", "KL divergence [nats]", log=True),
@@ -86,6 +89,6 @@ KIND = Kind(
     alarms={"collapsed": describe_collapse},
     first_losses=list_first_losses,
     judge_first_losses=find_dominant,
-    card_metrics=("r2", "prior_loss", "active", "equivariance"),
+    card_metrics=("r2", "bonded", "prior_loss", "active", "equivariance"),
     describe_for_card=describe_for_card,
 )  # fmt: skip

@@ -23,6 +23,7 @@ from ..kind import Size
 from ..noise import Noise
 from ..objective import Objective
 from . import checks
+from .atoms import AtomMetrics
 from .initial import check_encoder, take_over_encoder
 from .loss import Loss, calc_beta, calc_loss
 from .metrics import HeldOutMetrics
@@ -109,12 +110,16 @@ class VAEObjective(Objective):
 
     def begin_held_out(self, test: CropDataset | None = None):
         self._metrics = HeldOutMetrics(CHANNELS)
+        self._atoms = AtomMetrics(test) if test is not None else None
         self._example: Tensor | None = None
 
     def add_held_out(self, inputs: Float[Tensor, "b c x y z"], noise: Noise):
         posterior = self.model.encode(inputs)
         loss = self._calc_loss(inputs, posterior, noise, self.hparams.loss.beta)
-        self._metrics.update(inputs, self.model.decode(posterior.mean), posterior, loss)
+        reconstructions = self.model.decode(posterior.mean)
+        self._metrics.update(inputs, reconstructions, posterior, loss)
+        if self._atoms is not None:
+            self._atoms.update(noise.sample_index, inputs, reconstructions)
         if self._example is None:
             self._example = inputs[:1]
 
@@ -125,6 +130,7 @@ class VAEObjective(Objective):
             "beta": self.hparams.loss.beta,
             "compression_ratio": self.model.compression_ratio,
             **self._calc_equivariance_errors(),
+            **(self._atoms.calc() if self._atoms is not None else {}),
         }
 
     def _calc_equivariance_errors(self) -> dict[str, float]:
