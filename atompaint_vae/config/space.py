@@ -33,6 +33,7 @@ from ..text.typed import (
     TextModel,
     check_model,
     iter_keys,
+    unwrap,
 )
 from .schema import Hparams, flatten, get_schema
 
@@ -93,8 +94,10 @@ class Range:
         rounded = float(f"{value:.{digits}g}")
         return repr(min(max(rounded, self.low), self.high))
 
-    def find(self, value: Any) -> float | None:
+    def find(self, value: float | None) -> float | None:
         """Return a hyperparameter's value if it is in the range, else None."""
+        if value is None:  # blank
+            return None
         steps = (value - self.low) / self.step if self.step else 0
         is_in = self.low <= value <= self.high and math.isclose(steps, round(steps), abs_tol=1e-6)
         return value if is_in else None
@@ -235,9 +238,9 @@ def _read_range(key: str, dimension: Located, schema: type[Hparams]) -> Range:
     if checked is None:
         raise _ProblemsError([
             Problem(x.place, f"{name}: {x.text}") for x in problems])
-    annotation = dict(iter_keys(schema))[key].annotation
-    is_integer = annotation is int
-    if not is_integer and annotation is not float:
+    number = unwrap(dict(iter_keys(schema))[key].annotation)
+    is_integer = number is int
+    if number not in (int, float):
         text = f"{name}: a range needs numbers, and its values are not; give a list of choices"
         raise _ProblemsError([Problem(dimension.place, text)])
     low, high = (_parse(key, dimension.content[end], schema) for end in ("low", "high"))

@@ -173,7 +173,7 @@ def check_model(
                 text += "; inline lists and mappings begin on the line below their key"
             elif has_comment(found.content):
                 text += f"; {COMMENT_HINT}"
-            elif _is_number(annotation) and _is_expression(found.content):
+            elif unwrap(annotation) in (int, float) and _is_expression(found.content):
                 text += "; expressions aren't computed: give the number"
             elif isinstance(hint := detail.get("ctx", {}).get("error"), Hint):
                 text += f"; {hint}"
@@ -246,9 +246,11 @@ def _is_expression(content: Any) -> bool:
     return isinstance(content, str) and _EXPRESSION.search(content) is not None
 
 
-def _is_number(annotation: Any) -> bool:
-    return (get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation) in (
-        int, float)
+def unwrap(annotation: Any) -> Any:
+    """Return the type of a key's values, without its marks, and without None if it may be blank."""
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(x for x in get_args(annotation) if x is not NoneType)
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _is_model(annotation: Any) -> bool:
@@ -258,8 +260,7 @@ def _is_model(annotation: Any) -> bool:
 def _find_type(model_class: type[TextModel], loc: Iterable[str | int]) -> tuple[Any, list]:
     annotation, metadata = model_class, []
     for key in loc:
-        if get_origin(annotation) in (Union, UnionType):  # None has no parts
-            annotation = next(x for x in get_args(annotation) if x is not NoneType)
+        annotation = unwrap(annotation)
         if _is_model(annotation) and key in annotation.model_fields:
             field = annotation.model_fields[key]
             annotation, metadata = field.annotation, list(field.metadata)

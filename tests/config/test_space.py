@@ -7,7 +7,7 @@ import nestedtext as nt
 import pytest
 
 from atompaint_vae.config.checks import check_experiment
-from atompaint_vae.config.hparams import HparamsError, read_hparams
+from atompaint_vae.config.hparams import HparamsError, check_trial, read_hparams
 from atompaint_vae.config.space import Choices, Range, Search, SearchHparams
 from atompaint_vae.models.kind import get_kind
 from atompaint_vae.search.study import Outcome, find_best, is_hopeless, sample_params
@@ -71,6 +71,19 @@ def test_values_in_the_units_of_the_key(hparams_nt):
     hparams_nt.write_text(HEAD + text)
     dimension = read_hparams(hparams_nt).search.space["data.radius_A"]
     assert dimension == Range(0.5, 1.0, None, log=False, is_integer=False)
+
+
+def test_ranges_of_keys_that_may_be_blank(hparams_nt):
+    range_text = "      low: 1\n      high: 3\n"
+    key = "model.decoder.convs_per_layer"
+    hparams_nt.write_text(HEAD + f"search:\n  trials: 3\n  space:\n    {key}:\n{range_text}")
+    file = read_hparams(hparams_nt)
+    assert file.search.space[key] == Range(1, 3, None, log=False, is_integer=True)
+    # A run from before the key was searched, whose decoder is like the encoder, is outside.
+    blank = check_trial(file, {}, Path())[1]
+    assert file.search.find_params(blank) is None
+    two = check_trial(file, file.search.write_values({key: 2}), Path())[1]
+    assert file.search.find_params(two) == {key: 2}
 
 
 @pytest.mark.parametrize(
