@@ -4,15 +4,14 @@ The records of the runs are the storage. Each call builds a study from them in m
 other state can disagree with them: not after a kill, not between workers, not in a clone.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from ..config.space import Choices, Range, Search
 from ..text.errors import UserError
+from .history import Outcome, find_best
 
 try:
     import optuna
@@ -38,21 +37,6 @@ STATES = {
     "failed": TrialState.PRUNED,
     "infeasible": TrialState.PRUNED,
 }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """
-    The result of a trial so far.
-
-    params: its point in the space
-    state:  "open" if it isn't over
-    curve:  the search's metric at each validation
-    """
-
-    params: Mapping[str, Any]
-    state: Literal["finished", "pruned", "failed", "infeasible", "open"]
-    curve: tuple[float, ...] = ()
 
 
 def sample_params(
@@ -107,12 +91,6 @@ def _make_study(
 def find_direction(search: Search) -> Literal["maximize", "minimize"]:
     """Return whether to maximize or minimize the search's metric."""
     return "maximize" if search.metric.better == "higher" else "minimize"
-
-
-def find_best(search: Search, curve: Sequence[float]) -> float:
-    """Return the best number of a curve, NaN if it has none."""
-    numbers = [value for value in curve if math.isfinite(value)]
-    return search.metric.find_best(numbers) if numbers else math.nan
 
 
 def _make_distributions(search: Search) -> dict[str, BaseDistribution]:
