@@ -54,7 +54,7 @@ def sample_params(
     else:
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=settings.startup_trials)
     study = _make_study(search, outcomes, sampler)
-    return study.ask(_make_distributions(search)).params
+    return study.ask(make_distributions(search)).params
 
 
 def is_hopeless(
@@ -81,7 +81,7 @@ def _make_study(
 ) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction=find_direction(search), sampler=sampler)
-    distributions = _make_distributions(search)
+    distributions = make_distributions(search)
     for outcome in outcomes:
         known = {key: distributions[key] for key in outcome.params}
         study.add_trial(_make_trial(search, outcome, known))
@@ -93,7 +93,8 @@ def find_direction(search: Search) -> Literal["maximize", "minimize"]:
     return "maximize" if search.metric.better == "higher" else "minimize"
 
 
-def _make_distributions(search: Search) -> dict[str, BaseDistribution]:
+def make_distributions(search: Search) -> dict[str, BaseDistribution]:
+    """Return Optuna's distribution of each key; choices are numbered."""
     return {key: _make_distribution(dimension) for key, dimension in search.space.items()}
 
 
