@@ -16,6 +16,7 @@ from scipy.stats import kendalltau
 
 from ..config.space import Choices, Range
 from ..search.history import History, find_best, format_param
+from ..text.errors import UserError
 from .style import RUN_COLOURS, make_figure
 
 GREY = "#9a9a9a"
@@ -94,7 +95,11 @@ def find_limits(
     """Return the ends of an axis, so that few very bad values don't compress the good ones.
 
     It ends at most 1.5 times the interquartile range beyond the worse quartile, as whiskers do.
+
+    raises: UserError if there are no values
     """
+    if not values:
+        raise UserError("no trial is finished yet")
     low, high = min(values), max(values)
     lower, upper = np.quantile(values, (0.25, 0.75))
     if better == "higher":

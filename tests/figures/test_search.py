@@ -16,6 +16,7 @@ from atompaint_vae.figures.search import (
     plot_ranks,
 )
 from atompaint_vae.search.history import Outcome
+from atompaint_vae.text.errors import UserError
 
 RATE, CONVS, KIND = SPACE
 
@@ -102,6 +103,12 @@ def test_a_very_bad_trial_ends_at_the_end_of_the_axis(history):
 )
 def test_limits(values, better, limits):
     assert find_limits(values, better) == limits
+
+
+@pytest.mark.parametrize("plot", [plot_parallel_coordinates, lambda x: plot_front(x, {}, "s")])
+def test_a_search_without_results(plot):
+    with pytest.raises(UserError, match="no trial is finished yet"):
+        plot(make_history({}))
 
 
 COSTS = {"a": 1, "b": 2, "c": 2, "d": 3, "e": 4, "f": 4}
