@@ -22,6 +22,9 @@ trial-000, trial-001, ... Its values are written to trials.nt before training, i
 It can be used like any other run: in status, compare, the pages, ./train.py trial-007. After each
 validation, a trial that is worse than the median of the finished ones is pruned.
 
+The search prints each trial's values and result, the trials done and the time left, and at the end
+the best trials.
+
 Start the command again to continue: interrupted trials resume exactly, even after kill -9. For
 several workers, start it several times, also on other machines that share the folder: they never
 train the same trial. To continue a finished search, increase the number of trials. Samples that

@@ -4,32 +4,32 @@ All workers in an experiment's folder share its `trials.nt`, under a lock, and t
 runs. A worker resumes interrupted trials, and skips those that other processes are training.
 """
 
-import math
+import shlex
+import shutil
 import sys
 from collections import Counter
-from dataclasses import dataclass
 
 import lightning as L
 import torch
 
 from ..config.checks import check_experiment, find_infeasibility
-from ..config.hparams import HparamsError, HparamsFile, check_trial, read_hparams
-from ..config.schema import Hparams, flatten
+from ..config.hparams import HparamsError
+from ..config.schema import Hparams
 from ..config.space import Search
 from ..config.trials import append_trial, load_trials
 from ..records.experiment import Experiment
 from ..records.lock import RunBusyError, is_locked, lock_trials
-from ..records.properties import load_run
-from ..records.record import OVER, RunPaths, load_record
+from ..records.record import RunPaths, load_record
 from ..text.errors import EXIT_FAILED, UserError, say
-from ..text.formats import format_hparam
-from ..text.located import list_problems
+from ..text.formats import format_time
+from ..text.tables import format_table
 from ..training.checkpoints import Diverged, Pruned
 from ..training.launch import check_unchanged, describe_os_error, show_plans
 from ..training.processes import Processes
 from ..training.signals import Interrupted
 from ..training.train import choose_device, train_run
-from .study import Outcome, find_best, is_hopeless, sample_params
+from .history import History, Outcome, find_best, load_history, read_outcome
+from .study import is_hopeless, sample_params
 
 MAX_ATTEMPTS = 100
 """Samples in a row without a new feasible point, after which a search gives up."""
@@ -37,79 +37,8 @@ MAX_ATTEMPTS = 100
 NUM_DRAFTS = 5
 """Trials that a dry run samples."""
 
-HOPELESS_ERRORS = ("Diverged", "OutOfMemoryError")
-"""Errors of failed runs that would recur in each training."""
-
-
-@dataclass
-class History:
-    """
-    The trials of an experiment, and their results.
-
-    runs:   hyperparameters of each trial, None if it is infeasible
-    states: of each trial: finished, pruned, failed, infeasible or open
-    outcomes: of the trials in the present space
-    """
-
-    file: HparamsFile
-    search: Search
-    runs: dict[str, Hparams | None]
-    states: dict[str, str]
-    outcomes: dict[str, Outcome]
-
-    def add(self, name: str, hparams: Hparams | None, state: str, curve: tuple[float, ...] = ()):
-        self.states[name] = state
-        self.runs[name] = None if state == "infeasible" else hparams
-        if hparams is not None and (params := self.search.find_params(hparams)) is not None:
-            self.outcomes[name] = Outcome(params, state, curve)
-
-    def count_runs(self) -> int:
-        return sum(hparams is not None for hparams in self.runs.values())
-
-    def find_best(self) -> tuple[str, float] | None:
-        """Return the best finished trial, and its value."""
-        finished = [name for name, x in self.outcomes.items() if x.state == "finished"]
-        if not finished:
-            return None
-        values = [find_best(self.search, self.outcomes[name].curve) for name in finished]
-        best = find_best(self.search, values)
-        return finished[values.index(best)], best
-
-
-def load_history(expt: Experiment) -> History:
-    """Return the trials of an experiment's search.
-
-    raises: HparamsError if its file is ill formed; UserError if it has no search
-    """
-    file = read_hparams(expt.hparams_path)
-    if file.problems:
-        raise HparamsError(list_problems(file.problems))
-    if file.search is None:
-        raise UserError(f"{expt.hparams_path}: no key 'search', which says what to sample")
-    history = History(file, file.search, {}, {}, {})
-    for name, trial in load_trials(expt.expt_dir, HparamsError).items():
-        if trial.infeasible:
-            hparams = check_trial(file, trial.values.plain, expt.expt_dir)[1]
-            history.add(name, hparams, "infeasible")
-        else:
-            outcome = read_outcome(expt.get_run_paths(name), file.search)
-            history.add(name, file.runs.get(name), *outcome)
-    return history
-
-
-def read_outcome(paths: RunPaths, search: Search) -> tuple[str, tuple[float, ...]]:
-    """Return a trial's state, and its metric at each validation."""
-    if not paths.record.exists():
-        return "open", ()
-    run = load_run(paths.name, paths)
-    table, _, column = search.settings.metric.partition(".")
-    cells = run.tables.get(table, {}).get(column, ())
-    curve = tuple(x if isinstance(x, int | float) else math.nan for x in cells)
-    state, error = run.properties["state"], run.properties["error"] or ""
-    is_over = state in OVER
-    is_over = is_over or (state == "failed" and error.startswith(HOPELESS_ERRORS))
-    return state if is_over else "open", curve
-
+NUM_BEST = 3
+"""Trials that are shown at the end."""
 
 def search_runs(expt: Experiment, *, device: str, save_minutes: float) -> int:
     """Train trials until the search is over, and return the exit code.
@@ -119,13 +48,18 @@ def search_runs(expt: Experiment, *, device: str, save_minutes: float) -> int:
     processes = Processes(choose_device(device))
     for warning in check_experiment(expt.hparams_path).warnings:
         print(warning, file=sys.stderr)
-    for name, hparams in load_history(expt).runs.items():
+    history = load_history(expt)
+    for name, hparams in history.runs.items():
         if hparams is not None:
             check_unchanged(expt, name, hparams)
+    if history.count_left():
+        print(f"search: {describe_search(history, expt)}", flush=True)
     while taken := take_trial(expt):
-        name, hparams, search = taken
+        name, hparams, history = taken
         paths = expt.get_run_paths(name)
-        pruner = MedianPruner(expt, paths, search)
+        verb = "resumes" if paths.record.exists() else "starts"
+        print(f"{name} {verb}: {join_params(history, hparams)}", flush=True)
+        pruner = MedianPruner(expt, paths, history.search)
         try:
             train_run(paths, hparams, processes, callbacks=[pruner], save_minutes=save_minutes)
         except RunBusyError:  # another worker took it first
@@ -139,24 +73,24 @@ def search_runs(expt: Experiment, *, device: str, save_minutes: float) -> int:
             rest = "the next search resumes from the last checkpoint"
             return say(f"{name}: failed: {describe_os_error(error, paths)}; {rest}", EXIT_FAILED)
         print(describe_trial(expt, name), flush=True)
-    print(f"search: {describe_search(load_history(expt))}")
+    print(describe_end(load_history(expt), expt))
     return 0
 
 
-def take_trial(expt: Experiment) -> tuple[str, Hparams, Search] | None:
+def take_trial(expt: Experiment) -> tuple[str, Hparams, History] | None:
     """Return an interrupted trial, or a new one; None if none is left for this worker."""
     with lock_trials(expt.expt_dir):
         history = load_history(expt)
         for name, state in history.states.items():
             if state == "open" and not is_locked(expt.get_run_paths(name)):
-                return name, history.runs[name], history.search
+                return name, history.runs[name], history
         if history.count_runs() >= history.search.settings.trials:
             return None
         for number, values, hparams, reason in sample_trials(history, expt):
             name = f"trial-{number:03}"
             append_trial(expt.expt_dir, name, values, reason)
             if reason is None:
-                return name, hparams, history.search
+                return name, hparams, history
             print(f"{name}: infeasible: {reason}", flush=True)
     if history.count_runs():
         print(f"the space seems exhausted: {MAX_ATTEMPTS} samples gave nothing new")
@@ -175,17 +109,16 @@ def plan_search(expt: Experiment, *, device: str):
     samples = sample_trials(history, expt) if num_drafts > 0 else ()
     for number, _, hparams, reason in samples:
         name = f"trial-{number:03}"
-        params = {key: flatten(hparams)[key] for key in history.search.space}
-        values = ", ".join(f"{key} {format_hparam(x)}" for key, x in params.items())
-        print(f"{name}: {values}" + f"; infeasible: {reason}" * bool(reason))
+        end = f"; infeasible: {reason}" if reason else ""
+        print(f"{name}: {join_params(history, hparams)}{end}")
         if reason is None:
             runs[name] = hparams
         if len(runs) == num_drafts:
             break
     if runs:
         print()
-        show_plans(expt, runs, runs, device)
-    print(f"\n{describe_search(load_history(expt))}")
+        show_plans(expt, runs, {}, device)  # so few drafts vary together by chance
+    print(f"\nsearch: {describe_search(load_history(expt), expt)}")
 
 
 def sample_trials(history: History, expt: Experiment):
@@ -203,7 +136,7 @@ def sample_trials(history: History, expt: Experiment):
         known = [outcome.params for outcome in history.outcomes.values()]
         if hparams is not None and history.search.find_params(hparams) in known:
             continue
-        history.add(f"trial-{number:03}", hparams, "infeasible" if reason else "open")
+        history.add(f"trial-{number:03}", hparams, Outcome({}, "infeasible" if reason else "open"))
         if reason is None:
             attempt = 0
         yield number, values, hparams, reason
@@ -221,7 +154,7 @@ class MedianPruner(L.Callback):
         self.search = search
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule):
-        curve = read_outcome(self.paths, self.search)[1]
+        curve = read_outcome(self.paths, self.search).curve
         if not 0 < len(curve) < trainer.max_epochs:
             return
         outcomes = [
@@ -229,7 +162,7 @@ class MedianPruner(L.Callback):
             for name, trial in load_trials(self.expt.expt_dir, HparamsError).items()
             if not trial.infeasible
         ]
-        finished = [other for state, other in outcomes if state == "finished"]
+        finished = [outcome.curve for outcome in outcomes if outcome.state == "finished"]
         if is_hopeless(self.search, curve, finished):
             best = f"{self.search.settings.metric} {find_best(self.search, curve):.4g}"
             raise Pruned(
@@ -241,23 +174,55 @@ class MedianPruner(L.Callback):
     on_train_start = on_train_epoch_end
 
 
+def join_params(history: History, hparams: Hparams) -> str:
+    """Return a trial's values of the searched keys on one line."""
+    return ", ".join(f"{key} {x}" for key, x in history.write_params(hparams).items())
+
+
 def describe_trial(expt: Experiment, name: str) -> str:
-    """Return the result of a trial, and the best so far."""
+    """Return the result of a trial, and the state of the search."""
     history, paths = load_history(expt), expt.get_run_paths(name)
-    state, curve = read_outcome(paths, history.search)
+    outcome = read_outcome(paths, history.search)
     end = load_record(paths.record).sessions[-1].error
-    end = end or f"{history.search.settings.metric} {find_best(history.search, curve):.4g}"
-    return f"{name}: {state}, {end}; {describe_search(history)}"
+    end = end or f"{history.search.settings.metric} {find_best(history.search, outcome.curve):.4g}"
+    return f"{name}: {outcome.state}, {end}; {describe_search(history, expt)}"
 
 
-def describe_search(history: History) -> str:
-    """Return the numbers of trials by state, and the best of them."""
-    counts = Counter(history.states.values())
-    num_over = history.count_runs() - counts["open"]
-    texts = [f"{num_over} of {history.search.settings.trials} trials done"]
+def describe_search(history: History, expt: Experiment) -> str:
+    """Return the numbers of trials by state, the best of them, and the remaining time."""
+    counts, trials = Counter(history.states.values()), history.search.settings.trials
+    num_over, num_others = history.count_runs() - counts["open"], count_busy(history, expt)
+    texts = [f"{num_over} of {trials} trials done"]
     texts += [
         f"{counts[state]} {state}" for state in ("pruned", "failed", "infeasible") if counts[state]
     ]
-    if best := history.find_best():
-        texts.append(f"best {best[0]}, {history.search.settings.metric} {best[1]:.4g}")
+    if ranked := history.rank_finished():
+        best, value = next(iter(ranked.items()))
+        texts.append(f"best {best}, {history.search.settings.metric} {value:.4g}")
+    if num_others:
+        texts.append(f"{num_others} being trained by other workers")
+    rest_s = history.estimate_rest_s(num_others + 1)
+    if rest_s and history.count_left() > num_others:
+        texts.append(f"about {format_time(rest_s)} left")
     return ", ".join(texts)
+
+
+def count_busy(history: History, expt: Experiment) -> int:
+    """Return the number of trials that are being trained."""
+    names = [name for name, state in history.states.items() if state == "open"]
+    return sum(is_locked(expt.get_run_paths(name)) for name in names)
+
+
+def describe_end(history: History, expt: Experiment) -> str:
+    """Return the state of the search, its best trials with their values, and what to do next."""
+    lines = [f"search: {describe_search(history, expt)}"]
+    if not (ranked := history.rank_finished()):
+        return lines[0]
+    rows = [["best", history.search.settings.metric, *history.search.space]]
+    for name, value in [*ranked.items()][:NUM_BEST]:
+        values = history.write_params(history.runs[name])
+        rows.append([name, f"{value:.4g}", *values.values()])
+    lines += format_table(rows, max_width=shutil.get_terminal_size().columns)
+    name = shlex.quote(expt.name)
+    lines.append(f"all trials: atompaint-vae compare {name}; page: atompaint-vae open {name}")
+    return "\n".join(lines)

@@ -4,15 +4,14 @@ The records of the runs are the storage. Each call builds a study from them in m
 other state can disagree with them: not after a kill, not between workers, not in a clone.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from ..config.space import Choices, Range, Search
 from ..text.errors import UserError
+from .history import Outcome, find_best
 
 try:
     import optuna
@@ -40,21 +39,6 @@ STATES = {
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """
-    The result of a trial so far.
-
-    params: its point in the space
-    state:  "open" if it isn't over
-    curve:  the search's metric at each validation
-    """
-
-    params: Mapping[str, Any]
-    state: Literal["finished", "pruned", "failed", "infeasible", "open"]
-    curve: tuple[float, ...] = ()
-
-
 def sample_params(
     search: Search, outcomes: Sequence[Outcome], key: Sequence[int]
 ) -> dict[str, Any]:
@@ -70,7 +54,7 @@ def sample_params(
     else:
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=settings.startup_trials)
     study = _make_study(search, outcomes, sampler)
-    return study.ask(_make_distributions(search)).params
+    return study.ask(make_distributions(search)).params
 
 
 def is_hopeless(
@@ -97,7 +81,7 @@ def _make_study(
 ) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction=find_direction(search), sampler=sampler)
-    distributions = _make_distributions(search)
+    distributions = make_distributions(search)
     for outcome in outcomes:
         known = {key: distributions[key] for key in outcome.params}
         study.add_trial(_make_trial(search, outcome, known))
@@ -109,13 +93,8 @@ def find_direction(search: Search) -> Literal["maximize", "minimize"]:
     return "maximize" if search.metric.better == "higher" else "minimize"
 
 
-def find_best(search: Search, curve: Sequence[float]) -> float:
-    """Return the best number of a curve, NaN if it has none."""
-    numbers = [value for value in curve if math.isfinite(value)]
-    return search.metric.find_best(numbers) if numbers else math.nan
-
-
-def _make_distributions(search: Search) -> dict[str, BaseDistribution]:
+def make_distributions(search: Search) -> dict[str, BaseDistribution]:
+    """Return Optuna's distribution of each key; choices are numbered."""
     return {key: _make_distribution(dimension) for key, dimension in search.space.items()}
 
 

@@ -10,7 +10,8 @@ from atompaint_vae.config.checks import check_experiment
 from atompaint_vae.config.hparams import HparamsError, check_trial, read_hparams
 from atompaint_vae.config.space import Choices, Range, Search, SearchHparams
 from atompaint_vae.models.kind import get_kind
-from atompaint_vae.search.study import Outcome, find_best, is_hopeless, sample_params
+from atompaint_vae.search.history import Outcome, find_best
+from atompaint_vae.search.study import is_hopeless, sample_params
 
 ERRORS = nt.load(Path(__file__).parent / "search_errors.nt")
 

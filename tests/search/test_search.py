@@ -64,6 +64,16 @@ def start(expt, *args, name="std"):
     return expt.start(*args, program=run_search, name=name)
 
 
+def get_end(stdout: str) -> list[str]:
+    """Return what a search says when it is over."""
+    lines = stdout.splitlines()
+    return lines[max(i for i, x in enumerate(lines) if x.startswith("search: ")):]
+
+
+def find_summary(stdout: str) -> str:
+    return get_end(stdout)[0]
+
+
 def load_trials(expt) -> dict:
     return nt.load(expt.path / "trials.nt", top=dict)
 
@@ -125,16 +135,38 @@ def test_the_best_is_shown(done):
         if load_record(path / "record.nt").state == "finished"
     }
     best = max(r2, key=r2.get)
-    *_, last = done.said.splitlines()
+    last = find_summary(done.said)
     assert last.startswith("search: 3 of 3 trials done, ")
     assert last.endswith(f"best {best}, val.r2 {r2[best]:.4g}")
+    _, head, *rows, end = get_end(done.said)
+    assert head.split() == ["best", "val.r2", "optim.learning_rate", "model.latent"]
+    in_order = sorted(r2, key=r2.get, reverse=True)
+    trials = load_trials(done)
+    for name, row in zip(in_order, rows, strict=True):
+        values = [trials[name]["optim"]["learning_rate"], trials[name]["model"]["latent"]]
+        value, rate, latent = row.split()[1:]
+        assert row.split()[0] == name
+        assert value == f"{r2[name]:.4g}"
+        assert [float(rate), latent] == [float(values[0]), values[1]]
+    expt = done.path.name
+    assert end == f"all trials: atompaint-vae compare {expt}; page: atompaint-vae open {expt}"
+
+
+def test_each_trial_is_announced(done):
+    first, *lines = done.said.splitlines()
+    assert first == "search: 0 of 3 trials done"
+    for name, values in load_trials(done).items():
+        (line,) = [x for x in lines if x.startswith(f"{name} starts: ")]
+        rate, latent = values["optim"]["learning_rate"], values["model"]["latent"]
+        assert line.endswith(
+            f": optim.learning_rate {float(rate)}, model.latent {latent}")
 
 
 def test_a_search_that_is_over_trains_nothing(done):
     before = {path: path.stat().st_mtime_ns for path in done.path.glob("runs/*/record.nt")}
     code, stdout, stderr = search(done)
     assert (code, stderr) == (0, "")
-    assert stdout == done.said.splitlines()[-1] + "\n"
+    assert stdout.splitlines() == get_end(done.said)
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
@@ -161,7 +193,10 @@ def test_interrupt_and_go_on(make_search, done):
     end = "trial-001: interrupted by SIGINT; the next search resumes from there\n"
     assert stderr.endswith(end)
     assert load_record(get_paths(expt, "trial-001").record).state == "interrupted"
-    assert search(expt)[0] == 0
+    code, stdout, _ = search(expt)
+    assert code == 0
+    assert stdout.startswith("search: 1 of 3 trials done, best trial-000, val.r2 ")
+    assert "\ntrial-001 resumes: optim.learning_rate " in stdout
     assert_same_search(expt, done)
 
 
@@ -216,7 +251,7 @@ def test_trials_worse_than_the_median_are_pruned(make_search, capsys):
     reason = r"val\.r2 -?[\d.]+ by epoch 2, worse than the median of \d finished trials"
     assert re.fullmatch(reason, session.error)
     assert f"{name}: pruned, {session.error}; " in stdout
-    assert re.search(r", \d pruned, best trial", stdout.splitlines()[-1])
+    assert re.search(r", \d pruned, best trial", find_summary(stdout))
     # It is over, like a finished one.
     code, stdout, _ = expt.train()
     assert code == 0
@@ -242,8 +277,8 @@ def test_trials_that_diverge_are_over(make_search):
     failed = f"trial-00{rates.index(1e30)}"
     assert get_states(expt)[failed] == "failed"
     assert f"{failed}: failed, Diverged: the validation loss is nan at step 2; " in stdout
-    assert ", 1 failed, best " in stdout.splitlines()[-1]
-    assert search(expt)[1] == stdout.splitlines()[-1] + "\n"  # it isn't tried again
+    assert ", 1 failed, best " in find_summary(stdout)
+    assert search(expt)[1].splitlines() == get_end(stdout)  # it isn't tried again
 
 
 def test_a_space_that_is_exhausted(make_search):
@@ -251,9 +286,8 @@ def test_a_space_that_is_exhausted(make_search):
     code, stdout, stderr = search(expt)
     assert code == 0, stderr
     assert len(load_trials(expt)) == 1
-    *_, said, last = stdout.splitlines()
-    assert said == "the space seems exhausted: 100 samples gave nothing new"
-    assert last.startswith("search: 1 of 2 trials done, ")
+    assert "\nthe space seems exhausted: 100 samples gave nothing new\nsearch: " in stdout
+    assert find_summary(stdout).startswith("search: 1 of 2 trials done, ")
 
 
 def test_nothing_can_be_trained(make_search):
@@ -277,7 +311,7 @@ def test_dry_run_writes_nothing(make_search):
         values = r"optim.learning_rate [\d.e-]+, model.latent (2x0e\+1x1e|4x0e)"
         assert re.search(rf"^trial-00{i}: {values}$", stdout, re.MULTILINE)
         assert re.search(rf"^{i + 1}  trial-00{i} +[\d,]+  [45]×5×5×5 ", stdout, re.MULTILINE)
-    assert stdout.endswith("\n0 of 2 trials done\n")
+    assert stdout.endswith("\nsearch: 0 of 2 trials done\n")
 
 
 def test_shared_values_that_change(done, make_search):
@@ -341,4 +375,4 @@ def test_infeasible_samples_are_counted(make_search):
         assert f"{name}: infeasible: {reason}\n" in stdout
         assert not get_paths(expt, name).run_dir.exists()
     assert len(get_states(expt)) == 3
-    assert f" {len(infeasible)} infeasible, " in stdout.splitlines()[-1]
+    assert f" {len(infeasible)} infeasible, " in find_summary(stdout)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...records.experiment import Experiment
+from ...records.record import OVER
 from ...text.errors import EXIT_MISTAKE
 from ...training.options import parse_arguments
 from .trace import record_drawing
@@ -16,7 +17,7 @@ def run_script(usage: str, script: Path, main: Callable[[Experiment], None]):
     def draw():
         expt = Experiment(script.resolve().parent)
         states = expt.find_run_states()
-        unfinished = {name: state for name, state in states.items() if state != "finished"}
+        unfinished = {name: state for name, state in states.items() if state not in OVER}
         if unfinished and len(unfinished) < len(states):
             names = ", ".join(f"{name} ({state})" for name, state in unfinished.items())
             print(f"left out: {names}", file=sys.stderr)

@@ -12,7 +12,7 @@ from docutils.statemachine import StringList
 from sphinx.util.parsing import nested_parse_to_nodes
 
 from ...config.hparams import HparamsError
-from ...config.trials import TRIALS
+from ...config.trials import TRIALS, load_trials
 from ...figures.provenance.drawings import FILE_NAME, ProvenanceError, load_provenance
 from ...models.kind import get_symbol, list_kinds
 from ...records.experiment import Experiment
@@ -26,7 +26,13 @@ from ...records.record import (
     describe_damage,
     load_record,
 )
-from ...text.formats import format_exact_time, format_size, name_size, round_number
+from ...text.formats import (
+    format_exact_time,
+    format_hparam,
+    format_size,
+    name_size,
+    round_number,
+)
 from ...text.located import LocatedError, read_text
 from ..core.problems import NotebookDirective, note_damages
 from ..core.watch import watch_files
@@ -56,7 +62,8 @@ class RunSheetDirective(NotebookDirective):
         lines = [
             *make_section("Runs", [*make_runs_table(records, damages), *self.make_test_table()]),
             *make_section("Redo", make_redo(self.path, records, self.find_commands())),
-            *make_section("Hyperparameters", self.make_listing((HPARAMS, TRIALS), "nestedtext")),
+            *make_section("Hyperparameters", self.make_listing((HPARAMS,), "nestedtext")),
+            *make_section("Trials", self.make_trials_table()),
             *make_section("Figures and tables", self.make_outputs()),
             *make_section("Scripts", self.make_listing(SCRIPTS, None)),
         ]
@@ -129,6 +136,20 @@ class RunSheetDirective(NotebookDirective):
         rows = [[name, *(row.get(x, "") for x in columns)] for name, row in tables.items()]
         return ["On the test structures, with the weights that did best in validation:", "",
                 *make_table(["run", *columns], rows)]  # fmt: skip
+
+    def make_trials_table(self) -> list[str]:
+        """Return the table of the values that a search has sampled."""
+        try:
+            trials = load_trials(self.folder, HparamsError)
+        except HparamsError as error:
+            note_damages(self.env, str(error))
+            return [f"Not shown: {quote(str(error))}", ""]
+        rows = {name: flatten_texts(trial.values.plain) for name, trial in trials.items()}
+        for name, trial in trials.items():
+            rows[name] |= {"infeasible": trial.infeasible} if trial.infeasible else {}
+        columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+        table = [[name, *(row.get(x, "") for x in columns)] for name, row in rows.items()]
+        return make_table(["run", *columns], table) if table else []
 
     def find_commands(self) -> list[str]:
         """Return the commands that wrote the folder's figures and tables."""
@@ -208,6 +229,16 @@ def align_numbers(content: list[nodes.Node]) -> None:
                     entry["classes"] += ["num"] * is_number
 
 
+def flatten_texts(values: object, key: str = "") -> dict[str, str]:
+    """Return the texts of nested mappings by their dotted keys; items of lists are joined."""
+    if not isinstance(values, dict):
+        return {key: format_hparam(tuple(values) if isinstance(values, list) else values)}
+    flat = {}
+    for name, value in values.items():
+        flat |= flatten_texts(value, f"{key}.{name}".lstrip("."))
+    return flat
+
+
 def make_section(title: str, lines: list[str]) -> list[str]:
     return [title, len(title) * "=", "", *lines, ""] if lines else []
 
@@ -285,7 +316,8 @@ def make_redo(path: str, records: dict[str, RunRecord | None], commands: list[st
         runs.setdefault(session.git_commit if session else None, []).append(run)
     lines = []
     for commit, names in runs.items():
-        block = [shlex.join(["./train.py", *names])]
+        are_all = len(names) == len(records) > 1
+        block = ["./train.py" if are_all else shlex.join(["./train.py", *names])]
         if commit is None:
             cd = shlex.join(["cd", path])
             lines += ["Train the runs that aren't finished:", "", *make_block([cd, *block])]
@@ -294,10 +326,10 @@ def make_redo(path: str, records: dict[str, RunRecord | None], commands: list[st
         block = [
             shlex.join(["git", "worktree", "add", copy, commit]),
             shlex.join(["cd", f"{copy}/{path}"]),
-            shlex.join(["rm", "-rf", *(f"runs/{x}" for x in names)]),
+            "rm -rf runs" if are_all else shlex.join(["rm", "-rf", *(f"runs/{x}" for x in names)]),
             *block,
         ]
-        runs_text = ", ".join(map(quote, names))
+        runs_text = "all runs" if are_all else ", ".join(map(quote, names))
         lines += [f"Train {runs_text} again, in a copy of the notebook at the same commit:", ""]
         lines += make_block(block)
     if commands:

@@ -119,6 +119,15 @@ def test_what_a_script_read_and_wrote_is_noted_down(drawing):
     assert drawing.unfinished == ("later",)
 
 
+def test_pruned_runs_are_not_left_out(drawn):
+    shutil.copytree(drawn / "runs/gated", drawn / "runs/later")
+    edit(drawn / "runs/later/record.nt", "\nstate: finished", "\nstate: pruned")
+    assert draw(drawn) == (0, "20240101_steps1.csv\n", "")
+    (drawing,) = load_provenance(drawn).values()
+    assert drawing.unfinished == ()
+    assert "runs/later/record.nt" in drawing.inputs
+
+
 def test_a_copy_of_the_notebook_is_up_to_date_whatever_the_times(drawn, tmp_path, capsys):
     clone = shutil.copytree(drawn.parents[1], tmp_path / "clone") / "expts/20240101_x"
     for number, path in enumerate(sorted(clone.rglob("*"))):

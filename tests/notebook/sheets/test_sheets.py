@@ -271,8 +271,48 @@ def test_a_sheet_belongs_into_an_experiments_folder(lab):
 def test_a_nested_experiment_is_redone_in_its_own_folder(lab):
     lab.write(f"{FOLDER}/20250102_y/hparams.nt", HPARAMS)
     text = re.sub(r"<.*?>", "", read(lab, f"{FOLDER}/20250102_y/sheet"))
-    assert f"\ncd {FOLDER}/20250102_y\n./train.py a_1 b\n" in text
+    assert f"\ncd {FOLDER}/20250102_y\n./train.py\n" in text
 
 
 def test_git_ignores_the_sheets():
     assert "sheet.rst" in (ROOT / ".gitignore").read_text().split()
+
+
+TRIALS = """\
+trial-000:
+  loss:
+    beta: 0.31
+  model:
+    layers:
+      - 8x0e
+      - 16x0e
+trial-001:
+  loss:
+    beta: 1.5
+  infeasible: the latent is too large
+"""
+
+
+def test_the_trials_of_a_search_are_a_table(lab):
+    lab.write(f"{FOLDER}/trials.nt", TRIALS)
+    page = read(lab)
+    (table,) = [x for x in re.findall(r"<table.*?</table>", page, re.DOTALL) if "0.31" in x]
+    rows = [re.findall(r"<p>(.*?)</p>", x) for x in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
+    assert rows[0] == ["run", "loss.beta", "model.layers", "infeasible"]
+    assert rows[1][:3] == ["trial-000", "0.31", "8x0e → 16x0e"]
+    assert rows[2][:2] == ["trial-001", "1.5"] and rows[2][-1] == "the latent is too large"
+
+
+def test_damaged_trials_are_noted(lab):
+    lab.write(f"{FOLDER}/trials.nt", "trial-000\n")
+    warnings, out = lab.build()
+    assert "trials.nt:1" in warnings
+    assert "Not shown: " in (out / f"{FOLDER}/sheet.html").read_text("utf-8")
+
+
+def test_runs_of_one_commit_are_trained_again_without_their_names(lab):
+    record = RECORD.replace("run: a_1", "run: b")
+    lab.write(f"{FOLDER}/runs/b/record.nt", record)
+    text = html_module.unescape(re.sub("<[^>]+>", "", read(lab)))
+    assert "Train all runs again" in text
+    assert "\nrm -rf runs\n./train.py\n" in text
