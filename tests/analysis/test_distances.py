@@ -140,7 +140,8 @@ def test_the_middle_of_an_interval_is_unbiased():
 
     # The unbiased estimate of a squared mean: less the mean's variance.
     expected = [x.mean() ** 2 - x.var(ddof=1) / 30 for x in (a, b)]
-    interval = calc_difference_interval(square, (a, b, a), (range(30), range(30), range(30)))
+    names = range(30), [str(i) for i in range(30)], range(30)
+    interval = calc_difference_interval(square, (a, b, a), names)
     assert np.mean(interval) == pytest.approx(expected[1] - expected[0])
 
 
