@@ -1,0 +1,118 @@
+"""Distances between two distributions, from the features of samples of them.
+
+n, m: samples, d: features
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.stats import t
+
+NUM_SPLITS = 20
+
+
+def calc_frechet_distance(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> float:
+    """Calculate the Fréchet distance of the normal distributions with two samples' moments.
+
+    Too large for few samples: for samples of one distribution it is not 0 but nearly proportional
+    to 1/n, and larger the more features there are.
+
+    raises: ValueError for fewer than two samples
+    source: Dowson and Landau 1982; squared, as in Heusel et al. 2017, eq. 6
+    """
+    _check_sizes(x, y, at_least=2)
+    cov_x, cov_y = (np.atleast_2d(np.cov(sample, rowvar=False)) for sample in (x, y))
+    variances, axes = np.linalg.eigh(cov_x)
+    root_x = axes * np.sqrt(variances.clip(0)) @ axes.T
+    # Symmetric, unlike cov_x cov_y, so that its eigenvalues stay real if a covariance is singular.
+    squares = np.linalg.eigvalsh(root_x @ cov_y @ root_x)
+    offset = x.mean(axis=0) - y.mean(axis=0)
+    return float(
+        offset @ offset + np.trace(cov_x) + np.trace(cov_y) - 2 * np.sqrt(squares.clip(0)).sum()
+    )
+
+
+def calc_frechet_infinity(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> float:
+    """Extrapolate the Fréchet distance to infinitely many samples, linearly in 1/n.
+
+    The line goes through the distance of all samples, and the mean distance of random halves of
+    both; it varies about a tenth less than a line fitted to ten sizes. With only a few times more
+    samples than features, somewhat too small; may be negative.
+
+    raises: ValueError for fewer than four samples
+    source: Chong and Forsyth 2020, who fit a line to 15 sizes
+    """
+    _check_sizes(x, y, at_least=4)
+    rng = np.random.default_rng(0)
+    halves = [
+        calc_frechet_distance(*pair)
+        for _ in range(NUM_SPLITS)
+        for pair in zip(*(np.array_split(rng.permutation(s), 2) for s in (x, y)), strict=True)
+    ]
+    return 2 * calc_frechet_distance(x, y) - float(np.mean(halves))
+
+
+def calc_kernel_distance(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> float:
+    """Estimate the squared maximum mean discrepancy, with the kernel (x·y / d + 1)³.
+
+    Unbiased for independent samples, and therefore sometimes negative.
+
+    raises: ValueError for fewer than two samples
+    source: Gretton et al. 2012, eq. 3; kernel of Bińkowski et al. 2018
+    """
+    _check_sizes(x, y, at_least=2)
+    return _calc_mean_kernel(x) + _calc_mean_kernel(y) - 2 * float(_calc_kernel(x, y).mean())
+
+
+def calc_difference_interval(
+    calc_distance: Callable[[np.ndarray, np.ndarray], float],
+    features: tuple[np.ndarray, np.ndarray, np.ndarray],
+    groups: tuple[Sequence | np.ndarray, Sequence | np.ndarray, Sequence | np.ndarray],
+) -> tuple[float, float]:
+    """Return the 95 % interval of how much farther b is from a reference than a is.
+
+    The jackknife: each group in turn is left out of all three sets. Unlike a bootstrap, it never
+    holds a sample twice, which either distance takes for a smaller spread. The middle of the
+    interval is the difference without its bias of 1/n.
+
+    calc_distance: of this module, but not `calc_frechet_infinity`: a random choice of samples would
+                   widen the interval many times
+    features:      of a, b and the reference, each [samples, d]
+    groups:        of each of their samples, such as its structure; independent samples may be put
+                   into 50 groups of any names, as the time is proportional to the number of groups
+    returns:       NaNs for fewer than two groups
+    source:        Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 10 and 11
+    """
+    groups = tuple(np.asarray(x).astype(str) for x in groups)
+    names = np.unique(np.concatenate(groups))
+    num = len(names)
+    if num < 2:
+        return np.nan, np.nan
+
+    def calc_difference(chosen):
+        a, b, reference = (x[i] for x, i in zip(features, chosen, strict=True))
+        return calc_distance(b, reference) - calc_distance(a, reference)
+
+    whole = calc_difference([slice(None)] * 3)
+    others = np.array([calc_difference([x != name for x in groups]) for name in names])
+    middle = num * whole - (num - 1) * others.mean()
+    half_width = t.ppf(0.975, num - 1) * (num - 1) / np.sqrt(num) * others.std(ddof=1)
+    return float(middle - half_width), float(middle + half_width)
+
+
+def _calc_kernel(x: np.ndarray, y: np.ndarray) -> Float64[np.ndarray, "n m"]:
+    linear = x @ y.T / x.shape[1] + 1
+    return linear * linear * linear
+
+
+def _calc_mean_kernel(x: np.ndarray) -> float:
+    """Return the mean over all pairs of two different samples."""
+    kernel = _calc_kernel(x, x)
+    return float((kernel.sum() - np.trace(kernel)) / (len(x) * (len(x) - 1)))
+
+
+def _check_sizes(x: np.ndarray, y: np.ndarray, at_least: int) -> None:
+    num = min(len(x), len(y))
+    if num < at_least:
+        raise ValueError(f"a distance needs at least {at_least} samples of each set, not {num}")
