@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Shaped
-from scipy.stats import bootstrap
 
 NUM_RESAMPLES = 2000
 
@@ -24,21 +23,17 @@ def calc_interval(
 
     groups:  the name of each sample's group
     weights: 1 by default, for the mean of the values; for a ratio of counts, the denominators
-    returns: NaNs for fewer than two groups
+    returns: NaNs for fewer than two groups, or if all weights are 0
     source:  Davison and Hinkley 1997, Bootstrap Methods and their Application, sec. 3.8
     """
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
         return np.nan, np.nan
     # Without weights, each sample counts once.
-    sums = np.bincount(group, values), np.bincount(group, weights)
-    low, high = bootstrap(
-        sums,
-        lambda values, weights, axis: values.sum(axis) / weights.sum(axis),
-        n_resamples=NUM_RESAMPLES,
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        random_state=np.random.default_rng(0),
-    ).confidence_interval
+    sums = np.stack([np.bincount(group, values), np.bincount(group, weights)])
+    drawn = np.random.default_rng(0).integers(len(names), size=(NUM_RESAMPLES, len(names)))
+    values, weights = sums[:, drawn].sum(axis=2)
+    if not weights.any():
+        return np.nan, np.nan
+    low, high = np.percentile(values[weights > 0] / weights[weights > 0], [2.5, 97.5])
     return float(low), float(high)
