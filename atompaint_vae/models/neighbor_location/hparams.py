@@ -5,8 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ...text.typed import Float, Incomparable, TextModel
-from ...text.values import Count, FieldsText, Length, Side
+from ...text.values import Count, Density, FieldsText, Length, Side
 from ..hparams import NetworkHparams
+
+NUM_PLACEMENTS = 8
+"""Placements of the views that are tried in a crop: 16 are hardly better."""
 
 _VIEWS = Incomparable(("",), "their views are different")
 
@@ -21,6 +24,9 @@ class ViewsHparams(TextModel):
         "Largest distance between the facing sides of the two views, before the turn [Å]."))
     max_turn_deg: Annotated[Float, _VIEWS] = Field(20.0, ge=0, le=180, description=(
         "Largest angle by which the second view is turned, about any axis [°]."))
+    min_density_atoms_nm3: Annotated[Density, _VIEWS] = Field(45.0, ge=0, description=(
+        f"Atoms per volume of both views [atoms/nm³]: of {NUM_PLACEMENTS} placements in a crop, "
+        "the first that has it is taken; else that whose emptier view has most atoms."))
 
 
 class ModelHparams(NetworkHparams):

@@ -3,7 +3,10 @@
 The views lie symmetrically about the crop's centre. The second is turned by a small angle, so that
 atoms don't continue exactly from one view into the other.
 
-Letters: b crops, v = 2 views, n atoms.
+Near a border of the structure, the empty side of a view tells where the other one isn't. So several
+placements are drawn for each crop, and the first is taken whose views are both filled.
+
+Letters: b crops, k placements of each, v = 2 views, n atoms.
 """
 
 import math
@@ -16,7 +19,7 @@ from torch import Tensor
 
 from ...data.crops.dataset import CropBatch, CropDataset
 from ..noise import Noise
-from .hparams import ViewsHparams
+from .hparams import NUM_PLACEMENTS, ViewsHparams
 
 FACES = ("+x", "-x", "+y", "-y", "+z", "-z")
 """The six faces of the first view, in the order of the classes."""
@@ -40,32 +43,58 @@ class Placement(NamedTuple):
     i: frame of the crop, v: frame of the view
     """
 
-    face: Int[Tensor, " b"]
-    centres_A: Float[Tensor, "b 2 3"]
-    rotations_vi: Float[Tensor, "b 2 3 3"]
+    face: Int[Tensor, "*b"]
+    centres_A: Float[Tensor, "*b 2 3"]
+    rotations_vi: Float[Tensor, "*b 2 3 3"]
 
 
-def place_views(noise: Noise, views: ViewsHparams, *, resolution_A: float) -> Placement:
-    """Place the views of each crop at random, independently of how the batch is composed.
+def propose_views(noise: Noise, views: ViewsHparams, *, resolution_A: float) -> Placement:
+    """Return random placements [b, k], functions of the noise's seed and a sample's index alone."""
+    draws = []
+    for generator in noise.make_generators("views"):
+        face = torch.randint(len(FACES), (NUM_PLACEMENTS,), generator=generator)
+        uniform = torch.rand(2, NUM_PLACEMENTS, generator=generator, dtype=torch.float64)
+        axis = torch.randn(NUM_PLACEMENTS, 3, generator=generator, dtype=torch.float64)
+        draws.append((face, *uniform, axis))
+    face, gap, turn, axis = map(torch.stack, zip(*draws, strict=True))
+    gap_A = views.min_gap_A + gap * (views.max_gap_A - views.min_gap_A)
+    angle_rad = turn * math.radians(views.max_turn_deg)
+    rotvecs = angle_rad[..., None] * axis / axis.norm(dim=-1, keepdim=True)
+    turns = torch.from_numpy(Rotation.from_rotvec(rotvecs.flatten(0, 1).numpy()).as_matrix())
+    turns = turns.view(*face.shape, 3, 3)
+    offsets_A = NORMALS[face] * (views.size_voxels * resolution_A + gap_A)[..., None] / 2
+    return Placement(
+        face=face,
+        centres_A=torch.stack([-offsets_A, offsets_A], dim=-2),
+        rotations_vi=torch.stack([torch.eye(3).to(turns).expand_as(turns), turns], dim=-3),
+    )
+
+
+def place_views(
+    batch: CropBatch, noise: Noise, views: ViewsHparams, *, resolution_A: float
+) -> Placement:
+    """Return the placement [b] of the views of each crop.
+
+    It is the first that is proposed whose views both have `min_density_atoms_nm3`, before the turn;
+    else that whose emptier view has most atoms.
 
     noise: of the crops: its seed is that of the dataset
     """
-    faces, gaps, rotvecs = [], [], []
-    for generator in noise.make_generators("views"):
-        faces.append(torch.randint(len(FACES), (), generator=generator))
-        gap, turn = torch.rand(2, generator=generator, dtype=torch.float64)
-        axis = torch.randn(3, generator=generator, dtype=torch.float64)
-        gaps.append(views.min_gap_A + gap * (views.max_gap_A - views.min_gap_A))
-        rotvecs.append(turn * math.radians(views.max_turn_deg) * axis / axis.norm())
-    face = torch.stack(faces)
-    distances_A = views.size_voxels * resolution_A + torch.stack(gaps)
-    offsets_A = NORMALS[face] * distances_A[:, None] / 2
-    turns = torch.from_numpy(Rotation.from_rotvec(torch.stack(rotvecs).numpy()).as_matrix())
-    return Placement(
-        face=face,
-        centres_A=torch.stack([-offsets_A, offsets_A], dim=1),
-        rotations_vi=torch.stack([torch.eye(3).to(turns).expand_as(turns), turns], dim=1),
-    )
+    proposed = propose_views(noise, views, resolution_A=resolution_A)
+    proposed = Placement(*(x.to(batch.coords_A.device) for x in proposed))
+    half_side_A = views.size_voxels * resolution_A / 2
+    centres_A = proposed.centres_A.to(batch.coords_A)
+    # Both views are on an axis of the crop, and so are the atoms that are worth a look.
+    near = ((batch.coords_A.abs() < half_side_A).sum(dim=1) >= 2).nonzero()[:, 0]
+    crop = batch.image_index[near]
+    offsets_A = batch.coords_A[near, None, None] - centres_A[crop]
+    is_inside = (offsets_A.abs() < half_side_A).all(dim=-1)
+    counts = centres_A.new_zeros(centres_A.shape[:-1])
+    counts = counts.index_add(0, crop, is_inside.to(counts)).amin(dim=-1)
+    enough = views.min_density_atoms_nm3 * (2 * half_side_A / 10) ** 3
+    # The first of the largest: every count that is enough is as good as any other.
+    chosen = counts.clamp(max=enough).max(dim=1).indices
+    return Placement(*(x[torch.arange(len(x)), chosen] for x in proposed))
 
 
 def cut_views(batch: CropBatch, placement: Placement, *, reach_A: float) -> CropBatch:
@@ -94,11 +123,11 @@ def make_views(
     seed: of the dataset that the crops are from
     """
     noise = Noise(seed, batch.sample_index)
-    placement = place_views(noise, views, resolution_A=dataset.resolution_A)
+    placement = place_views(batch, noise, views, resolution_A=dataset.resolution_A)
     half_side_A = views.size_voxels * dataset.resolution_A / 2
     atoms = cut_views(batch, placement, reach_A=half_side_A + dataset.crop_sampler.radius_A)
     images = dataset.make_images(atoms, size_voxels=views.size_voxels)
-    return ViewPair(images.unflatten(0, (-1, 2)), placement.face.to(images.device))
+    return ViewPair(images.unflatten(0, (-1, 2)), placement.face)
 
 
 def calc_min_size_voxels(views: ViewsHparams, *, resolution_A: float) -> int:
