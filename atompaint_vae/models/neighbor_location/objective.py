@@ -1,7 +1,4 @@
-"""The objective of neighbor location: cross entropy, held-out accuracy, accuracy against noise.
-
-Letters: b crops, v = 2 views, c channels, x y z voxels.
-"""
+"""The objective of neighbor location: cross entropy, held-out accuracy, checks."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from ...data.crops.dataset import CropBatch, CropDataset
 from ...data.crops.voxelize import CHANNELS
+from ...nn.distributed import sum_over_processes
 from ...text.located import Located, Problem, find_value
 from ..blocks import make_options
 from ..checks import check_network
@@ -21,7 +19,9 @@ from ..kind import Size
 from ..noise import Noise
 from ..objective import Objective
 from .classifier import NeighborClassifier
-from .views import FACES, ViewPair, calc_min_size_voxels, make_views
+from .intervals import calc_interval
+from .robustness import list_structures, predict_under_noise, tabulate_accuracy, tabulate_confusion
+from .views import FACES, ViewPair, calc_min_size_voxels, make_views, place_views
 
 
 class NeighborObjective(Objective):
@@ -46,7 +46,9 @@ class NeighborObjective(Objective):
         )
 
     def make_inputs(self, batch: CropBatch, seed: int) -> ViewPair:
-        return make_views(self.dataset, batch, self.hparams.model.views, seed=seed)
+        views, noise = self.hparams.model.views, Noise(seed, batch.sample_index)
+        placement = place_views(batch, noise, views, resolution_A=self.dataset.resolution_A)
+        return make_views(self.dataset, batch, views, placement)
 
     @classmethod
     def make_empty_inputs(cls, model: NeighborClassifier, batch_size: int) -> ViewPair:
@@ -59,16 +61,46 @@ class NeighborObjective(Objective):
     def begin_held_out(self, test: CropDataset | None = None):
         self._loss = MeanMetric()
         self._accuracy = MulticlassAccuracy(len(FACES), average="micro")
+        self._test = test
+        self._hits = torch.zeros(0 if test is None else len(test))
 
     def add_held_out(self, inputs: ViewPair, noise: Noise):
-        logits = self.model(inputs.images)
+        logits, face = self.model(inputs.images), inputs.face
         for metric in (self._loss, self._accuracy):
             metric.to(logits.device)
-        self._loss.update(F.cross_entropy(logits, inputs.face, reduction="none"))
-        self._accuracy.update(logits, inputs.face)
+        self._loss.update(F.cross_entropy(logits, face, reduction="none"))
+        self._accuracy.update(logits, face)
+        if self._test is not None:
+            self._hits[noise.sample_index] = (logits.argmax(dim=1) == face).float().cpu()
 
     def calc_metrics(self) -> dict[str, float]:
-        return {"loss": self._loss.compute().item(), "accuracy": self._accuracy.compute().item()}
+        """Return the metrics of all held-out crops.
+
+        accuracy_low, accuracy_high: of a test, the 95 % interval over its structures
+        """
+        metrics = {
+            "loss": self._loss.compute().item(),
+            "accuracy": self._accuracy.compute().item(),
+        }
+        if self._test is not None:
+            hits = sum_over_processes(self._hits.to(self.model.image_std.device))
+            interval = calc_interval(hits.cpu().numpy(), list_structures(self._test))
+            metrics |= dict(zip(("accuracy_low", "accuracy_high"), interval, strict=True))
+        return metrics
+
+    def make_artifacts(self, dataset: CropDataset, device: torch.device) -> dict[str, bytes]:
+        predictions = predict_under_noise(
+            self.model,
+            dataset,
+            self.hparams.model.views,
+            device=device,
+            batch_size=self.hparams.optim.batch_size,
+        )
+        tables = {
+            "confusion.csv": tabulate_confusion(predictions),
+            "noise.csv": tabulate_accuracy(predictions, list_structures(dataset)),
+        }
+        return {name: table.to_csv(index=False).encode() for name, table in tables.items()}
 
     @classmethod
     def find_layers(cls, model: NeighborClassifier) -> dict[str, tuple[nn.Module, str, str]]:

@@ -116,16 +116,11 @@ def cut_views(batch: CropBatch, placement: Placement, *, reach_A: float) -> Crop
 
 
 def make_views(
-    dataset: CropDataset, batch: CropBatch, views: ViewsHparams, *, seed: int
+    dataset: CropDataset, batch: CropBatch, views: ViewsHparams, placement: Placement
 ) -> ViewPair:
-    """Return the images of both views of each crop of a batch.
-
-    seed: of the dataset that the crops are from
-    """
-    noise = Noise(seed, batch.sample_index)
-    placement = place_views(batch, noise, views, resolution_A=dataset.resolution_A)
-    half_side_A = views.size_voxels * dataset.resolution_A / 2
-    atoms = cut_views(batch, placement, reach_A=half_side_A + dataset.crop_sampler.radius_A)
+    """Return the images of both views of each crop of a batch."""
+    reach_A = views.size_voxels * dataset.resolution_A / 2 + dataset.crop_sampler.radius_A
+    atoms = cut_views(batch, placement, reach_A=reach_A)
     images = dataset.make_images(atoms, size_voxels=views.size_voxels)
     return ViewPair(images.unflatten(0, (-1, 2)), placement.face)
 
