@@ -42,7 +42,9 @@ class NeighborObjective(Objective):
             head=model.head,
             mlp_width=model.mlp_width,
             image_std=image_std,
-            **make_encoder_options(model),
+            downsampling=model.downsampling,
+            alignment=model.alignment,
+            **make_options(model),
         )
 
     def make_inputs(self, batch: CropBatch, seed: int) -> ViewPair:
@@ -124,6 +126,12 @@ class NeighborObjective(Objective):
             return
         yield from check_network(model, model.views.size_voxels, written)
         yield from check_gaps(model, written)
+        if model.alignment == "none" and model.downsampling == "pooled":
+            yield Problem(
+                find_value(written, "model", "alignment").place,
+                "model.alignment: none is for strided convolutions, but model.downsampling is "
+                "pooled; expected exact",
+            )
         if model.head == "equivariant" and model.symmetry == "none":
             yield Problem(
                 find_value(written, "model", "head").place,
@@ -131,12 +139,6 @@ class NeighborObjective(Objective):
             )
         if data is not None:
             yield from check_size(model, data, written)
-
-
-def make_encoder_options(model: Any) -> dict[str, Any]:
-    """Return the arguments of an encoder that hyperparameters stand for."""
-    options = {"downsampling": model.downsampling, **make_options(model)}
-    return options | ({} if model.alignment == "exact" else {"alignment": model.alignment})
 
 
 def check_gaps(model: Any, written: Located) -> Iterator[Problem]:
