@@ -1,6 +1,6 @@
 """The classifier: two views → logits of the six faces.
 
-Letters: b pairs of views, v = 2 views, c channels, f features, n irrep copies, x y z voxels,
+Letters: b pairs of views, v = 2 views, c channels, f features, o outputs, x y z voxels,
 r = 24 rotations of the cube.
 """
 
@@ -34,7 +34,7 @@ class MLPHead(nn.Module):
             nn.Linear(width, num_outputs),
         )
 
-    def forward(self, features: Float[Tensor, "b 2 f x y z"]) -> Float[Tensor, "b 6"]:
+    def forward(self, features: Float[Tensor, "b 2 f x y z"]) -> Float[Tensor, "b o"]:
         return self.layers(features.flatten(1))
 
 
