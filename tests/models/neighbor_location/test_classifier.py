@@ -63,7 +63,7 @@ def test_heads_learn_which_face_is_marked(head):
         views[face, 0].select(1 + axis, 0 if is_low else 6).fill_(1)
     face = torch.arange(6)
     optimizer = torch.optim.Adam(model.train().parameters(), lr=0.01)
-    for _ in range(60):
+    for _ in range(30):
         loss = torch.nn.functional.cross_entropy(model(views), face)
         optimizer.zero_grad()
         loss.backward()
