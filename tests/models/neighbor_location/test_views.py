@@ -1,6 +1,7 @@
 """Where atoms appear, worked out by hand; frequencies and ranges of what is drawn."""
 
 import math
+from copy import copy
 
 import numpy as np
 import pandas as pd
@@ -69,14 +70,30 @@ def test_an_atom_appears_where_it_is_in_each_view(dataset):
         centres_A=torch.tensor([[[0.0, -8.5, 0.0], [0.0, 8.5, 0.0]]]),
         rotations_vi=torch.stack([torch.eye(3), torch.tensor(quarter)])[None],
     )
-    # 2 Å and -1 Å from the first centre, 3 Å and 5 Å from the second; in neither view.
-    batch = make_batch([[2, -9.5, 0], [3, 13.5, -4], [0, 0, 0], [7, 17.5, 0]])
+    # (2, -1, 0) from the first centre; (3, 5, -4) from the second; between them, in neither.
+    batch = make_batch([[2, -9.5, 0], [3, 13.5, -4], [0, 0, 0]])
+    batch = batch._replace(channels=torch.tensor([4, 2, 0]))
     pair = make_views(dataset, batch, DEFAULT, placement)
     assert pair.images.shape == (1, 2, 6, 15, 15, 15)
     assert pair.face.tolist() == [2]
     peaks = [(view > 0.9).nonzero().tolist() for view in pair.images[0]]
     # The middle voxel is number 7.
-    assert peaks == [[[0, 9, 6, 7]], [[0, 2, 10, 3]]]
+    assert peaks == [[[4, 9, 6, 7]], [[2, 2, 10, 3]]]
+
+
+def test_voxels_have_the_resolution_of_the_crops(dataset):
+    coarse = copy(dataset)
+    coarse.resolution_A = 2.0
+    views = ViewsHparams(min_gap_A=1, max_gap_A=1, max_turn_deg=0)
+    proposed = propose_views(Noise(0, torch.arange(1)), views, resolution_A=2.0)
+    placement = Placement(*(x[:, 0] for x in proposed))
+    first_A, second_A = placement.centres_A[0]
+    assert (second_A - first_A).norm() == 31  # 15 voxels and the gap
+    batch = make_batch(placement.centres_A[0] + torch.tensor([0, 0, 12]))
+    images = make_views(coarse, batch, views, placement).images
+    # A ball of 0.75 Å fills 0.22 of the voxel that it is in the middle of.
+    filled = images[0, :, 0, 7, 7, 13]
+    torch.testing.assert_close(filled, torch.full((2,), 0.2209), rtol=0, atol=1e-3)
 
 
 def test_atoms_of_each_crop_stay_in_it(dataset):
