@@ -15,7 +15,7 @@ ROTATIONS = make_octahedral_group()
 def make_model(head="equivariant", layers=LAYERS, **options) -> NeighborClassifier:
     torch.manual_seed(0)
     options = {"num_channels": 2, "size_voxels": 15, "mlp_width": 8, "image_std": 0.5} | options
-    return NeighborClassifier(layers, "3x0e+2x1e", head=head, **options).double().eval()
+    return NeighborClassifier(layers, "2x0e+1x1e+1x2e", head=head, **options).double().eval()
 
 
 def make_images(*shape) -> torch.Tensor:
@@ -135,5 +135,5 @@ def test_sides_that_cannot_be_halved_are_refused():
 
 def test_shapes_without_alignment():
     model = make_model("mlp", alignment="none")
-    assert model.features_shape == (9, 4, 4, 4)
+    assert model.features_shape == (10, 4, 4, 4)
     assert model(make_images(1, 2, 2, 15, 15, 15)).shape == (1, 6)

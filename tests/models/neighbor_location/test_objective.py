@@ -166,6 +166,20 @@ def test_noise_is_the_same_for_any_batch_and_as_large_as_it_says(
         assert torch.equal(again[key], faces)
 
 
+def test_tables_count_what_is_predicted():
+    """Of four pairs, one at +y is taken for -z."""
+    faces = torch.tensor([[0, 0], [1, 1], [2, 5], [2, 2]])
+    predictions = {("atoms", 0.0): faces, ("voxels", 2.0): faces.flip(1)[:, [0, 0]]}
+    confusion = robustness.tabulate_confusion(predictions).set_index("face")
+    found = {(i, j): n for i, row in confusion.iterrows() for j, n in row.items() if n}
+    assert found == {("+x", "+x"): 1, ("-x", "-x"): 1, ("+y", "+y"): 1, ("+y", "-z"): 1}
+    table = robustness.tabulate_accuracy(predictions, ["a", "a", "b", "b"])
+    assert table.accuracy.tolist() == [0.75, 1.0]
+    # All of structure a are right, one half of b; the bootstrap takes either, or both.
+    assert table.low.tolist() == [0.5, 1.0]
+    assert table.high.tolist() == [1.0, 1.0]
+
+
 CARD = {
     "kind": "neighbor_location", "data": {"size_voxels": 43, "min_density_atoms_nm3": 40},
     "model": {"layers": ["4x0e", "3x0e+1x1e"], "features": "2x0e", "head": "equivariant"},

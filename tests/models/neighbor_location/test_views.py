@@ -70,9 +70,9 @@ def test_an_atom_appears_where_it_is_in_each_view(dataset):
         centres_A=torch.tensor([[[0.0, -8.5, 0.0], [0.0, 8.5, 0.0]]]),
         rotations_vi=torch.stack([torch.eye(3), torch.tensor(quarter)])[None],
     )
-    # (2, -1, 0) from the first centre; (3, 5, -4) from the second; between them, in neither.
-    batch = make_batch([[2, -9.5, 0], [3, 13.5, -4], [0, 0, 0]])
-    batch = batch._replace(channels=torch.tensor([4, 2, 0]))
+    # Between the views; (2, -1, 0) from the first centre; (3, 5, -4) from the second.
+    batch = make_batch([[0, 0, 0], [2, -9.5, 0], [3, 13.5, -4]])
+    batch = batch._replace(channels=torch.tensor([0, 4, 2]))
     pair = make_views(dataset, batch, DEFAULT, placement)
     assert pair.images.shape == (1, 2, 6, 15, 15, 15)
     assert pair.face.tolist() == [2]
