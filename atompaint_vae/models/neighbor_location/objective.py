@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from ...analysis.intervals import calc_interval
 from ...data.crops.dataset import CropBatch, CropDataset
 from ...data.crops.voxelize import CHANNELS
 from ...nn.distributed import sum_over_processes
@@ -19,7 +20,6 @@ from ..kind import Size
 from ..noise import Noise
 from ..objective import Objective
 from .classifier import NeighborClassifier
-from .intervals import calc_interval
 from .robustness import list_structures, predict_under_noise, tabulate_accuracy, tabulate_confusion
 from .views import FACES, ViewPair, calc_min_size_voxels, make_views, place_views
 

@@ -11,11 +11,11 @@ from jaxtyping import Int
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from ...analysis.intervals import calc_interval
 from ...data.crops.dataset import CropBatch, CropDataset, collate_crops
 from ..noise import Noise
 from .classifier import NeighborClassifier
 from .hparams import ViewsHparams
-from .intervals import calc_interval
 from .views import FACES, make_views, place_views
 
 LEVELS = {
