@@ -60,12 +60,14 @@ class EquivariantHead(nn.Module):
         self._weights = (turned == NORMALS[0]).all(dim=2).double() / 4
 
     def forward(self, features: Float[Tensor, "b 2 f x y z"]) -> Float[Tensor, "b 6"]:
-        turned = torch.einsum("rij,bvjxyz->rbvixyz", self._representations.to(features), features)
-        scores = [
-            self.score(rotate_voxels(x.flatten(0, 1), rotation).unflatten(0, (-1, 2)))
-            for x, rotation in zip(turned, self._rotations, strict=True)
-        ]
-        return torch.cat(scores, dim=1) @ self._weights.to(features)
+        num_pairs = len(features)
+        # One product for all orientations, then their voxels; one call of the perceptron.
+        channels = torch.einsum(
+            "rij,njxyz->rnixyz", self._representations.to(features), features.flatten(0, 1)
+        )
+        turned = [rotate_voxels(x, r) for x, r in zip(channels, self._rotations, strict=True)]
+        scores = self.score(torch.cat(turned).unflatten(0, (-1, 2)))
+        return scores.view(-1, num_pairs).T @ self._weights.to(features)
 
 
 class NeighborClassifier(nn.Module):
