@@ -10,6 +10,7 @@ Letters: b crops, k placements of each, v = 2 views, n atoms.
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ...data.crops.dataset import CropBatch, CropDataset
+from ...data.crops.dataset import CropBatch, CropDataset, collate_crops
 from ..noise import Noise
 from .hparams import NUM_PLACEMENTS, ViewsHparams
 
@@ -123,6 +124,17 @@ def make_views(
     atoms = cut_views(batch, placement, reach_A=reach_A)
     images = dataset.make_images(atoms, size_voxels=views.size_voxels)
     return ViewPair(images.unflatten(0, (-1, 2)), placement.face)
+
+
+def iter_views(
+    dataset: CropDataset, views: ViewsHparams, *, batch_size: int = 32
+) -> Iterator[ViewPair]:
+    """Yield the views of all crops of a dataset in batches, those that a test of it would see."""
+    for indices in torch.arange(len(dataset)).split(batch_size):
+        batch = collate_crops([dataset[i] for i in indices.tolist()])
+        noise = Noise(dataset.seed, batch.sample_index)
+        placement = place_views(batch, noise, views, resolution_A=dataset.resolution_A)
+        yield make_views(dataset, batch, views, placement)
 
 
 def calc_min_size_voxels(views: ViewsHparams, *, resolution_A: float) -> int:

@@ -15,7 +15,7 @@ from atompaint_vae.config.schema import Hparams
 from atompaint_vae.data.crops.dataset import collate_crops
 from atompaint_vae.models.kind import get_kind
 from atompaint_vae.models.neighbor_location import robustness
-from atompaint_vae.models.neighbor_location.views import FACES
+from atompaint_vae.models.neighbor_location.views import FACES, iter_views
 from atompaint_vae.models.noise import NoNoise
 from atompaint_vae.publishing.model_card import make_card
 from atompaint_vae.records.record import load_record
@@ -107,6 +107,16 @@ def test_any_crops_can_be_tested(trained, model, hparams):
     metrics = calc_test_metrics(model, hparams, make_dataset(hparams, trained.path, "test"))
     row = pd.read_csv(trained.paths.test_metrics).iloc[0]
     assert metrics == pytest.approx(row.drop("step").to_dict(), rel=1e-5)
+
+
+def test_views_of_a_dataset_are_those_that_its_test_sees(trained, model, hparams):
+    dataset = make_dataset(hparams, trained.path, "test")
+    objective = get_kind("neighbor_location").load_objective()(model, hparams, dataset)
+    seen = objective.make_inputs(collate_crops(list(dataset)), dataset.seed)
+    found = iter_views(dataset, hparams.model.views, batch_size=3)
+    for whole, batches in zip(seen, zip(*found, strict=True), strict=True):
+        assert [len(x) for x in batches] == [3, 3, 1]
+        torch.testing.assert_close(torch.cat(batches), whole)
 
 
 def test_plan(trained, capsys):
