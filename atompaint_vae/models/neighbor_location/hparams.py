@@ -32,7 +32,6 @@ class ViewsHparams(TextModel):
 class ModelHparams(NetworkHparams):
     """The encoder of both views, and the head that classifies them."""
 
-    views: ViewsHparams
     features: FieldsText = Field(description=(
         "Output fields of the encoder, from which the head predicts the face."))
     downsampling: Literal["strided", "pooled"] = Field("strided", description=(
@@ -45,6 +44,7 @@ class ModelHparams(NetworkHparams):
         "`mlp` is an ordinary multilayer perceptron; `equivariant` applies one to the features in "
         "24 orientations, so that turning both views turns the prediction."))
     mlp_width: Count = Field(128, ge=1, description="Width of the perceptron's two hidden layers.")
+    views: ViewsHparams
 
 
 class LossHparams(TextModel):
