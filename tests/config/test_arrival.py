@@ -20,6 +20,7 @@ from atompaint_vae.data.crops.voxelize import CHANNELS
 from atompaint_vae.data.sets.sources import SPLITS, name_structures_path
 from atompaint_vae.data.structures.table import write_atoms
 from atompaint_vae.models.kind import KINDS
+from atompaint_vae.models.neighbor_location.views import NORMALS, propose_views
 from atompaint_vae.models.noise import Noise
 from atompaint_vae.nn.conv import SteerableConv
 from atompaint_vae.nn.nonlinearities.fourier import FourierNonlinearity
@@ -41,6 +42,14 @@ BASE = {
     "optim.batch_size": 2, "optim.warmup_steps": 1,
     "train.epochs": 2, "train.steps_per_epoch": 2, "train.num_val_crops": 3,
     "train.num_test_crops": 4,
+}  # fmt: skip
+# Keys of other kinds that differ from it; None leaves one out.
+OWN_BASES = {
+    "neighbor_location": {
+        "kind": "neighbor_location", "data.size_voxels": 19, "model.latent": None,
+        "model.features": "2x0e+1x1e", "model.views.size_voxels": 7,
+        "model.views.min_gap_A": 1, "model.views.max_gap_A": 2,
+    },
 }  # fmt: skip
 NUM_STRUCTURES = {"train": 3, "validation": 2, "test": 2}
 NUM_VOXELS, NUM_LATENTS = 6 * 9**3, 5 * 5**3
@@ -134,10 +143,30 @@ class Run:
             errors = errors * images.amax(dim=1, keepdim=True).sign()
         return errors.sum((2, 3, 4)).mean(0).tolist()
 
+    def list_in_encoder(self, kind: type, attribute: str = ""):
+        """The modules of a type, or the values of their attribute."""
+        found = [x for x in self.model.encoder.modules() if isinstance(x, kind)]
+        return {getattr(x, attribute) for x in found} if attribute else found
+
     def list_modules(self, kind: type) -> list:
         """Of the encoder, then of the decoder: each has some."""
         parts = self.model.encoder, self.model.decoder
         return [[x for x in part.modules() if isinstance(x, kind)] for part in parts]
+
+    def see(self, coords_A: torch.Tensor):
+        """Both views of some crops that hold the same atoms."""
+        num_crops, num_atoms = 8, len(coords_A)
+        crop = torch.arange(num_crops)
+        batch = CropBatch(
+            coords_A.float().repeat(num_crops, 1), torch.zeros(num_crops * num_atoms).long(),
+            crop.repeat_interleave(num_atoms), crop,
+        )  # fmt: skip
+        return self.module.objective.make_inputs(batch, 0)
+
+    def see_axes(self, distance_A: float):
+        """The middles of the views, if the atoms lie on the axes, that far from each other."""
+        images = self.see(NORMALS * distance_A / 2).images
+        return images[:, :, 0, 3, 3, 3].min().item()
 
     def read_datasets(self, read):
         """What is the same in all splits."""
@@ -250,6 +279,19 @@ def make_cases_of_part(part, other):
     return {f"model.{part}.{key}": case for key, case in cases.items()}
 
 
+def see_lattice(run):
+    """Whether both views of atoms on a lattice are the same."""
+    axis = torch.arange(-12.0, 13.0)
+    first, second = run.see(torch.cartesian_prod(axis, axis, axis)).images.unbind(1)
+    return torch.allclose(first, second, atol=1e-5)
+
+
+def see_line(run):
+    """Classes of the views, if all atoms lie on the first axis."""
+    axis = torch.arange(-9.0, 10.0)[:, None]
+    return run.see(axis * torch.eye(3)[:1]).face.tolist()
+
+
 BOTH, NEITHER = (True, True), (False, False)
 # Another value, or several; what the run makes of it, and what it should, or how that follows from
 # BASE.
@@ -334,6 +376,45 @@ CASES = {None: COMMON, "vae": {
     # Far more than any latent number has.
     "loss.free_nats": (1000, lambda run: run.losses["loss"],
         lambda base: base.losses["data_loss"] + 1000 * NUM_LATENTS),
+}, "neighbor_location": {
+    "model.layers": (["5x0e", "3x0e+1x1e"],
+        lambda run: [str(block.field_type) for block in run.model.encoder.blocks],
+        ["5x0e", "3x0e+1x1e"]),
+    "model.convs_per_layer": (2, lambda run: len(run.model.encoder.blocks), 2),
+    "model.blocks": ({"model.blocks": "residual", "model.convs_per_layer": 2},
+        lambda run: read_blocks(run.model.encoder), ["ConvBlock", "ResidualBlock"]),
+    "model.kernel_size": (5, lambda run: run.list_in_encoder(SteerableConv, "kernel_size"), {5}),
+    "model.symmetry": ("none",
+        lambda run: [bool(run.list_in_encoder(x)) for x in (SteerableConv, UnconstrainedConv)],
+        [False, True]),
+    "model.normalisation": ("instance",
+        lambda run: [bool(run.list_in_encoder(x)) for x in (IrrepsNorm, InstanceNorm)],
+        [False, True]),
+    "model.grid": ("octahedral_72", lambda run: {
+        x.shape[1] for x in run.list_in_encoder(FourierNonlinearity, "synthesis")}, {72}),
+    "model.nonlinearity": ("hermite",
+        lambda run: run.list_in_encoder(PointwiseFunction, "name"), {"hermite"}),
+    "model.irreps_nonlinearity": ("norm",
+        lambda run: [bool(run.list_in_encoder(x)) for x in (Gate, NormNonlinearity)],
+        [False, True]),
+    "model.downsampling": ("pooled", lambda run: len(run.list_in_encoder(Pool)), 1),
+    "model.alignment": ("none", lambda run: run.model.features_shape, (5, 4, 4, 4)),
+    "model.features": ("3x0e+1x1e", lambda run: run.model.features_shape, (6, 3, 3, 3)),
+    "model.head": ("equivariant", lambda run: type(run.model.head).__name__, "EquivariantHead"),
+    "model.mlp_width": (17, lambda run: run.model.head.layers[0].out_features, 17),
+    "model.views.size_voxels": (9,
+        lambda run: [run.model.image_shape, tuple(run.see(torch.zeros(1, 3)).images.shape)],
+        [(6, 9, 9, 9), (8, 2, 6, 9, 9, 9)]),
+    # One distance only is left, at which each view has an atom in its middle.
+    "model.views.min_gap_A": (2, lambda run: run.see_axes(9),
+        lambda base: base.atom.max().item()),
+    "model.views.max_gap_A": (1, lambda run: run.see_axes(8),
+        lambda base: base.atom.max().item()),
+    "model.views.max_turn_deg": ({"model.views.max_turn_deg": 0, "model.views.max_gap_A": 1},
+        see_lattice, True),
+    "model.views.min_density_atoms_nm3": (0, see_line,
+        lambda base: propose_views(Noise(0, torch.arange(8)), base.hparams.model.views,
+                                   resolution_A=1.0).face[:, 0].tolist()),
 }}  # fmt: skip
 # Those of encoder_weights are in tests/models/vae/test_initial.py.
 WITH_TESTS_OF_THEIR_OWN = ("kind", "seed", "model.encoder_weights", "model.encoder_rate")
@@ -346,9 +427,9 @@ def make_run(tmp_path_factory):
     for name, prefix in (("set", "a"), ("other", "b")):
         write_set(expt_dir / f"{name}.parquet", prefix)
 
-    def make(values: dict | None = None) -> Run:
+    def make(values: dict | None = None, kind: str | None = None) -> Run:
         sections = {}
-        for key, value in (BASE | (values or {})).items():
+        for key, value in (BASE | OWN_BASES.get(kind, {}) | (values or {})).items():
             if value is None:
                 continue
             *parents, name = key.split(".")
@@ -366,14 +447,20 @@ def base(make_run):
     return make_run()
 
 
+@pytest.fixture(scope="module")
+def bases(base, make_run):
+    return dict.fromkeys(CASES, base) | {kind: make_run(kind=kind) for kind in OWN_BASES}
+
+
 @pytest.mark.parametrize("key", [pytest.param(x, id=x.name) for x in list_keys()])
-def test_another_value_makes_another_run(key, base, make_run):
+def test_another_value_makes_another_run(key, bases, make_run):
     if key.name in WITH_TESTS_OF_THEIR_OWN:
         return
+    base = bases[key.kind]
     cases = CASES.get(key.kind, {})
     assert key.name in cases, f"say in CASES[{key.kind!r}] what {key.name} changes"
     value, read, expected = cases[key.name]
-    run = make_run(value if isinstance(value, dict) else {key.name: value})
+    run = make_run(value if isinstance(value, dict) else {key.name: value}, key.kind)
     if callable(expected):
         expected = expected(base)
     if isinstance(expected, float) or (isinstance(expected, list) and type(expected[0]) is float):

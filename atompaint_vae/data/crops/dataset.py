@@ -118,8 +118,13 @@ class CropDataset(Dataset):
         # Without this, a for loop would wait for an IndexError that is never raised.
         return (self[i] for i in range(self.num_samples))
 
-    def make_images(self, batch: CropBatch) -> Float[Tensor, "b c x y z"]:
-        """Make the images of a batch, on its device: the fraction of each voxel that atoms fill."""
+    def make_images(
+        self, batch: CropBatch, *, size_voxels: int | None = None
+    ) -> Float[Tensor, "b c x y z"]:
+        """Make the images of a batch, on its device: the fraction of each voxel that atoms fill.
+
+        size_voxels: side of the images; by default that of the crops
+        """
         make = voxelize if self.density == "sphere" else voxelize_gaussians
         return make(
             batch.coords_A,
@@ -127,7 +132,7 @@ class CropDataset(Dataset):
             batch.image_index,
             num_images=len(batch.sample_index),
             num_channels=len(CHANNELS),
-            size_voxels=self.size_voxels,
+            size_voxels=self.size_voxels if size_voxels is None else size_voxels,
             resolution_A=self.resolution_A,
             radius_A=self.radius_A,
         )
