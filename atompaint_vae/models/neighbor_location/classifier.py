@@ -44,30 +44,34 @@ class EquivariantHead(nn.Module):
     It sees the features of both views in all 24 orientations.  A face's logit is the average over
     the four that turn it to the fixed one.  Turning both views permutes the logits.
 
-    irreps_in: of the features
+    irreps_in:   of the features
+    size_voxels: their side
     """
 
-    def __init__(self, irreps_in: Irreps, num_features: int, width: int):
+    def __init__(self, irreps_in: Irreps, size_voxels: int, width: int):
         super().__init__()
         self.irreps_in = Irreps(irreps_in)
-        self.score = MLPHead(num_features, width, num_outputs=1)
-        self._rotations = make_octahedral_group()
+        self.score = MLPHead(2 * self.irreps_in.dim * size_voxels**3, width, num_outputs=1)
+        rotations = make_octahedral_group()
         # In float64, as rounding to float32 can't be undone.
         self._representations = torch.stack(
-            [calc_representation(self.irreps_in, x) for x in self._rotations]
+            [calc_representation(self.irreps_in, x) for x in rotations]
         )
-        turned = torch.einsum("rij,fj->rfi", self._rotations, NORMALS)
+        voxels = torch.arange(size_voxels**3, dtype=torch.float64).view(1, 1, *[size_voxels] * 3)
+        order = torch.stack([rotate_voxels(voxels, x).flatten().long() for x in rotations])
+        self.register_buffer("_order", order, persistent=False)
+        turned = torch.einsum("rij,fj->rfi", rotations, NORMALS)
         self._weights = (turned == NORMALS[0]).all(dim=2).double() / 4
 
     def forward(self, features: Float[Tensor, "b 2 f x y z"]) -> Float[Tensor, "b 6"]:
         num_pairs = len(features)
         # One product for all orientations, then their voxels; one call of the perceptron.
         channels = torch.einsum(
-            "rij,njxyz->rnixyz", self._representations.to(features), features.flatten(0, 1)
+            "rij,njk->rnik", self._representations.to(features), features.flatten(0, 1).flatten(2)
         )
-        turned = [rotate_voxels(x, r) for x, r in zip(channels, self._rotations, strict=True)]
-        scores = self.score(torch.cat(turned).unflatten(0, (-1, 2)))
-        return scores.view(-1, num_pairs).T @ self._weights.to(features)
+        turned = channels.gather(3, self._order[:, None, None].expand_as(channels))
+        views = turned.flatten(0, 1).unflatten(2, features.shape[3:]).unflatten(0, (-1, 2))
+        return self.score(views).view(-1, num_pairs).T @ self._weights.to(features)
 
 
 class NeighborClassifier(nn.Module):
@@ -108,11 +112,10 @@ class NeighborClassifier(nn.Module):
         self.size_voxels = size_voxels
         self._options = encoder
         self.encoder = self._make_encoder(size_voxels)
-        num_features = 2 * torch.Size(self.features_shape).numel()
         self.head = (
-            EquivariantHead(self.features.irreps, num_features, mlp_width)
+            EquivariantHead(self.features.irreps, self.features_shape[1], mlp_width)
             if head == "equivariant"
-            else MLPHead(num_features, mlp_width)
+            else MLPHead(2 * torch.Size(self.features_shape).numel(), mlp_width)
         )
         self.register_buffer("image_std", torch.tensor(float(image_std)))
 
