@@ -20,6 +20,11 @@ def describe_for_card(hparams: Any) -> dict[str, str]:
         ),
         "layers": " → ".join(f"``{layer}``" for layer in model.layers),
         "features": model.features,
+        "invariance": (
+            ", which don't change when an image is rotated by one of the 24 rotations of the cube"
+            if is_equivariant and model.alignment == "exact"
+            else ""
+        ),
         "head": f"an {head} multilayer perceptron of width {model.mlp_width}",
         "min_density": f"{hparams.data.min_density_atoms_nm3:g}",
     }

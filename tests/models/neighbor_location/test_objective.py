@@ -208,9 +208,14 @@ def test_the_card_says_what_the_hyperparameters_are():
         "an equivariant multilayer perceptron of width 128",
         "random crops of 43³ voxels", "Crops have 40 atoms/nm³ where", "19 pairs of views",
         "- :metric:`20240101_x/a test.accuracy_low .3g`",
-        "``2x0e``: :metric:`20240101_x/a features_shape` numbers",
+        "``2x0e``: :metric:`20240101_x/a features_shape` numbers", "don't change when an image is",
     ):
         assert text in card
+    plain = {**CARD, "model": {**CARD["model"], "head": "mlp", "symmetry": "none"}}
+    card = " ".join(make_card("cnn", "x/a", Hparams.model_validate(plain), metrics).split())
+    assert "neighbor location, without symmetry, for comparison:" in card
+    assert "an ordinary multilayer perceptron" in card
+    assert "don't change when an image is" not in card
 
 
 FILE = """\
