@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import least_squares
 
 from atompaint_vae.analysis.matching import match_atoms
-from atompaint_vae.analysis.peaks import find_atoms
+from atompaint_vae.analysis.peaks import _Balls, _Canvas, find_atoms, find_atoms_in_batch
 from atompaint_vae.data.crops.dataset import CropDataset, collate_crops, load_split
 from atompaint_vae.data.crops.voxelize import voxelize
 
@@ -95,3 +96,56 @@ def test_gradients_may_be_off():
 def test_sizes_must_be_positive():
     with pytest.raises(ValueError, match="radius_A must be positive, not 0 Å"):
         find_atoms(torch.zeros(3, 9, 9, 9), radius_A=0.0)
+
+
+def test_images_of_a_batch_are_apart():
+    pair = draw([(1, 2, -1), (1.2, 0.6, -1)], [2, 2])
+    images = [0.45 * draw([(0.3, 0.2, 0.1)], [0]), draw([], []), pair]
+    found = find_atoms_in_batch(torch.stack(images), min_weight=0.4)
+    assert [atoms.channels.tolist() for atoms in found] == [[0], [], [2, 2]]
+    for atoms, image in zip(found, images, strict=True):
+        alone = find_atoms(image, min_weight=0.4)
+        assert torch.equal(atoms.coords_A, alone.coords_A)
+
+
+@pytest.mark.parametrize("radius_A", [0.6, 0.75, 1.7])
+def test_balls_are_drawn_as_atoms_are(radius_A):
+    position = torch.rand(40, 3, generator=torch.Generator().manual_seed(0)).double() * 9 - 4.5
+    index = torch.arange(40)
+
+    def draw_exactly(position):
+        options = {"num_channels": 1, "size_voxels": 7, "radius_A": radius_A}
+        images = voxelize(position, 0 * index, index, num_images=40, **options)
+        return images.flatten(1).numpy()
+
+    canvas = _Canvas(7, radius_A)
+    patches, voxels = canvas.draw_patches(position.numpy() + 3)
+    drawn = np.array([
+        [canvas.crop(canvas.add_up(row[None], where[None])).ravel() for row in ball]
+        for ball, where in zip(patches, voxels, strict=True)
+    ])  # fmt: skip
+    exact = draw_exactly(position)
+    assert np.abs(drawn[:, 0] - exact).max() < 0.003 * (radius_A / 0.75) ** 3
+    for slopes, step in zip(drawn[:, 1:].swapaxes(0, 1), 0.02 * torch.eye(3), strict=True):
+        differences = (draw_exactly(position + step) - draw_exactly(position - step)) / 0.04
+        assert np.abs(slopes - differences).max() < 0.1 * (radius_A / 0.75) ** 2
+    shown = canvas.calc_shown(_Balls(position.numpy() + 3, np.full(40, 0.5)))
+    assert shown == pytest.approx(exact.sum(axis=1) / (4 / 3 * np.pi * radius_A**3) / 2, abs=0.003)
+
+
+def test_nothing_fits_better_nearby():
+    # A weight of 1.2 can't be had: the best positions differ from the true ones, by up to 0.04 Å.
+    image = 1.2 * draw([(0.1, 0.2, -0.3)], [0]) + 0.6 * draw([(1.2, 0.9, 0.2)], [0])
+    found = find_atoms(image)
+    weights = found.weights[:, None].clamp(max=0.999)
+    start = torch.cat([found.coords_A, weights], dim=1).double().flatten().numpy()
+
+    def calc_errors(balls):
+        coords_A, weights = torch.from_numpy(balls).view(2, 4).split([3, 1], dim=1)
+        index = torch.arange(2)
+        images = voxelize(coords_A, 0 * index, index, num_images=2, num_channels=1, size_voxels=11)
+        return ((weights.view(2, 1, 1, 1, 1) * images).sum(dim=(0, 1)) - image[0]).flatten().numpy()
+
+    bounds = [-5, -5, -5, 0] * 2, [5, 5, 5, 1] * 2
+    best = least_squares(calc_errors, start, bounds=bounds, diff_step=1e-3)
+    assert start == pytest.approx(best.x, abs=0.03)

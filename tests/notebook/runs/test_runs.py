@@ -115,7 +115,8 @@ def test_trials_of_a_search_are_runs(runs_notebook, write_run):
         ["trial-000", "0.25", "finished"], ["trial-001", "4", "pruned"]
     ]  # fmt: skip
     sheet = re.sub(r"<.*?>", "", (out / "expts/20250303_search/sheet.html").read_text("utf-8"))
-    assert "infeasible: the reason" in sheet
+    assert "infeasible" in sheet
+    assert "the reason" in sheet
     assert "pruned" in sheet
 
 
