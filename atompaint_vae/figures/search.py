@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
-from scipy.stats import kendalltau
+from scipy import stats
 
 from ..config.space import Choices, Range
 from ..search.history import History, find_best, format_param
@@ -265,10 +265,10 @@ def calc_rank_correlation(
     rng = np.random.default_rng(seed)
     draws = [means[rng.choice(len(means), len(means))] for _ in range(num_draws)]
     # A sample of a single configuration has no ranks: NaN.
-    taus = [kendalltau(*draw.T).statistic for draw in draws]
+    taus = [stats.kendalltau(*draw.T).statistic for draw in draws]
     low, high = np.nanquantile(taus, (0.025, 0.975))
     return RankCorrelation(
-        float(kendalltau(*means.T).statistic), float(low), float(high), len(means)
+        float(stats.kendalltau(*means.T).statistic), float(low), float(high), len(means)
     )
 
 
