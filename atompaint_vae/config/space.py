@@ -19,7 +19,7 @@ so that every command can read a search without it.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -31,6 +31,7 @@ from ..text.typed import (
     Float,
     Int,
     TextModel,
+    annotate,
     check_model,
     iter_keys,
     unwrap,
@@ -293,7 +294,4 @@ def _parse(key: str, value: Located, schema: type[Hparams]) -> Any:
     if problems := _find_problems(key, value, schema):
         raise _ProblemsError(problems)
     field = dict(iter_keys(schema))[key]
-    annotation = field.annotation
-    for mark in field.metadata:
-        annotation = Annotated[annotation, mark]
-    return TypeAdapter(annotation).validate_python(value.plain)
+    return TypeAdapter(annotate(field)).validate_python(value.plain)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
-from ..text.typed import Int, TextModel
+from ..text.typed import Int, TextModel, annotate
 from ..text.values import FieldsText, Voxels, limit
 
 
@@ -49,11 +49,8 @@ def make_optional(model: type[TextModel], **others: Any) -> type[TextModel]:
     """
     keys = {}
     for name, field in model.model_fields.items():
-        value = field.annotation
-        for mark in field.metadata:
-            value = Annotated[value, mark]
         description = f"`model.{name}` of this half alone; blank: the same."
-        keys[name] = (Annotated[value | None, _BLANK], Field(None, description=description))
+        keys[name] = (Annotated[annotate(field) | None, _BLANK], Field(None, description=description))
     return create_model(model.__name__, __base__=TextModel, **keys, **others)
 
 

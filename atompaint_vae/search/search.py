@@ -12,8 +12,8 @@ from collections import Counter
 import lightning as L
 import torch
 
-from ..config.checks import check_experiment, find_infeasibility
-from ..config.hparams import HparamsError
+from ..config.checks import CheckedExperiment, check_experiment, find_infeasibility
+from ..config.hparams import HparamsError, check_trial
 from ..config.schema import Hparams
 from ..config.space import Search
 from ..config.trials import append_trial, load_trials
@@ -22,12 +22,14 @@ from ..records.lock import RunBusyError, is_locked, lock_trials
 from ..records.record import RunPaths, load_record
 from ..text.errors import EXIT_FAILED, UserError, say
 from ..text.formats import format_time
+from ..text.located import Problem, list_problems
 from ..text.tables import format_table
 from ..training.checkpoints import Diverged, Pruned
 from ..training.launch import check_unchanged, describe_os_error, show_plans
 from ..training.processes import Processes
 from ..training.signals import Interrupted
 from ..training.train import choose_device, train_run
+from ..training.weights import check_inputs
 from .history import History, Outcome, find_best, load_history, read_outcome
 from .study import is_hopeless, sample_params
 
@@ -49,6 +51,7 @@ def search_runs(expt: Experiment, *, device: str, save_minutes: float) -> int:
     for warning in check_experiment(expt.hparams_path).warnings:
         print(warning, file=sys.stderr)
     history = load_history(expt)
+    check_shared_inputs(history, expt)
     for name, hparams in history.runs.items():
         if hparams is not None:
             check_unchanged(expt, name, hparams)
@@ -105,6 +108,7 @@ def plan_search(expt: Experiment, *, device: str):
     device = choose_device(device)
     check_experiment(expt.hparams_path)
     history, runs = load_history(expt), {}
+    check_shared_inputs(history, expt)
     num_drafts = min(NUM_DRAFTS, history.search.settings.trials - history.count_runs())
     samples = sample_trials(history, expt) if num_drafts > 0 else ()
     for number, _, hparams, reason in samples:
@@ -121,6 +125,24 @@ def plan_search(expt: Experiment, *, device: str):
     print(f"\nsearch: {describe_search(load_history(expt), expt)}")
 
 
+def check_shared_inputs(history: History, expt: Experiment):
+    """Check the models that all trials begin with; raises: HparamsError if they don't fit."""
+    problems = list_input_problems(history, history.search.make_example(), expt)
+    # What is sampled has no place of its own, and is judged in each trial.
+    shared = [x for x in problems if x.place != history.file.shared.key_place]
+    if shared:
+        raise HparamsError(list_problems(shared))
+
+
+def list_input_problems(history: History, values: dict, expt: Experiment) -> list[Problem]:
+    """Return the problems of the models that a trial names, for sampled values."""
+    written, hparams, _ = check_trial(history.file, values, expt.expt_dir)
+    if hparams is None:
+        return []
+    trial = CheckedExperiment({"trial": written}, {"trial": hparams}, [])
+    return list(check_inputs(trial, expt.expt_dir))
+
+
 def sample_trials(history: History, expt: Experiment):
     """Yield number, values, hyperparameters and infeasibility of new trials, until none is found.
 
@@ -133,6 +155,9 @@ def sample_trials(history: History, expt: Experiment):
         attempt += 1
         values = history.search.write_values(params)
         hparams, reason = find_infeasibility(history.file, values, expt.expt_dir)
+        if reason is None:
+            problems = list_input_problems(history, values, expt)
+            reason = "; ".join(x.text for x in problems) or None
         known = [outcome.params for outcome in history.outcomes.values()]
         if hparams is not None and history.search.find_params(hparams) in known:
             continue

@@ -187,6 +187,14 @@ def dump_model(model: TextModel) -> str:
     return nt.dumps(model.model_dump(), indent=2, converters=texts) + "\n"
 
 
+def annotate(field: Any) -> Any:
+    """Return the annotation of a pydantic field, with the field's bounds and other marks."""
+    annotation = field.annotation
+    for mark in field.metadata:
+        annotation = Annotated[annotation, mark]
+    return annotation
+
+
 def name_key(loc: Iterable[str | int]) -> str:
     """Return the dotted name of a key, list items as in `model.layers[1]`."""
     return "".join(f"[{x}]" if isinstance(x, int) else f".{x}" for x in loc).lstrip(".")

@@ -376,3 +376,21 @@ def test_infeasible_samples_are_counted(make_search):
         assert not get_paths(expt, name).run_dir.exists()
     assert len(get_states(expt)) == 3
     assert f" {len(infeasible)} infeasible, " in find_summary(stdout)
+
+
+def test_trials_begin_with_a_model_that_fits(make_search):
+    """What doesn't fit in every trial is an error; what is sampled makes trials infeasible."""
+    layers = "  model:\n    encoder_weights: finer-wide-10\n    convs_per_layer: 2\n"
+    expt = make_search({"  model:\n": layers})
+    for args in ([], ["--dry-run"]):
+        code, stdout, stderr = search(expt, *args)
+        assert (code, stdout) == (2, "")
+        assert stderr == (
+            "hparams.nt:8:7: model.layers: 1xfourier1+2x0e, but the encoder of finer-wide-10 has "
+            "32x0e+16x1e+8x2e\n"
+        )
+    space = "    model.encoder.kernel_size:\n      - 3\n      - 5\n"
+    expt.edit({"1xfourier1+2x0e": "32x0e+16x1e+8x2e", "  space:\n": f"  space:\n{space}"})
+    code, stdout, _ = search(expt, "--dry-run")
+    assert code == 0
+    assert "infeasible: model.encoder.kernel_size: 5, but the encoder of finer-wide-10" in stdout
