@@ -49,8 +49,9 @@ def make_optional(model: type[TextModel], **others: Any) -> type[TextModel]:
     """
     keys = {}
     for name, field in model.model_fields.items():
+        value = Annotated[annotate(field) | None, _BLANK]
         description = f"`model.{name}` of this half alone; blank: the same."
-        keys[name] = (Annotated[annotate(field) | None, _BLANK], Field(None, description=description))
+        keys[name] = (value, Field(None, description=description))
     return create_model(model.__name__, __base__=TextModel, **keys, **others)
 
 
