@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Draw the ranks of decoders after short and long trainings, and list their scores.
+
+Usage:
+    plot_ranks.py
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from scipy.stats import t
+
+from atompaint_vae.figures.provenance.script import run_script
+from atompaint_vae.figures.search import plot_ranks
+from atompaint_vae.figures.style import save_figure
+from atompaint_vae.figures.tables import save_table
+from atompaint_vae.records.experiment import Experiment
+from atompaint_vae.records.metrics import load_metrics
+
+SHORT = "20261129_which_decoder"
+METRICS = ("r2", "bonded")
+
+
+def main(expt: Experiment):
+    trials = Experiment(expt.expt_dir.with_name(SHORT))
+    rows = []
+    for run in expt.load_runs():
+        trial, decoder = run.name.rpartition("-")[0], run.hparams.model.decoder
+        rows.append({
+            "trial": trial,
+            "decoder": (
+                f"{' '.join(decoder.layers)}, symmetry {decoder.symmetry}, "
+                f"{decoder.convs_per_layer} {decoder.blocks}, {decoder.upsampling}"
+            ),
+            "early": load_metrics(trials.get_run_paths(trial).val_metrics)["r2"].max(),
+            "late": run.record.best.value,
+            **load_metrics(run.paths.test_metrics).iloc[0][[*METRICS]],
+        })  # fmt: skip
+    runs = pd.DataFrame(rows)
+    figure = plot_ranks(
+        runs["early"], runs["late"], runs["trial"],
+        labels=("after 200 steps", "after 2,000 steps"),
+    )  # fmt: skip
+    save_figure(figure, expt.expt_dir / f"{expt.date}_ranks.svg")
+    of_trials = runs.groupby(["trial", "decoder", "early"], sort=False)
+    table = pd.DataFrame(
+        {
+            "trial": trial,
+            "decoder": decoder,
+            "seeds": str(len(group)),
+            "val R², 200 steps": f"{early:.3f}",
+            "val R², 2,000 steps": format_mean(group["late"]),
+            **{f"test {key}": format_mean(group[key]) for key in METRICS},
+        }
+        for (trial, decoder, early), group in of_trials
+    )
+    save_table(table, expt.expt_dir / f"{expt.date}_scores.csv")
+
+
+def format_mean(values: pd.Series) -> str:
+    """Return a mean over seeds, with half its 95 % interval by Student's t."""
+    num = len(values)
+    if num < 2:
+        return f"{values.mean():.3f}"
+    return f"{values.mean():.3f} ± {t.ppf(0.975, num - 1) * values.std() / num**0.5:.3f}"
+
+
+if __name__ == "__main__":
+    run_script(__doc__, Path(__file__), main)
