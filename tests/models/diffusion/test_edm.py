@@ -41,12 +41,23 @@ def denoise_points(x, sigma, previous):
     return make_image(weights @ POINTS.to(x))
 
 
-def draw(denoise, num=8, num_channels=2, seed=0, known=None, indices=None, **sampler):
-    noise = Noise(seed, torch.arange(num) if indices is None else torch.tensor(indices))
+class QuickNoise(Noise):
+    """Numbers of a single generator, where samples needn't be what they are alone."""
+
+    def __init__(self, num):
+        super().__init__(0, torch.arange(num))
+        self.generator = torch.Generator().manual_seed(0)
+
+    def draw_normal(self, like, stream):
+        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype)
+
+
+def draw(denoise, num=8, num_channels=2, seed=0, known=None, noise=None, **sampler):
+    noise = noise or Noise(seed, torch.arange(num))
     like = torch.zeros(len(noise.sample_index), num_channels, 1, 1, 1, dtype=torch.float64)
     *_, last = sample_steps(denoise, noise, like, SamplerHparams(**sampler), known)
-    start = noise.draw_normal(like, "start") * SamplerHparams(**sampler).sigma_max
-    return last.x[..., 0, 0, 0], start[..., 0, 0, 0]
+    start = Noise(seed, torch.arange(num)).draw_normal(like, "start")
+    return last.x[..., 0, 0, 0], SamplerHparams(**sampler).sigma_max * start[..., 0, 0, 0]
 
 
 def test_inputs_and_targets_of_the_network_have_unit_variance():
@@ -73,9 +84,9 @@ def test_noise_levels_of_training():
 
 
 def test_formulas_are_those_of_diffusers():
-    other = EDMEulerScheduler(sigma_min=0.02, sigma_max=80, sigma_data=0.7, rho=7)
+    other = EDMEulerScheduler(sigma_min=0.02, sigma_max=80, sigma_data=0.7)
     other.set_timesteps(18)
-    ours = calc_schedule(18, 0.02, 80, 7)
+    ours = calc_schedule(18, 0.02, 80.0, 7.0)
     torch.testing.assert_close(ours.float(), other.sigmas, rtol=1e-5, atol=0)
     x, f = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
     for sigma in (0.02, 0.9, 80.0):
@@ -114,14 +125,14 @@ def test_normal_data_are_reached_with_an_error_of_second_order():
         )
         exact = start * std / math.hypot(std, sigma_max)
         errors.append(((x - exact).norm() / exact.norm()).item())
-    assert errors[-1] < 2e-4
+    assert errors[-1] < 1e-3
     orders = [math.log2(a / b) for a, b in zip(errors[:-1], errors[1:], strict=True)]
     assert all(order == pytest.approx(2, abs=0.35) for order in orders)
 
 
 def test_samples_of_points_are_the_points_and_equally_often():
     for churn in ({}, {"S_churn": 30.0, "S_noise": 1.0}):
-        x, _ = draw(denoise_points, num=600, num_steps=40, sigma_max=20.0, **churn)
+        x, _ = draw(denoise_points, 600, noise=QuickNoise(600), num_steps=40, sigma_max=20.0, **churn)
         distances = torch.cdist(x, POINTS)
         assert distances.min(dim=1).values.max() < 0.01
         counts = distances.argmin(dim=1).bincount(minlength=3)
@@ -141,7 +152,7 @@ def test_churn_adds_noise_only_between_its_limits():
 def test_a_sample_depends_on_its_own_number_only():
     options = {"S_churn": 10.0, "num_steps": 6}
     together, _ = draw(denoise_points, **options)
-    alone, _ = draw(denoise_points, indices=[5], **options)
+    alone, _ = draw(denoise_points, 1, noise=Noise(0, torch.tensor([5])), **options)
     assert torch.equal(together[5], alone[0])
     other_seed, _ = draw(denoise_normal(1.0), seed=1, **options)
     assert not torch.allclose(draw(denoise_normal(1.0), **options)[0], other_seed)
@@ -149,7 +160,7 @@ def test_a_sample_depends_on_its_own_number_only():
 
 def test_known_data_are_kept_and_decide_the_rest():
     # Two numbers of correlation r: the second, given the first, is N(r y, 1 − r²).
-    r, y, num = 0.8, 1.5, 500
+    r, y, num = 0.8, 1.5, 1000
     cov = torch.tensor([[1, r], [r, 1]], dtype=torch.float64)
 
     def denoise(x, sigma, previous):
@@ -160,10 +171,11 @@ def test_known_data_are_kept_and_decide_the_rest():
     data = make_image(torch.tensor([[y, -7.0]], dtype=torch.float64))
     is_painted = make_image(torch.tensor([[False, True]]))
     means, stds = [], []
-    for num_resamplings in (1, 10):
+    for num_resamplings in (1, 5, 30):
         x, _ = draw(
             denoise,
             num,
+            noise=QuickNoise(num),
             known=Known(data, is_painted, num_resamplings),
             num_steps=20,
             sigma_max=10.0,
@@ -171,7 +183,8 @@ def test_known_data_are_kept_and_decide_the_rest():
         assert torch.equal(x[:, 0], torch.full((num,), y, dtype=torch.float64))
         means.append(x[:, 1].mean().item())
         stds.append(x[:, 1].std().item())
-    # Resampling brings the two into agreement; a replacement alone doesn't.
-    assert abs(means[1] - r * y) < abs(means[0] - r * y)
-    assert means[1] == pytest.approx(r * y, abs=0.12)
-    assert stds[1] == pytest.approx((1 - r**2) ** 0.5, abs=0.1)
+    # Resampling brings the two into agreement, where known data alone are only half heeded.
+    errors = [abs(mean - r * y) for mean in means]
+    assert errors[0] > 2 * errors[1] > 2 * errors[2]
+    assert means[2] == pytest.approx(r * y, abs=0.1)
+    assert stds[2] == pytest.approx((1 - r**2) ** 0.5, abs=0.06)
