@@ -72,30 +72,57 @@ def calc_difference_interval(
 ) -> tuple[float, float]:
     """Return the 95 % interval of how much farther b is from a reference than a is.
 
-    The jackknife: each group in turn is left out of all three sets. Unlike a bootstrap, it never
-    holds a sample twice, which either distance takes for a smaller spread. The middle of the
-    interval is the difference without its bias of 1/n.
-
-    calc_distance: of this module, but not `calc_frechet_infinity`: a random choice of samples would
-                   widen the interval many times
+    calc_distance: as for `leave_groups_out`
     features:      of a, b and the reference, each [samples, d]
     groups:        of each of their samples, such as its structure; independent samples may be put
                    into 50 groups of any names, as the time is proportional to the number of groups
-    returns:       NaNs for fewer than two groups
-    source:        Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 10 and 11
+    returns:       as `calc_jackknife_interval`
+    """
+    names = np.unique(np.concatenate([np.asarray(x).astype(str) for x in groups]))
+    a, b = (
+        leave_groups_out(calc_distance, (features[i], features[2]), (groups[i], groups[2]), names)
+        for i in (0, 1)
+    )
+    return calc_jackknife_interval(b - a)
+
+
+def leave_groups_out(
+    calc_distance: Callable[[np.ndarray, np.ndarray], float],
+    features: tuple[np.ndarray, np.ndarray],
+    groups: tuple[Sequence | np.ndarray, Sequence | np.ndarray],
+    names: Sequence[str] | np.ndarray,
+) -> Float64[np.ndarray, " r"]:
+    """Return the distance of two samples, then the distances without each group in turn.
+
+    calc_distance: of this module, but not `calc_frechet_infinity`: a random choice of samples would
+                   widen the interval many times
+    features:      of both, each [samples, d]
+    groups:        of each of their samples
+    names:         of the groups; fewer than two aren't left out
     """
     groups = tuple(np.asarray(x).astype(str) for x in groups)
-    names = np.unique(np.concatenate(groups))
-    num = len(names)
+    chosen = [[slice(None)] * 2]
+    if len(names) > 1:
+        chosen += [[x != name for x in groups] for name in names]
+    return np.array([
+        calc_distance(*(x[i] for x, i in zip(features, pair, strict=True))) for pair in chosen
+    ])
+
+
+def calc_jackknife_interval(estimates: Float64[np.ndarray, " r"]) -> tuple[float, float]:
+    """Return the 95 % interval of an estimate by a jackknife of groups of samples.
+
+    Unlike a bootstrap, it never holds a sample twice, which distances take for a smaller spread.
+    The middle of the interval is the estimate without its bias of 1/n.
+
+    estimates: from all samples, then without each group in turn
+    returns:   NaNs for fewer than two groups
+    source:    Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 10 and 11
+    """
+    whole, others = estimates[0], estimates[1:]
+    num = len(others)
     if num < 2:
         return np.nan, np.nan
-
-    def calc_difference(chosen):
-        a, b, reference = (x[i] for x, i in zip(features, chosen, strict=True))
-        return calc_distance(b, reference) - calc_distance(a, reference)
-
-    whole = calc_difference([slice(None)] * 3)
-    others = np.array([calc_difference([x != name for x in groups]) for name in names])
     middle = num * whole - (num - 1) * others.mean()
     half_width = t.ppf(0.975, num - 1) * (num - 1) / np.sqrt(num) * others.std(ddof=1)
     return float(middle - half_width), float(middle + half_width)

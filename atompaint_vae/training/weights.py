@@ -108,6 +108,17 @@ def _use_float32() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+def load_trained(name: str, expt_dir: Path) -> tuple[nn.Module, Hparams]:
+    """Return a trained model, in float32, on the CPU, in eval mode, and its hyperparameters.
+
+    name:     of a published model, or `experiment/run`
+    expt_dir: of any experiment of the run's notebook
+    raises:   ValueError if there is no such model, or its weights aren't on this machine
+    """
+    model, _ = _load_input(name, expt_dir)
+    return model, load_resolved(_find_input(name, expt_dir).hparams)
+
+
 def select_weights(state: Mapping[str, Tensor], hparams: Hparams) -> dict[str, Tensor]:
     """Return a model's tensors from a checkpoint's; the averaged ones if the run has them."""
     prefix = "average.module." if hparams.optim.ema_decay else "model."

@@ -98,6 +98,15 @@ def test_the_published_model_is_the_trained_one(published):
         assert torch.equal(model(image), trained(image))
 
 
+@pytest.mark.parametrize("name", ["small", "20240101_x/a"])
+def test_a_trained_model_is_loaded_by_either_name(name, published):
+    model, hparams = pretrained.load_trained(name, published.expt_dir)
+    assert hparams == pretrained.load_pretrained_hparams("small")
+    assert not model.training
+    expected = pretrained.load_pretrained("small").state_dict()
+    assert all(torch.equal(x, expected[key]) for key, x in model.state_dict().items())
+
+
 def test_metrics_of_the_published_model_are_those_of_the_test(published):
     hparams = pretrained.load_pretrained_hparams("small")
     crops = make_dataset(hparams, published.expt_dir, "test")

@@ -3,7 +3,7 @@
 Letters: n pairs of views.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -16,7 +16,7 @@ from ...data.crops.dataset import CropBatch, CropDataset, collate_crops
 from ..noise import Noise
 from .classifier import NeighborClassifier
 from .hparams import ViewsHparams
-from .views import FACES, make_views, place_views
+from .views import FACES, ViewPair, make_views, place_views
 
 LEVELS = {
     "atoms": (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0),
@@ -48,27 +48,44 @@ def predict_under_noise(
     is the same, scaled.
     """
     found: dict[tuple[str, float], list[Tensor]] = {}
+    options = {"device": device, "batch_size": batch_size}
+    for noise, pairs in iter_displaced_views(dataset, views, LEVELS["atoms"], **options):
+        clean, face = pairs[0.0]
+        voxel_noise = model.image_std * noise.draw_normal(clean, "voxels")
+        noisy = {("atoms", level): pair.images for level, pair in pairs.items()}
+        noisy |= {("voxels", level): clean + level * voxel_noise for level in LEVELS["voxels"]}
+        for key, images in noisy.items():
+            with torch.no_grad():
+                predicted = model(images).argmax(dim=1)
+            found.setdefault(key, []).append(torch.stack([face, predicted], dim=1).cpu())
+    return {key: torch.cat(rows) for key, rows in found.items()}
+
+
+def iter_displaced_views(
+    dataset: CropDataset,
+    views: ViewsHparams,
+    levels_A: Sequence[float],
+    *,
+    device: torch.device,
+    batch_size: int,
+) -> Iterator[tuple[Noise, dict[float, ViewPair]]]:
+    """Yield the noise of each batch of crops, and their views with displaced atoms at each level.
+
+    The views are where they are without displacements.
+
+    levels_A: standard deviations along each axis
+    """
     for indices in torch.arange(len(dataset)).split(batch_size):
         crops = collate_crops([dataset[i] for i in indices.tolist()])
         batch = CropBatch(*(x.to(device) for x in crops))
         noise = Noise(dataset.seed, crops.sample_index)
         placement = place_views(batch, noise, views, resolution_A=dataset.resolution_A)
         displacement = _draw_displacements(batch, noise)
-        clean = make_views(dataset, batch, views, placement).images
-        voxel_noise = model.image_std * noise.draw_normal(clean, "voxels")
-        for kind, levels in LEVELS.items():
-            for level in levels:
-                images = clean
-                if kind == "atoms":
-                    moved = batch._replace(coords_A=batch.coords_A + level * displacement)
-                    images = make_views(dataset, moved, views, placement).images
-                else:
-                    images = clean + level * voxel_noise
-                with torch.no_grad():
-                    predicted = model(images).argmax(dim=1)
-                rows = torch.stack([placement.face, predicted], dim=1)
-                found.setdefault((kind, level), []).append(rows.cpu())
-    return {key: torch.cat(rows) for key, rows in found.items()}
+        pairs = {}
+        for level_A in levels_A:
+            moved = batch._replace(coords_A=batch.coords_A + level_A * displacement)
+            pairs[level_A] = make_views(dataset, moved, views, placement)
+        yield noise, pairs
 
 
 def _draw_displacements(batch: CropBatch, noise: Noise) -> Tensor:
