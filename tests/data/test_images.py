@@ -140,7 +140,7 @@ FAILURES = [
     ("a_C.mrc", {"cell": (4, 5, 8)}, r"a_C\.mrc: voxels are not cubes: 1 × 1 × 1\.14286 Å, ang"),
     ("a_C.mrc", {"angles": (90, 90, 120)}, r"not cubes: 1 × 1 × 1 Å, angles 90 × 90 × 120°"),
     ("a_C.mrc", {"word8": 0}, r"not cubes: 4 × 1 × 1 Å"),
-    ("a_C.mrc", {"shape": (4, 5, 6), "cell": (4, 5, 6)}, r"a_N\.mrc: 4×5×7 voxels, but 4×5×6 in .*a_C"),
+    ("a_C.mrc", {"shape": (4, 5, 6), "cell": (4, 5, 6)}, r"a_N\.mrc: 4×5×7 voxels, but 4×5×6"),
     ("a_C.mrc", {"cell": (8, 10, 14)}, r"a_N\.mrc: voxels of 1 Å, but of 2 Å in .*a_C\.mrc"),
     ("a_C.mrc", {"word50": 1.0}, r"a_N\.mrc: centre at 1\.5, 2, 3 Å, but at 2\.5, 2, 3 Å in .*a_C"),
     ("a_Fe.mrc", {}, r"a_Fe\.mrc: name doesn't end in _ and a channel; channels: C, N"),
