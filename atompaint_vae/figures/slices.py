@@ -1,5 +1,5 @@
 """
-Slices of images and their reconstructions, side by side.
+Slices of images: of reconstructions beside their inputs, and of samples beside test crops.
 
 Experiments draw a run's crops with `plot_slices`; pages show the same picture, with the solid
 blocks marked.
@@ -24,6 +24,7 @@ from .colours import (
     pick_colours,
 )
 from .stored_crops import StoredCrop, describe_blocks, read_crops
+from .stored_samples import CHANNEL_NAMES, StoredSamples
 from .style import make_figure
 
 SLAB_A = 3.0
@@ -32,6 +33,7 @@ SLAB_A = 3.0
 CONTRAST = 2.0
 FRAME_COLOUR = "#d55e00"
 MAX_LEGEND_COLUMNS = 8
+MAX_SAMPLE_COLUMNS = 8
 
 
 def plot_slices(paths: RunPaths) -> Figure:
@@ -82,14 +84,58 @@ def draw_crops(crops: Sequence[StoredCrop], *, show_blocks: bool = False) -> Fig
         axis.grid(False)
         axis.spines[["top", "right"]].set_visible(True)
     figure.colorbar(shown, ax=axes[:, 2], shrink=0.5, label=RESIDUAL_LABEL)
-    names = crops[0].channel_names
+    _add_legend(figure, crops[0].channel_names)
+    return figure
+
+
+def draw_samples(stored: StoredSamples, chosen: Sequence[int]) -> Figure:
+    """
+    Draw a slab through samples, through test crops and through the images on a sample's path.
+
+    The slabs lie in the plane of x and y, in the middle. On the path, the noise level σ is below
+    each image.
+
+    chosen: indices of the samples to draw, in this order
+    """
+    path_labels = [f"σ = {x:.2g}" for x in stored.path_sigmas]
+    strips = [
+        ("samples", stored.samples[list(chosen)], [str(k + 1) for k in chosen]),
+        ("test crops", stored.crops, [str(k + 1) for k in range(len(stored.crops))]),
+        ("path of sample 1", stored.path, path_labels),
+    ]
+    num_columns = min(MAX_SAMPLE_COLUMNS, max(len(images) for _, images, _ in strips))
+    rows = [
+        (title if start == 0 else "", images[start : start + num_columns], labels[start:])
+        for title, images, labels in strips
+        for start in range(0, len(images), num_columns)
+    ]
+    width = 8.0
+    height = len(rows) * (width / num_columns + 0.1) + 0.4
+    figure, axes = make_figure(len(rows), num_columns, figsize=(width, height), squeeze=False)
+    slab = choose_slab(stored.samples.shape[-1], stored.resolution_A)
+    for row, (title, images, labels) in zip(axes, rows, strict=True):
+        row[0].set_ylabel(title)
+        for axis, image, label in zip(row, images, labels, strict=False):
+            axis.imshow(colour_slab(image, slab, CHANNEL_NAMES), interpolation="nearest")
+            axis.set_xlabel(label)
+            axis.spines[["top", "right"]].set_visible(True)
+        for axis in row:
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        for axis in row[len(images) :]:
+            axis.set_visible(False)
+    _add_legend(figure, CHANNEL_NAMES)
+    return figure
+
+
+def _add_legend(figure: Figure, names: Sequence[str]) -> None:
+    """Add the colours of channels below a figure."""
     patches = [
         Patch(color=light, label=name)
         for name, (light, _) in zip(names, pick_colours(names), strict=True)
     ]
     ncols = min(MAX_LEGEND_COLUMNS, len(patches))
     figure.legend(handles=patches, loc="outside lower center", ncols=ncols, frameon=False)
-    return figure
 
 
 def choose_slab(
