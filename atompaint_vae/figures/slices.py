@@ -18,6 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from ..records.record import RunPaths
 from .colours import (
     CHANNEL_COLOURS,
+    GROUNDS,
     RESIDUAL_COLOURMAP,
     RESIDUAL_LABEL,
     RESIDUAL_RANGE,
@@ -101,7 +102,7 @@ def draw_samples(stored: StoredSamples, chosen: Sequence[int]) -> Figure:
     strips = [
         ("samples", stored.samples[list(chosen)], [str(k + 1) for k in chosen]),
         ("test crops", stored.crops, [str(k + 1) for k in range(len(stored.crops))]),
-        ("path of sample 1", stored.path, path_labels),
+        ("path to 1", stored.path, path_labels),
     ]
     num_columns = min(MAX_SAMPLE_COLUMNS, max(len(images) for _, images, _ in strips))
     rows = [
@@ -157,16 +158,20 @@ def colour_slab(
     image: Float[np.ndarray, "c x y z"],
     slab: slice | None = None,
     names: Sequence[str] = tuple(CHANNEL_COLOURS),
+    *,
+    is_dark: bool = False,
 ) -> Float[np.ndarray, "y x 3"]:
     """
     Return a slab of an image as colours on white, x to the right and y upwards.
 
-    slab:  layers along z; by default those in the middle, of an image of 1 Å voxels
-    names: of the channels
+    slab:    layers along z; by default those in the middle, of an image of 1 Å voxels
+    names:   of the channels
+    is_dark: for dark pages, on their background
     """
     if slab is None:
         slab = choose_slab(image.shape[-1])
-    rgb = np.array([to_rgb(light) for light, _ in pick_colours(names)])
+    ground = np.array(to_rgb(GROUNDS[is_dark]))
+    rgb = np.array([to_rgb(colours[is_dark]) for colours in pick_colours(names)])
     filled = CONTRAST * image[..., slab].astype(np.float32).mean(axis=-1).clip(0, None)
-    colours = 1 - np.einsum("cxy,cr->yxr", filled, 1 - rgb)
+    colours = ground + np.einsum("cxy,cr->yxr", filled, rgb - ground)
     return colours[::-1].clip(0, 1)
