@@ -65,6 +65,15 @@ def calc_kernel_distance(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "
     return _calc_mean_kernel(x) + _calc_mean_kernel(y) - 2 * float(_calc_kernel(x, y).mean())
 
 
+def calc_distance_interval(
+    calc_distance: Callable[[np.ndarray, np.ndarray], float],
+    features: tuple[np.ndarray, np.ndarray],
+    groups: tuple[Sequence | np.ndarray, Sequence | np.ndarray],
+) -> tuple[float, float]:
+    """Return the 95 % interval of the distance of two samples, as `calc_difference_interval`."""
+    return _calc_jackknife_interval(calc_distance, features, groups)
+
+
 def calc_difference_interval(
     calc_distance: Callable[[np.ndarray, np.ndarray], float],
     features: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -81,21 +90,31 @@ def calc_difference_interval(
     features:      of a, b and the reference, each [samples, d]
     groups:        of each of their samples, such as its structure; independent samples may be put
                    into 50 groups of any names, as the time is proportional to the number of groups
-    returns:       NaNs for fewer than two groups
+    returns:       NaNs for fewer than two groups, or if one holds all samples of a set but one
     source:        Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 10 and 11
     """
-    groups = tuple(np.asarray(x).astype(str) for x in groups)
-    names = np.unique(np.concatenate(groups))
-    num = len(names)
-    if num < 2:
-        return np.nan, np.nan
 
-    def calc_difference(chosen):
-        a, b, reference = (x[i] for x, i in zip(features, chosen, strict=True))
+    def calc_difference(a, b, reference):
         return calc_distance(b, reference) - calc_distance(a, reference)
 
-    whole = calc_difference([slice(None)] * 3)
-    others = np.array([calc_difference([x != name for x in groups]) for name in names])
+    return _calc_jackknife_interval(calc_difference, features, groups)
+
+
+def _calc_jackknife_interval(
+    calc: Callable[..., float],
+    features: Sequence[np.ndarray],
+    groups: Sequence[Sequence | np.ndarray],
+) -> tuple[float, float]:
+    groups = [np.asarray(x).astype(str) for x in groups]
+    names = np.unique(np.concatenate(groups))
+    chosen = [[x != name for x in groups] for name in names]
+    num = len(names)
+    if num < 2 or min(x.sum() for each in chosen for x in each) < 2:
+        return np.nan, np.nan
+    whole = calc(*features)
+    others = np.array(
+        [calc(*(x[i] for x, i in zip(features, each, strict=True))) for each in chosen]
+    )
     middle = num * whole - (num - 1) * others.mean()
     half_width = t.ppf(0.975, num - 1) * (num - 1) / np.sqrt(num) * others.std(ddof=1)
     return float(middle - half_width), float(middle + half_width)

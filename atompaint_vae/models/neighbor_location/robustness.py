@@ -53,7 +53,7 @@ def predict_under_noise(
         batch = CropBatch(*(x.to(device) for x in crops))
         noise = Noise(dataset.seed, crops.sample_index)
         placement = place_views(batch, noise, views, resolution_A=dataset.resolution_A)
-        displacement = _draw_displacements(batch, noise)
+        displacement = draw_displacements(batch, noise)
         clean = make_views(dataset, batch, views, placement).images
         voxel_noise = model.image_std * noise.draw_normal(clean, "voxels")
         for kind, levels in LEVELS.items():
@@ -71,7 +71,7 @@ def predict_under_noise(
     return {key: torch.cat(rows) for key, rows in found.items()}
 
 
-def _draw_displacements(batch: CropBatch, noise: Noise) -> Tensor:
+def draw_displacements(batch: CropBatch, noise: Noise) -> Tensor:
     """Return a standard normal displacement of each atom; the atoms of a crop are contiguous."""
     num_atoms = batch.image_index.bincount(minlength=len(batch.sample_index)).tolist()
     generators = noise.make_generators("displacements")
