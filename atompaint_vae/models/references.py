@@ -3,7 +3,7 @@
 Letters: n m images, c channels, x y z voxels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -57,7 +57,7 @@ def iter_crop_references(
 
 
 def iter_vae_references(
-    vae: VAE, crops: ImageSet, training: Float[Tensor, "m c x y z"], *, seed: int
+    vae: VAE, crops: ImageSet, training: Iterable[Float[Tensor, "m c x y z"]], *, seed: int
 ) -> Iterator[tuple[str, ImageSet]]:
     """Yield sets of images that a VAE makes, as many as there are crops.
 
@@ -65,6 +65,8 @@ def iter_vae_references(
     prior samples:         decoded from standard normal latents
     PCA-Gaussian latents:  decoded from latents of `sample_gaussian` of the training crops' latents,
                            their posteriors' means
+
+    training: batches; the fewer crops, the more a Gaussian latent is a mixture of them
     """
     yield "reconstructed crops", ImageSet(_map_batches(vae, crops.images), crops.groups)
     num_images = len(crops.images)
@@ -72,7 +74,7 @@ def iter_vae_references(
     groups = [f"sample {i}" for i in range(num_images)]
     noise = torch.randn(num_images, *vae.latent_shape, generator=generator)
     yield "prior samples", ImageSet(_map_batches(vae.decode, noise), groups)
-    latents = _map_batches(lambda images: vae.encode(images).mean, training)
+    latents = torch.cat([_map_batches(lambda x: vae.encode(x).mean, x) for x in training])
     gaussian = sample_gaussian(latents, num_images, generator=generator)
     yield "PCA-Gaussian latents", ImageSet(_map_batches(vae.decode, gaussian), groups)
 
