@@ -35,8 +35,8 @@ count:
                        is, for views as full as in the reference; images of 33 Å and more
     training_distance  median distance to the nearest training crop in 24 orientations, relative to
                        that of the reference
-    copied             share of images nearer to a training crop than 99 % of the reference; 0.01 is
-                       what new images have
+    copied             share of images less than half as far from a training crop as the reference
+                       is; 0 for new images
 
 Options:
     --against DATA    Real structures: `starter`, or a set that `atompaint-vae data build` wrote.

@@ -109,8 +109,8 @@ def calc_weights(
 ) -> Float64[np.ndarray, "b 6"]:
     """Return weights that make the densities of pairs as frequent as those of a reference.
 
-    Densities are put into classes of 5 atoms/nm³; pairs whose class the reference lacks have no
-    weight.
+    Densities are put into classes of 5 atoms/nm³. Pairs whose class the reference lacks have no
+    weight. The weights' sum is the share of the reference in classes that both have.
 
     source: direct standardisation, Rothman et al. 2008, Modern Epidemiology, ch. 3
     """
