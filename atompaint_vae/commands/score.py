@@ -6,7 +6,8 @@ Usage:
 
 IMAGES are .npz files, or maps. Each .npz file becomes a row of the table, and all maps together
 become one. A .npz file holds `image`, [n, 6, x, x, x], the fraction of each voxel that atoms of
-each channel fill, and `resolution_A`, the side of a voxel.
+each channel fill, and `resolution_A`, the side of a voxel; `structure`, [n], is optional, and names
+the structure of each image if they are, say, reconstructions of crops.
 
     atompaint-vae score samples.npz
     atompaint-vae score latent.npz voxel.npz --references --vae finer-wide-10 --csv scores.csv
@@ -81,12 +82,14 @@ MIN_CROPS = 4
 class Images(NamedTuple):
     """Images of one row of the table.
 
-    name: of their file
+    name:   of their file
+    groups: see `ImageSet`
     """
 
     name: str
     images: Tensor
     resolution_A: float
+    groups: list[str]
 
 
 def main(argv: list[str]) -> int:
@@ -159,8 +162,7 @@ def score_all(
         radius_A=data.radius_A,
         classifier=classifier,
     )
-    for name, images, _ in sets:
-        groups = [f"image {i}" for i in range(len(images))]
+    for name, images, _, groups in sets:
         yield name, scorer.score(ImageSet(images, groups))
     others = range(num_crops, 2 * num_crops)
     if with_crops:
@@ -189,11 +191,11 @@ def load_images(names: Sequence[str]) -> list[Images]:
         from ..data.maps import read_image_maps
 
         images, resolution_A = read_image_maps(maps)
-        sets.append(Images(f"{len(maps)} maps", images, resolution_A))
+        sets.append(Images(f"{len(maps)} maps", images, resolution_A, _number(images)))
     for each in sets:
         check_images(each)
     first = sets[0]
-    for name, images, resolution_A in sets[1:]:
+    for name, images, resolution_A, _ in sets[1:]:
         size, expected = (x.shape[-1] for x in (images, first.images))
         if size != expected:
             raise ValueError(f"{name}: {size} voxels a side, but {first.name} has {expected}")
@@ -206,7 +208,7 @@ def load_images(names: Sequence[str]) -> list[Images]:
 
 
 def load_npz(path: Path) -> Images:
-    """Load the arrays `image` and `resolution_A`.
+    """Load the arrays `image` and `resolution_A`, and `structure` if there is one.
 
     raises: ValueError if the file isn't a .npz file, or lacks one of them
     """
@@ -215,13 +217,21 @@ def load_npz(path: Path) -> Images:
     try:
         with np.load(path) as arrays:
             image, resolution_A = (arrays[key] for key in ("image", "resolution_A"))
-            found = torch.from_numpy(image.astype(np.float32)), float(resolution_A)
+            images, resolution_A = torch.from_numpy(image.astype(np.float32)), float(resolution_A)
+            groups = arrays["structure"].tolist() if "structure" in arrays else _number(images)
     except KeyError as error:
         expected = "expected image [n, 6, x, x, x] and resolution_A"
         raise ValueError(f"{path}: {error.args[0]}; {expected}") from None
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a .npz file of numbers: {error}") from None
-    return Images(str(path), *found)
+    if len(groups) != len(images):
+        raise ValueError(f"{path}: {len(groups)} structures of {len(images)} images")
+    return Images(str(path), images, resolution_A, groups)
+
+
+def _number(images: Tensor) -> list[str]:
+    """Return a group for each image."""
+    return [f"image {i}" for i in range(len(images))]
 
 
 def check_images(images: Images) -> None:
@@ -230,7 +240,7 @@ def check_images(images: Images) -> None:
     from ..models.scores import MIN_IMAGES
     from ..text.formats import format_shape
 
-    name, image, resolution_A = images
+    name, image, resolution_A, _ = images
     shape = image.shape
     is_form = len(shape) == 5 and shape[1] == len(CHANNELS) and len({*shape[2:]}) == 1
     if not (is_form and shape[-1] % 2):
