@@ -47,7 +47,7 @@ MIN_COMMON = 0.5
 
 
 class ImageSet(NamedTuple):
-    """Images in the voxelizer's unit, and for each the name of its group.
+    """Images in the voxelizer's unit, on the CPU, and for each the name of its group.
 
     groups: names of structures; independent images, such as generated ones, have a group each
     """
