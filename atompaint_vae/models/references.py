@@ -57,7 +57,7 @@ def iter_crop_references(
 
 
 def iter_vae_references(
-    vae: VAE, crops: ImageSet, training: Iterable[Float[Tensor, "m c x y z"]], *, seed: int
+    vae: VAE, crops: ImageSet, training: Iterable[Tensor], *, seed: int
 ) -> Iterator[tuple[str, ImageSet]]:
     """Yield sets of images that a VAE makes, as many as there are crops.
 
@@ -66,7 +66,8 @@ def iter_vae_references(
     PCA-Gaussian latents:  decoded from latents of `sample_gaussian` of the training crops' latents,
                            their posteriors' means
 
-    training: batches; the fewer crops, the more a Gaussian latent is a mixture of them
+    training: batches [m, c, x, y, z]; the fewer crops, the more a Gaussian latent is a mixture of
+              them
     """
     yield "reconstructed crops", ImageSet(_map_batches(vae, crops.images), crops.groups)
     num_images = len(crops.images)

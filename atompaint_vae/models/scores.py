@@ -60,7 +60,7 @@ class Scorer:
     """Scores sets of images against real crops.
 
     reference:  crops of structures that no model was trained on
-    training:   batches of training crops, to recognise copies; not all need to fit in memory
+    training:   batches of training crops [n, c, x, x, x], to recognise copies
     classifier: whose features and predictions are compared, if there is one
     raises:     ValueError for fewer than four images, and as `NeighborClassifier.calc_features`
     """
@@ -68,7 +68,7 @@ class Scorer:
     def __init__(
         self,
         reference: ImageSet,
-        training: Iterable[Float[Tensor, "n c x x x"]],
+        training: Iterable[Tensor],
         *,
         resolution_A: float,
         radius_A: float,

@@ -84,3 +84,14 @@ def test_sets_of_a_vae_are_decoded(crops):
     again = dict(iter_vae_references(vae, real, [training], seed=0))
     for name, images in sets.items():
         torch.testing.assert_close(again[name].images, images.images)
+
+
+def test_gaussian_latents_of_one_crop_are_its_own(crops):
+    torch.manual_seed(0)
+    vae = VAE(["4x0e"], "2x0e", num_channels=6, size_voxels=15).eval()
+    real = make_crop_set(crops[0], range(4))
+    *_, (name, found) = iter_vae_references(vae, real, [real.images[:1]] * 3, seed=0)
+    assert name == "PCA-Gaussian latents"
+    with torch.no_grad():
+        expected = vae(real.images[:1]).expand_as(found.images)
+    torch.testing.assert_close(found.images, expected)
