@@ -31,7 +31,7 @@ count:
     kernel_distance    squared distance of the model's features to the reference's; unbiased, so
                        that it may be negative; compare it with that of other crops
     frechet_infinity   Fréchet distance of the features, extrapolated to infinitely many images;
-                       unreliable for fewer images than twice the number of features
+                       like the kernel distance, it needs hundreds of images
     neighbor_accuracy  how often the model predicts correctly on which side of a view the next one
                        is, for views as full as in the reference; images of 33 Å and more
     training_distance  median distance to the nearest training crop in 24 orientations, relative to
