@@ -27,6 +27,7 @@ COMMANDS = {
     "sample": ("atompaint_vae.commands.sample", "draw samples of a trained denoiser"),
     "publish": ("atompaint_vae.commands.publish", "publish a trained model in the package"),
     "evaluate": ("atompaint_vae.commands.evaluate", "test a published model on your structures"),
+    "score": ("atompaint_vae.commands.score", "score images, such as generated ones"),
     "figures": ("atompaint_vae.commands.figures", "list stale or missing figures; redraw them"),
 }
 
