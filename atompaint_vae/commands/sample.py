@@ -13,6 +13,8 @@ DIR then holds
     maps/sample-000_C.mrc
                        the image's carbon channel, in the same frame; the same for the others
     images.npz         all images, for atompaint-vae score and for Python
+    scores.csv         geometry of the atoms, and copies of training crops, beside the same of real
+                       crops; see atompaint-vae score --help
     settings.nt        what they were drawn with
 
     atompaint-vae sample latent-8 --num 16 --out samples
@@ -30,6 +32,7 @@ Options:
     --sigma-max S    Highest noise level.
     --churn S        Noise that is added anew in all steps together, EDM's S_churn.
                      Options of the sampler that aren't given are those of the run.
+    --features MODEL  Model of neighbor location, a run or a published one, for scores of features.
     --batch N        Samples that are drawn together. [default: 4]
     --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
 
@@ -44,13 +47,20 @@ from pathlib import Path
 from typing import Any
 
 import docopt
+import numpy as np
+from jaxtyping import Float
 
 SAMPLER_OPTIONS = {
     "--steps": "num_steps", "--sigma-min": "sigma_min", "--sigma-max": "sigma_max",
     "--churn": "S_churn",
 }  # fmt: skip
 
+SHOWN_SCORES = [
+    "bonded", "clashing", "isolated", "nearest_A", "coordination", "bond_A", "atoms_nm3", "copied",
+]  # fmt: skip
+
 NUM_SHOWN_CROPS = 16
+NUM_SCORED_CROPS = 32
 
 
 def main(argv: list[str]) -> int:
@@ -62,6 +72,8 @@ def main(argv: list[str]) -> int:
 
     import hashlib
 
+    from ..config.datasets import resolve_source
+    from ..models.scores import MIN_IMAGES
     from ..training.train import choose_device
     from ..training.weights import load_trained, pack_weights
 
@@ -85,7 +97,11 @@ def main(argv: list[str]) -> int:
     for index, image in draw(model.to(device), sampler, seed, missing, batch_size):
         store.add(index, image)
     crops = load_crops(hparams, Path.cwd(), min(num, NUM_SHOWN_CROPS))
-    page = store.finish(num, crops, title=f"{num} samples of {name}")
+    images = store.save_images(num)
+    scores = None
+    if crops is not None and num >= MIN_IMAGES:
+        scores = store.score(images, resolve_source(hparams, Path.cwd()), arguments["--features"])
+    page = store.save_page(images, crops, scores, title=f"{num} samples of {name}")
     print(f"{page}: {num} samples")
     return 0
 
@@ -183,24 +199,49 @@ class SampleFolder:
             self._find_atoms_path(index), atoms.coords_A.numpy(), atoms.channels.numpy()
         )
 
-    def finish(self, num: int, crops, *, title: str) -> Path:
-        """Write what shows all samples together, and return the page's path."""
-        import numpy as np
-
+    def save_images(self, num: int) -> Float[np.ndarray, "n c x y z"]:
+        """Write all images together, and return them."""
         from ..data.images import read_image_maps, save_images
-        from ..notebook.reconstruction.gallery import make_gallery
-        from ..text.files import write_atomic
 
         images = np.stack([
             read_image_maps(sorted(self.maps.glob(f"{self._name(index)}_*.mrc"))).image
             for index in range(num)
         ])  # fmt: skip
         save_images(self.folder / "images.npz", images, self.resolution_A)
-        page = self.folder / "index.html"
-        write_atomic(
-            page, make_gallery(images, crops, title=title, resolution_A=self.resolution_A)
+        return images
+
+    def score(self, images: Float[np.ndarray, "n c x y z"], source: str, features: str | None):
+        """Write the scores of the images, and return them as a table."""
+        import pandas as pd
+        import torch
+
+        from ..text.files import write_atomic
+        from .score import Images, score_all
+
+        names = [self._name(index) for index in range(len(images))]
+        rows = score_all(
+            [Images("samples", torch.from_numpy(images), self.resolution_A, names)],
+            source=source,
+            num_crops=NUM_SCORED_CROPS,
+            features=features,
+            vae=None,
+            with_crops=True,
         )
-        return page
+        table = pd.DataFrame(dict(rows)).T.rename_axis("images").reset_index()
+        write_atomic(self.folder / "scores.csv", table.to_csv(index=False))
+        return table
+
+    def save_page(self, images, crops, scores, *, title: str) -> Path:
+        """Write the page of all samples, and return its path."""
+        from ..notebook.reconstruction.gallery import make_gallery
+        from ..text.files import write_atomic
+
+        path = self.folder / "index.html"
+        if scores is not None:
+            scores = scores[["images", *SHOWN_SCORES]]
+        page = make_gallery(images, crops, scores, title=title, resolution_A=self.resolution_A)
+        write_atomic(path, page)
+        return path
 
     def _name(self, index: int) -> str:
         return f"sample-{index:03}"

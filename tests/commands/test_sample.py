@@ -5,6 +5,7 @@ import signal
 import gemmi
 import nestedtext as nt
 import numpy as np
+import pandas as pd
 import pytest
 
 from atompaint_vae.cli import run_command
@@ -63,7 +64,8 @@ def test_files_of_samples(call, tmp_path):
 
 def test_a_second_call_draws_what_is_missing(call, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    call(MODEL, "--out", whole, "--num", 3, "--batch", 3)
+    assert call(MODEL, "--out", whole, "--num", 3, "--batch", 3)[0] == 0
+    assert not (whole / "scores.csv").exists()
     assert call(MODEL, "--out", parts, "--num", 1)[0] == 0
     first = (parts / "maps" / "sample-000_C.mrc").stat().st_mtime_ns
 
@@ -87,6 +89,17 @@ def test_a_second_call_draws_what_is_missing(call, tmp_path, monkeypatch):
     # In batches of one and of three, convolutions may round differently.
     images = (load_images(x / "images.npz").images for x in (whole, parts))
     np.testing.assert_allclose(*images, rtol=0, atol=1e-5)
+
+
+def test_scores_beside_samples(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "NUM_SCORED_CROPS", 4)
+    out = tmp_path / "out"
+    assert call(MODEL, "--out", out, "--num", 4)[0] == 0
+    table = pd.read_csv(out / "scores.csv").set_index("images")
+    assert [*table.index][:3] == ["samples", "other crops", "training crops"]
+    assert table.loc["other crops", "bonded"] > 0.8
+    assert table.loc["training crops", "copied"] == 1
+    assert "other crops" in (out / "index.html").read_text()
 
 
 def test_a_sampler_of_ones_own(call, tmp_path):
