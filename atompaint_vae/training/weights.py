@@ -132,13 +132,13 @@ def load_trained(name: str, expt_dir: Path) -> tuple[nn.Module, Hparams]:
 def select_weights(state: Mapping[str, Tensor], hparams: Hparams) -> dict[str, Tensor]:
     """Return a model's tensors from a checkpoint's; the averaged ones if the run has them."""
     prefix = "average.module." if hparams.optim.ema_decay else "model."
-    found = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    return {name: tensor.contiguous() for name, tensor in found.items()}
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def pack_weights(weights: Mapping[str, Tensor]) -> bytes:
     """Return tensors in the safetensors format, whose SHA-256 is recorded."""
-    return safetensors.torch.save(dict(weights), metadata={"format": "pt"})
+    contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
+    return safetensors.torch.save(contiguous, metadata={"format": "pt"})
 
 
 def load_run_weights(paths: RunPaths) -> dict[str, Tensor]:

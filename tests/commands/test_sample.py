@@ -15,7 +15,7 @@ from atompaint_vae.data.images import load_images, read_image_maps
 DIFFUSION = {
     "shared:\n": "shared:\n  kind: diffusion\n",
     "      - 1xfourier1+2x0e\n    latent: 2x0e+1x1e\n":
-        "      - 4x0e+2x1e\n    sampler:\n      num_steps: 3\n",
+        "      - 4x0e+2x1e\n    symmetry: none\n    sampler:\n      num_steps: 3\n",
 }  # fmt: skip
 MODEL = "20240101_x/a"
 
@@ -86,9 +86,9 @@ def test_a_second_call_draws_what_is_missing(call, tmp_path, monkeypatch):
     assert code == 0
     assert stdout.startswith(f"{parts}: 2 of 3 samples are there\n")
     assert (parts / "maps" / "sample-000_C.mrc").stat().st_mtime_ns == first
-    # In batches of one and of three, convolutions may round differently.
+    # In batches of one and of three, convolutions round differently, and σ is up to 80.
     images = (load_images(x / "images.npz").images for x in (whole, parts))
-    np.testing.assert_allclose(*images, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(*images, rtol=0, atol=1e-4)
 
 
 def test_scores_beside_samples(call, tmp_path, monkeypatch):
