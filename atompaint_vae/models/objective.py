@@ -44,7 +44,7 @@ class Objective(ABC):
         """
 
     @classmethod
-    def calibrate(cls, model: nn.Module, dataset: CropDataset):  # noqa: B027
+    def calibrate(cls, model: nn.Module, dataset: CropDataset):  # noqa: B027 (optional)
         """Measure what a new model needs to know of the training crops, and store it in it.
 
         The model and the crops' images are on the CPU.

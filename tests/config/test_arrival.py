@@ -175,7 +175,10 @@ class Run:
     def list_sigmas(self):
         """Noise levels at which a sample is denoised."""
         device = torch.device("cpu")
-        make = lambda: self.module.objective.make_artifacts(self.feed.datasets["test"], device)
+
+        def make():
+            return self.module.objective.make_artifacts(self.feed.datasets["test"], device)
+
         return [sigmas[0] for sigmas, _ in self.watch_denoiser(make)]
 
     def list_in_network(self, kind: type, attribute: str = ""):

@@ -4,6 +4,7 @@ Letters: b batch, c channels, x y z voxels.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -69,7 +70,7 @@ def sample_steps(
     num_resamplings = known.num_resamplings if known else 1
     x = sigmas[0] * noise.draw_normal(like, "start")
     denoised = None
-    for i, (t, t_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for i, (t, t_next) in enumerate(pairwise(sigmas)):
         # The last step leads to noiseless data, which need no noise again.
         for repeat in range(num_resamplings if t_next > 0 else 1):
             if repeat > 0:

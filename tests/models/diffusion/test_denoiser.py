@@ -133,8 +133,9 @@ def test_scaled_data_have_unit_variance_and_rotate():
 
 
 def test_data_that_do_not_vary_are_refused():
+    data = torch.randn(4, 4, 3, 3, 3) * torch.eye(4)[0].view(-1, 1, 1, 1)
     with pytest.raises(ValueError, match=r"the data of l = 1 don't vary"):
-        Scaling(Irreps("1x0e+1x1e")).measure(torch.randn(4, 4, 3, 3, 3) * torch.eye(4)[0].view(-1, 1, 1, 1))
+        Scaling(Irreps("1x0e+1x1e")).measure(data)
 
 
 def test_latents_are_drawn_from_the_posterior_and_decoded_in_their_own_scale():
@@ -148,17 +149,20 @@ def test_latents_are_drawn_from_the_posterior_and_decoded_in_their_own_scale():
         for seed in range(200)
     ])  # fmt: skip
     std = (posterior.logvar / 2).exp()
-    assert ((draws.mean(0) - posterior.mean) / std * 200**0.5).square().mean() == pytest.approx(1, abs=0.15)
+    errors = (draws.mean(0) - posterior.mean) / std * 200**0.5
+    assert errors.square().mean() == pytest.approx(1, abs=0.15)
     assert (draws.var(0) / std.square()).mean().item() == pytest.approx(1, abs=0.03)
     latent = draws[0]
-    torch.testing.assert_close(model.decode(model.scaling(latent)), model.autoencoder.decode(latent))
+    decoded = model.decode(model.scaling(latent))
+    torch.testing.assert_close(decoded, model.autoencoder.decode(latent))
 
 
 def test_without_an_autoencoder_the_data_are_images():
     model = Denoiser(LAYERS[:1], num_channels=6, size_voxels=5)
     image = torch.rand(1, 6, 5, 5, 5)
     assert model.data_shape == model.image_shape == (6, 5, 5, 5)
-    torch.testing.assert_close(model.decode(model.encode(image, Noise(0, torch.tensor([0])))), image)
+    data = model.encode(image, Noise(0, torch.tensor([0])))
+    torch.testing.assert_close(model.decode(data), image)
 
 
 def test_an_earlier_estimate_matters_only_with_self_conditioning():

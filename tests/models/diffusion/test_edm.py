@@ -1,6 +1,7 @@
 """The formulas and the sampler, against closed forms and against diffusers."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -126,13 +127,14 @@ def test_normal_data_are_reached_with_an_error_of_second_order():
         exact = start * std / math.hypot(std, sigma_max)
         errors.append(((x - exact).norm() / exact.norm()).item())
     assert errors[-1] < 1e-3
-    orders = [math.log2(a / b) for a, b in zip(errors[:-1], errors[1:], strict=True)]
+    orders = [math.log2(a / b) for a, b in pairwise(errors)]
     assert all(order == pytest.approx(2, abs=0.35) for order in orders)
 
 
 def test_samples_of_points_are_the_points_and_equally_often():
     for churn in ({}, {"S_churn": 30.0, "S_noise": 1.0}):
-        x, _ = draw(denoise_points, 600, noise=QuickNoise(600), num_steps=40, sigma_max=20.0, **churn)
+        noise = QuickNoise(600)
+        x, _ = draw(denoise_points, 600, noise=noise, num_steps=40, sigma_max=20.0, **churn)
         distances = torch.cdist(x, POINTS)
         assert distances.min(dim=1).values.max() < 0.01
         counts = distances.argmin(dim=1).bincount(minlength=3)

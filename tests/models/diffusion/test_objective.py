@@ -173,7 +173,7 @@ LATENTS = {
 
 def test_latents_of_a_run(make_expt):
     expt = make_expt(LATENTS, inside="expts")
-    code, stdout, stderr = expt.train()
+    code, _, stderr = expt.train()
     assert code == 0, stderr
     paths = RunPaths(expt.paths.expt_dir / "runs/b")
     record = load_record(paths.record)
@@ -201,7 +201,8 @@ MISFITS = [
         "model.symmetry: rotation, but the latents of 20240101_x/a don't rotate",
     ),
     (
-        {"        num_steps: 2\n": "        num_steps: 2\n      layers:\n" + "        - 4x0e\n" * 4},
+        {"        num_steps: 2\n":
+         "        num_steps: 2\n      layers:\n" + "        - 4x0e\n" * 4},
         "model.layers: 4 layers, but data of 5 voxels have at most 3 resolutions: 5 → 3 → 1",
     ),
     (
