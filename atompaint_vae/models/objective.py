@@ -43,8 +43,8 @@ class Objective(ABC):
         raises:    ValueError if the hyperparameters don't fit together
         """
 
-    @classmethod
-    def calibrate(cls, model: nn.Module, dataset: CropDataset):  # noqa: B027 (optional)
+    @classmethod  # noqa: B027 (optional)
+    def calibrate(cls, model: nn.Module, dataset: CropDataset):
         """Measure what a new model needs to know of the training crops, and store it in it.
 
         The model and the crops' images are on the CPU.
