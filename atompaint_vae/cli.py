@@ -26,6 +26,7 @@ COMMANDS = {
     "open": ("atompaint_vae.commands.open", "open an experiment's page in the browser"),
     "publish": ("atompaint_vae.commands.publish", "publish a trained model in the package"),
     "evaluate": ("atompaint_vae.commands.evaluate", "test a published model on your structures"),
+    "paint": ("atompaint_vae.commands.paint", "paint the atoms around a residue anew"),
     "figures": ("atompaint_vae.commands.figures", "list stale or missing figures; redraw them"),
 }
 

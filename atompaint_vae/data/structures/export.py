@@ -1,4 +1,7 @@
-"""Atoms of an image -> mmCIF file, alone or in a structure, which PyMOL, ChimeraX and `read_structure` open."""
+"""Atoms of an image -> mmCIF file, alone or beside a structure's.
+
+PyMOL, ChimeraX and `read_structure` open such files.
+"""
 
 from collections import Counter
 from collections.abc import Collection
@@ -43,8 +46,8 @@ def write_structure_with_atoms(
     """
     Write a structure as an mmCIF file, with further atoms as one residue UNL of a new chain.
 
-    The structure's own atoms and their numbers stay as they are. The new chain's name is the first
-    letter or digit that is free.
+    The structure's own atoms stay as they are, except that they are numbered anew. The new chain's
+    name is the first letter or digit that is free.
 
     coords_A: of the further atoms, in the structure's frame
     channels, raises: as for `write_atoms_as_cif`
@@ -53,8 +56,7 @@ def write_structure_with_atoms(
     structure.name = path.stem
     model = structure[0]
     chain = gemmi.Chain(_find_free_name([x.name for x in model]))
-    last = max((x.atom.serial for x in model.all()), default=0)
-    chain.add_residue(_make_residue(coords_A, channels, last + 1))
+    chain.add_residue(_make_residue(coords_A, channels))
     model.add_chain(chain)
     structure.setup_entities()
     # Where the structure isn't in a crystal, gemmi would write a cell of 1 Å.
@@ -64,7 +66,7 @@ def write_structure_with_atoms(
 
 
 def _make_residue(
-    coords_A: Float[np.ndarray, "n 3"], channels: Int[np.ndarray, "n"], first_serial: int
+    coords_A: Float[np.ndarray, "n 3"], channels: Int[np.ndarray, "n"]
 ) -> gemmi.Residue:
     if ((channels < 0) | (channels >= len(CHANNELS))).any():
         raise ValueError(f"channels beyond 0 to {len(CHANNELS) - 1}")
@@ -80,7 +82,6 @@ def _make_residue(
         numbers[name] += 1
         atom.name = f"{atom.element.name}{numbers[name]}"
         atom.pos = gemmi.Position(*place_A)
-        atom.serial = first_serial + len(residue)
         residue.add_atom(atom)
     return residue
 

@@ -6,4 +6,5 @@ Diffusion: a denoiser of images, or of the latents of a trained autoencoder.
     unet      -> the network F                         denoiser  -> D, and the space that it works in
     sampler   -> from noise to data, step by step      samples   -> images, and their atoms
     objective -> losses, metrics, artifacts            checks    -> of hyperparameters
+    painting  -> atoms of a region, drawn anew         repainting -> regions of many structures
 """
