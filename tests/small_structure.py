@@ -36,7 +36,9 @@ def make_structure() -> gemmi.Structure:
     center_A = np.mean([x.pos.tolist() for x in middle], axis=0)
     add_atom(middle, "HA", "H", center_A + np.array([0, 0, 1]))
     middle[0].altloc = "A"
-    add_atom(middle, middle[0].name, middle[0].element.name, center_A + np.array([0, 9, 0]), altloc="B")
+    first = middle[0]
+    place_A = center_A + np.array([0, 9, 0])
+    add_atom(middle, first.name, first.element.name, place_A, altloc="B")
     water, ion = gemmi.Residue(), gemmi.Residue()
     water.name, water.seqid, water.het_flag = "HOH", gemmi.SeqId("900"), "H"
     add_atom(water, "O", "O", center_A + np.array([0, 1, 0]))

@@ -98,3 +98,11 @@ def test_chance_in_closed_form(monkeypatch):
         make_atoms((0, 0, 0, 0)), outside, radius_A=radius_A, side_A=side_A
     )
     assert nothing["found"] == 0
+
+
+def test_density_is_that_outside_the_sphere():
+    # 22 atoms in 9³ - 113 = 616 Å³ are 4.04 in the 113 Å³ of the sphere.
+    counts = count_recovered_by_chance(
+        make_atoms((0, 0, 0, 0)), make_shell(22, 4.2), radius_A=3.0, side_A=9.0
+    )
+    assert counts["found"] == 4

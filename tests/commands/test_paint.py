@@ -225,7 +225,7 @@ def test_models_of_another_kind(path, capsys):
     assert "'finer': neither a published model nor experiment/run" in capsys.readouterr().err
 
 
-def test_steps_are_those_of_the_option(paint, model, monkeypatch):
+def test_steps_and_resamplings_are_those_of_the_options(paint, model, monkeypatch, tmp_path):
     levels = []
     forward = Knowing.forward
 
@@ -236,4 +236,7 @@ def test_steps_are_those_of_the_option(paint, model, monkeypatch):
     monkeypatch.setattr(Knowing, "forward", record)
     assert paint(num=1, steps=3, resamplings=1) == 0
     assert len(levels) == 2 + 2 + 1
+    levels.clear()
+    assert paint(num=1, steps=3, resamplings=4, out=tmp_path / "again") == 0
+    assert len(levels) == 4 * (2 + 2) + 1
     assert torch.tensor(levels).max() == 0.5

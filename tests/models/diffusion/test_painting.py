@@ -190,9 +190,8 @@ def test_proposals_depend_on_seed_and_index_only(folder):
     both = paint(painter, indices=[0, 1])
     # Sums of a batch are rounded differently.
     torch.testing.assert_close(paint(painter, indices=[1])[0], both[1], rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(both[0], both[1])
-    assert not torch.allclose(paint(painter, seed=1)[0], both[0])
-    assert not torch.allclose(paint(painter, num_resamplings=1)[0], both[0])
+    others = both[1], paint(painter, seed=1)[0], paint(painter, num_resamplings=1)[0]
+    assert not any(torch.allclose(x, both[0], rtol=1e-3, atol=1e-3) for x in others)
 
 
 @pytest.mark.parametrize(
