@@ -111,7 +111,8 @@ class Painter:
 
         The known atoms' density is subtracted first. No atom is left out for being near another.
         """
-        rest = torch.where(self.is_painted, image - self.known_image, 0).clamp(min=0)
+        painted = image.to(self.known_image) - self.known_image
+        rest = torch.where(self.is_painted, painted, 0).clamp(min=0)
         found = find_atoms(
             rest, resolution_A=self.data.resolution_A, radius_A=self.data.radius_A
         )

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_expt import HPARAMS
 
+from atompaint_vae.config.checks import check_experiment
 from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.config.hparams import load_resolved
 from atompaint_vae.config.schema import Hparams
@@ -14,9 +16,9 @@ from atompaint_vae.data.crops.dataset import collate_crops
 from atompaint_vae.models.diffusion.kind import BANDS
 from atompaint_vae.models.diffusion.objective import DiffusionObjective
 from atompaint_vae.models.noise import Noise
-from atompaint_vae.records.record import load_record
+from atompaint_vae.records.record import RunPaths, load_record
 from atompaint_vae.training.plan import build_model
-from atompaint_vae.training.weights import load_run_weights, make_trained
+from atompaint_vae.training.weights import check_inputs, load_run_weights, make_trained
 
 VOXELS = {
     "shared:\n": "shared:\n  kind: diffusion\n",
@@ -150,6 +152,77 @@ def test_half_of_the_images_see_an_earlier_estimate():
     # Standard deviation of the count: 4.
     assert abs(int(is_seen.sum()) - 32) < 14
     assert not second.requires_grad
+
+
+LATENTS = {
+    "    latent: 2x0e+1x1e\n": "",
+    "      - 1xfourier1+2x0e\n": "      - 4x0e+2x1e\n",
+    "  a:\n": """\
+  a:
+    model:
+      latent: 2x0e+1x1e
+  b:
+    kind: diffusion
+    model:
+      autoencoder: 20240101_x/a
+      sampler:
+        num_steps: 2
+""",
+}
+
+
+def test_latents_of_a_run(make_expt):
+    expt = make_expt(LATENTS, inside="expts")
+    code, stdout, stderr = expt.train()
+    assert code == 0, stderr
+    paths = RunPaths(expt.paths.expt_dir / "runs/b")
+    record = load_record(paths.record)
+    assert record.sizes == {"data_shape": (5, 5, 5, 5)}
+    assert [*record.inputs] == ["model.autoencoder"]
+    assert "bonded_reconstructed" in pd.read_csv(paths.test_metrics).columns
+    model = make_trained(paths, load_run_weights(paths))
+    source = make_trained(expt.paths, load_run_weights(expt.paths))
+    image = torch.rand(1, 6, 11, 11, 11)
+    assert torch.equal(model.autoencoder.encode(image).mean, source.encode(image).mean)
+    assert not any(p.requires_grad for p in model.autoencoder.parameters())
+
+
+MISFITS = [
+    (
+        {"      autoencoder: 20240101_x/a": "      autoencoder: neighbor"},
+        "'neighbor': neither a published model nor experiment/run",
+    ),
+    (
+        {"    kind: diffusion\n": "    kind: diffusion\n    data:\n      size_voxels: 13\n"},
+        "data.size_voxels: 13, but the images of 20240101_x/a have 11",
+    ),
+    (
+        {"      latent: 2x0e+1x1e\n": "      latent: 2x0e+1x1e\n      symmetry: none\n"},
+        "model.symmetry: rotation, but the latents of 20240101_x/a don't rotate",
+    ),
+    (
+        {"        num_steps: 2\n": "        num_steps: 2\n      layers:\n" + "        - 4x0e\n" * 4},
+        "model.layers: 4 layers, but data of 5 voxels have at most 3 resolutions: 5 → 3 → 1",
+    ),
+    (
+        {"      latent: 2x0e+1x1e\n  b:\n    kind: diffusion\n": "      autoencoder: \n  b:\n",
+         "shared:\n": "shared:\n  kind: diffusion\n"},
+        "model.autoencoder: 20240101_x/a is of kind diffusion; expected vae",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edits", "message"), MISFITS)
+def test_autoencoders_that_do_not_fit(tmp_path, edits, message):
+    text = HPARAMS
+    for old, new in (LATENTS | edits).items():
+        assert old in text, old
+        text = text.replace(old, new)
+    path = tmp_path / "expts/20240101_x/hparams.nt"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    problems = [*check_inputs(check_experiment(path), path.parent)]
+    assert [message in str(x) for x in problems] == [True], problems
 
 
 WRONG = [

@@ -3,6 +3,7 @@
 Usage:
     atompaint-vae paint STRUCTURE --model NAME --around CHAIN/RESIDUE --out DIR
                         [--radius A] [--num N] [--seed N] [--resamplings N] [--steps N]
+                        [--device NAME]
     atompaint-vae paint (-h | --help)
 
 All atoms in a sphere around the residue's centre are removed. A diffusion model then proposes atoms
@@ -36,6 +37,7 @@ Options:
     --resamplings N    How often each step is done, so that painted and known data become
                        consistent. 1 is quick, but painted atoms then fit badly. [default: 10]
     --steps N          Noise levels of a proposal; by default those of the model.
+    --device NAME      auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
 
 Exit codes: 0 success; 2 the file can't be read, the residue isn't there, the sphere has no atoms or
 doesn't fit the model's crops, or DIR holds proposals of other settings; 130 after Ctrl-C.
@@ -50,19 +52,19 @@ from typing import TYPE_CHECKING, Any
 import docopt
 import nestedtext as nt
 
-from ..text.errors import UserError
-from ..text.files import write_atomic
-from ..text.tables import format_table
+from ...text.errors import UserError
+from ...text.files import write_atomic
+from ...text.tables import format_table
 
 if TYPE_CHECKING:
     import gemmi
     import numpy as np
     import pandas as pd
 
-    from ..data.structures.regions import Atoms
-    from ..models.diffusion.denoiser import Denoiser
-    from ..models.diffusion.hparams import SamplerHparams
-    from ..models.diffusion.painting import Painter
+    from ...data.structures.regions import Atoms
+    from ...models.diffusion.denoiser import Denoiser
+    from ...models.diffusion.hparams import SamplerHparams
+    from ...models.diffusion.painting import Painter
 
 SETTINGS, RECOVERY, PAGE, MAPS = "settings.nt", "recovery.csv", "index.html", "maps"
 CHANCE = "random atoms"
@@ -73,17 +75,18 @@ SHOWN = -1.0, 2.0
 
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["paint", *argv])
+    from ...training.options import parse_number
+
     radius_A = parse_length(arguments, "--radius")
-    num = parse_count(arguments, "--num", 1)
-    seed = parse_count(arguments, "--seed", 0)
-    num_resamplings = parse_count(arguments, "--resamplings", 1)
-    num_steps = parse_count(arguments, "--steps", 1) if arguments["--steps"] else None
+    num, num_resamplings = (parse_number(arguments, x) for x in ("--num", "--resamplings"))
+    seed = parse_number(arguments, "--seed", least=0)
+    num_steps = parse_number(arguments, "--steps")
     path, around = Path(arguments["STRUCTURE"]), arguments["--around"]
 
     # Torch is slow to import, so mistakes in these arguments are reported before.
-    from ..data.structures.formats import parse_structure
-    from ..data.structures.regions import RegionError, calc_center, find_residue, split_atoms
-    from ..data.structures.table import read_structure
+    from ...data.structures.formats import parse_structure
+    from ...data.structures.regions import RegionError, calc_center, find_residue, split_atoms
+    from ...data.structures.table import read_structure
 
     structure, atoms = parse_structure(path).model, read_structure(path)
     try:
@@ -91,10 +94,13 @@ def main(argv: list[str]) -> int:
     except RegionError as error:
         raise RegionError(f"{path}: {error}") from None
 
-    from ..data.crops.dataset import make_filters
-    from ..models.diffusion.painting import Painter
+    from ...data.crops.dataset import make_filters
+    from ...models.diffusion.painting import Painter
+    from ...training.train import choose_device
 
+    device = choose_device(arguments["--device"])
     model, hparams = load_denoiser(arguments["--model"])
+    weights = hash_weights(model)
     sampler = hparams.model.sampler
     if num_steps:
         sampler = sampler.model_copy(update={"num_steps": num_steps})
@@ -102,7 +108,7 @@ def main(argv: list[str]) -> int:
     hidden, known = split_atoms(atoms, center_A, radius_A)
     if not len(hidden.channels):
         raise RegionError(f"{path}: no heavy atoms within {radius_A:g} Å of {around}")
-    painter = Painter(model, hparams.data, known, radius_A)
+    painter = Painter(model.to(device), hparams.data, known, radius_A)
     print(describe_region(painter, hidden))
 
     out = Path(arguments["--out"])
@@ -110,7 +116,7 @@ def main(argv: list[str]) -> int:
         "structure": path.name,
         "structure SHA-256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "model": arguments["--model"],
-        "weights SHA-256": hash_weights(model),
+        "weights SHA-256": weights,
         "around": around,
         "radius": f"{radius_A:g} Å",
         "seed": str(seed),
@@ -132,7 +138,7 @@ def load_denoiser(name: str) -> tuple["Denoiser", Any]:
 
     raises: ValueError if there is no such model, or it is of another kind
     """
-    from ..training.weights import load_trained
+    from ...training.weights import load_trained
 
     model, hparams = load_trained(name, Path.cwd())
     if hparams.kind != "diffusion":
@@ -141,7 +147,7 @@ def load_denoiser(name: str) -> tuple["Denoiser", Any]:
 
 
 def hash_weights(model: "Denoiser") -> str:
-    from ..training.weights import pack_weights
+    from ...training.weights import pack_weights
 
     return hashlib.sha256(pack_weights(model.state_dict())).hexdigest()
 
@@ -179,9 +185,9 @@ def paint_missing(
     """Paint the proposals that aren't in the folder yet."""
     from tqdm import tqdm
 
-    from ..data.images import write_image_maps
-    from ..data.structures.export import write_structure_with_atoms
-    from ..data.structures.regions import remove_sphere
+    from ...data.images import write_image_maps
+    from ...data.structures.export import write_structure_with_atoms
+    from ...data.structures.regions import remove_sphere
 
     rest = remove_sphere(structure, center_A, painter.radius_A)
     missing = [k for k, stem in enumerate(stems) if not (out / f"{stem}.cif").exists()]
@@ -196,7 +202,7 @@ def paint_missing(
             for step in painter.sample_steps(sampler, indices=[k], **options):
                 data = step.x
                 bar.update()
-            (image,) = painter.decode(data)
+            (image,) = painter.decode(data).cpu()
             found = painter.find_atoms(image)
             resolution_A = painter.data.resolution_A
             write_image_maps(
@@ -216,9 +222,9 @@ def write_results(
     import pandas as pd
     import torch
 
-    from ..analysis.recovery import count_recovered, count_recovered_by_chance, score_recovery
-    from ..data.images import read_image_maps
-    from ..notebook.reconstruction.gallery import make_gallery
+    from ...analysis.recovery import count_recovered, count_recovered_by_chance, score_recovery
+    from ...data.images import read_image_maps
+    from ...notebook.reconstruction.gallery import make_gallery
 
     images, counts = [], {}
     for stem in stems:
@@ -234,7 +240,7 @@ def write_results(
     original = painter.known_image + painter.make_image(hidden)
     page = make_gallery(
         np.stack(images).clip(*SHOWN),
-        original[None].numpy(),
+        original[None].cpu().numpy(),
         recovery,
         title=title,
         names=("Proposal", "Structure"),
@@ -259,13 +265,6 @@ def describe_recovery(recovery: "pd.DataFrame") -> list[str]:
     shown = recovery[["proposal", "found", "recovered", "right_element", "recall", "precision"]]
     rows = [[row.proposal, *(f"{x:.3g}" for x in row[1:])] for row in shown.itertuples(index=False)]
     return format_table([shown.columns, *rows], "<>>>>>")
-
-
-def parse_count(arguments: dict, name: str, least: int) -> int:
-    text = arguments[name]
-    if not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise UserError(f"{name}: expected a whole number >= {least}, got {text!r}")
-    return int(text)
 
 
 def parse_length(arguments: dict, name: str) -> float:

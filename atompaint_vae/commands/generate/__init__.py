@@ -1,0 +1,1 @@
+"""Commands that run trained models of kind diffusion."""
