@@ -93,10 +93,12 @@ def test_a_denoiser_that_knows_the_image_restores_the_file(paint, path, model, m
     assert distances_A.min(axis=1).max() < 0.1
 
     recovery = pd.read_csv(out / "recovery.csv")
-    assert recovery.proposal.tolist() == ["proposal-00", "proposal-01", "random atoms"]
-    assert recovery.recall.tolist()[:2] == [1, 1]
+    assert recovery.proposal.tolist() == [
+        "proposal-00", "proposal-01", "reconstructed", "random atoms"
+    ]  # fmt: skip
+    assert recovery.recall.tolist()[:3] == [1, 1, 1]
     assert recovery.element_precision.tolist()[:2] == [1, 1]
-    assert 0 < recovery.recall[2] < 1
+    assert 0 < recovery.recall[3] < 1
     mapped = read_image_maps((out / "maps").glob("proposal-00_*.mrc"))
     np.testing.assert_allclose(mapped.center_A, center_A, atol=1e-3)
     np.testing.assert_allclose(mapped.image, model.truth, atol=1e-5)

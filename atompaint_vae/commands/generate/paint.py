@@ -17,8 +17,9 @@ DIR then holds:
     proposal-00.cif  The structure with the sphere's atoms removed, and the painted atoms as the
                      residue UNL of a new chain. Known atoms stay as they are, in the same place.
     maps/            The image of each proposal, a CCP4 map for each element, in the same frame.
-    recovery.csv     How many of the removed atoms were found again, and how many random atoms of
-                     the surroundings' density and composition would find.
+    recovery.csv     How many of the removed atoms were found again. For comparison: how many a
+                     perfect denoiser would find, and how many random atoms of the surroundings'
+                     density and composition.
     index.html       The images beside the original one; opens in a browser, without a network.
     settings.nt      What the proposals were made with.
 
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from ...models.diffusion.painting import Painter
 
 SETTINGS, RECOVERY, PAGE, MAPS = "settings.nt", "recovery.csv", "index.html", "maps"
-CHANCE = "random atoms"
+CHANCE, RECONSTRUCTED = "random atoms", "reconstructed"
 
 SHOWN = -1.0, 2.0
 """Filled fractions on the page, which a bad model's images may exceed by far."""
@@ -231,6 +232,8 @@ def write_results(
         images.append(read_image_maps((out / MAPS).glob(f"{stem}_*.mrc")).image)
         found = painter.find_atoms(torch.from_numpy(images[-1]))
         counts[stem] = count_recovered(found, hidden)
+    reconstructed = painter.find_atoms(painter.reconstruct(hidden))
+    counts[RECONSTRUCTED] = count_recovered(reconstructed, hidden)
     counts[CHANCE] = count_recovered_by_chance(
         hidden, painter.known, radius_A=painter.radius_A, side_A=painter.side_A
     )

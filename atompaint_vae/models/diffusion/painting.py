@@ -105,6 +105,16 @@ class Painter:
         with torch.no_grad():
             return torch.where(self.is_painted, self.model.decode(data), self.known_image)
 
+    def reconstruct(self, hidden: Atoms) -> Float[Tensor, "i x y z"]:
+        """
+        Return the image whose painted data are those of the hidden atoms: the best that a denoiser
+        can do, as the autoencoder's reconstruction isn't exact.
+        """
+        with torch.no_grad():
+            truth = self._encode_mean(self.known_image + self.make_image(hidden))
+            data = torch.where(self.is_painted_data, truth, self._encode_mean(self.known_image))
+        return self.decode(data[None])[0]
+
     def find_atoms(self, image: Float[Tensor, "i x y z"]) -> Atoms:
         """
         Find the painted atoms of an image, those in the sphere.

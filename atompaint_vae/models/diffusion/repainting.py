@@ -26,7 +26,8 @@ is about 50, and at their surface half of that."""
 MAX_RESIDUES = 50
 """To try for one region; a small structure may have no residue deep inside."""
 
-PAINTED, CHANCE, GAIN = "painted", "random atoms", "painted - random"
+PAINTED, CHANCE, RECONSTRUCTED = "painted", "random atoms", "reconstructed"
+GAIN = "painted - random"
 
 
 def measure_recovery(
@@ -46,8 +47,8 @@ def measure_recovery(
     data:    hyperparameters of the model's images
     atoms:   of structures that the model hasn't seen, as `load_split`
     seed:    of the residues' choice and of the noise
-    returns: two rows for each region: structure, residue, atoms (painted or random atoms), and the
-             counts of `count_recovered`
+    returns: a row for each region and each of painted, random and reconstructed atoms (see
+             `Painter.reconstruct`): structure, residue, atoms, and the counts of `count_recovered`
     raises:  RegionError as `Painter`
     """
     atoms = make_filters(data).select_atoms(atoms)
@@ -66,6 +67,9 @@ def measure_recovery(
             PAINTED: count_recovered(found, hidden),
             CHANCE: count_recovered_by_chance(
                 hidden, painter.known, radius_A=radius_A, side_A=side_A, seed=seed
+            ),
+            RECONSTRUCTED: count_recovered(
+                painter.find_atoms(painter.reconstruct(hidden)), hidden
             ),
         }
         region = {"structure": structure, "residue": residue}
@@ -135,7 +139,7 @@ def summarise_recovery(counts: pd.DataFrame) -> pd.DataFrame:
         rows.append(row | size)
 
     for measure, (recovered, of) in RECOVERED.items():
-        for name in (PAINTED, CHANCE):
+        for name in (PAINTED, CHANCE, RECONSTRUCTED):
             add(name, measure, parts[name][recovered], parts[name][of])
         if of == "hidden":
             gain = parts[PAINTED][recovered] - parts[CHANCE][recovered]

@@ -165,6 +165,23 @@ def test_a_denoiser_that_knows_the_image_recovers_all_atoms(folder):
     assert distances_A.max() < 0.1
 
 
+def test_a_denoiser_that_knows_the_latents_reconstructs(latent_painter, folder, monkeypatch):
+    """Only the autoencoder's own errors are left."""
+    painter = latent_painter
+    hidden, _ = make_region(4.0, folder)
+    truth = painter.known_image + painter.make_image(hidden)
+    mean = painter.model.autoencoder.encode(truth[None]).mean
+    monkeypatch.setattr(painter.model, "forward", lambda x, *_: painter.model.scaling(mean))
+    best = painter.reconstruct(hidden)
+    (painted,) = paint(painter)
+    for image in (painted, best):
+        counts = count_recovered(painter.find_atoms(image), hidden)
+        assert counts["recovered"] >= 0.7 * counts["hidden"]
+    # The same but for the noise of the known latents' posteriors.
+    numbers = torch.stack([x[:, painter.is_painted].ravel() for x in (painted, best)])
+    assert torch.corrcoef(numbers)[0, 1] > 0.9
+
+
 def test_known_atoms_at_the_edge_are_not_found_again():
     # An atom just outside the sphere, most of which lies in painted voxels.
     known = Atoms(np.array([[3.1, 0, 0], [6, 0, 0]]), np.array([0, 1]))

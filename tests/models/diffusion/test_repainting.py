@@ -65,12 +65,15 @@ def test_counts_of_an_untrained_denoiser(model, atoms):
         model, DATA, SamplerHparams(num_steps=2), atoms,
         radius_A=3.0, num_regions=4, num_resamplings=2,
     )  # fmt: skip
-    assert counts["atoms"].tolist() == ["painted", "random atoms"] * 4
+    assert counts["atoms"].tolist() == ["painted", "random atoms", "reconstructed"] * 4
     assert counts["structure"].nunique() == 3
-    hidden = counts["hidden"].to_numpy().reshape(4, 2)
-    assert (hidden[:, 0] == hidden[:, 1]).all()
+    hidden = counts["hidden"].to_numpy().reshape(4, 3)
+    assert (hidden == hidden[:, :1]).all()
     assert (hidden >= 3).all()
     assert (counts["recovered"] <= counts[["hidden", "found"]].min(axis=1)).all()
+    # Without an autoencoder, nothing is lost.
+    exact = counts[counts["atoms"] == "reconstructed"]
+    assert exact["right_element"].sum() >= 0.95 * exact["hidden"].sum()
     by_chance = counts[counts["atoms"] == "random atoms"]
     assert (by_chance["recovered"] > 0).all()
 
@@ -84,7 +87,7 @@ def test_ratios_are_of_sums_with_intervals_over_structures():
             "right_element": float(rng.integers(0, low)),
         }
         for i in range(45)
-        for name, low in [("painted", 5), ("random atoms", 2)]
+        for name, low in [("painted", 5), ("random atoms", 2), ("reconstructed", 7)]
     ]  # fmt: skip
     counts = pd.DataFrame(rows)
     summary = summarise_recovery(counts).set_index(["atoms", "measure"])
