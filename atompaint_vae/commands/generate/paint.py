@@ -211,7 +211,7 @@ def paint_missing(
             )
             # Written last: a proposal that has this file is complete.
             write_structure_with_atoms(
-                out / f"{stems[k]}.cif", rest, found.coords_A + center_A, found.channels
+                out / f"{stems[k]}.cif", rest, (found.coords_A + center_A).round(3), found.channels
             )
 
 
