@@ -28,6 +28,7 @@ COMMANDS = {
     "publish": ("atompaint_vae.commands.publish", "publish a trained model in the package"),
     "evaluate": ("atompaint_vae.commands.evaluate", "test a published model on your structures"),
     "score": ("atompaint_vae.commands.score", "score images, such as generated ones"),
+    "paint": ("atompaint_vae.commands.generate.paint", "paint the atoms around a residue anew"),
     "figures": ("atompaint_vae.commands.figures", "list stale or missing figures; redraw them"),
 }
 

@@ -34,6 +34,7 @@ def make_gallery(
     scores: pd.DataFrame | None = None,
     *,
     title: str,
+    names: tuple[str, str] = ("Sample", "Test crop"),
     resolution_A: float = 1.0,
     channel_names: Sequence[str] = CHANNEL_NAMES,
 ) -> str:
@@ -46,11 +47,12 @@ def make_gallery(
     samples: filled fractions
     crops:   test crops to compare them with, one beside each sample; if there are fewer of one
              kind, they are repeated
+    names:   what one of the samples and one of the crops is called
     scores:  a table below the title, with a row for each set of images
     raises:  ValueError if there are no samples, or crops of another size; StoredImageError if an
              image is too large for a page
     """
-    kinds = {"Sample": samples} | ({} if crops is None else {"Test crop": crops})
+    kinds = {names[0]: samples} | ({} if crops is None else {names[1]: crops})
     for kind, images in kinds.items():
         if not len(images):
             raise ValueError(f"{kind.lower()}s: none")
@@ -73,7 +75,9 @@ def make_gallery(
         "crops": choices,
     }
     size = " × ".join(map(str, samples.shape[2:]))
-    counts = " and ".join(f"{len(x)} {kind.lower()}s" for kind, x in kinds.items())
+    counts = " and ".join(
+        f"{len(x)} {kind.lower()}{'s' * (len(x) > 1)}" for kind, x in kinds.items()
+    )
     table = "" if scores is None else format_scores(scores)
     # A page's text ends a script at "</script", even within a string.
     data = f'{{"view":{json.dumps(view)},"crops":[{",".join(packed)}]}}'.replace("<", "\\u003c")

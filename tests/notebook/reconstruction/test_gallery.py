@@ -106,3 +106,11 @@ def test_titles_are_text(images):
 def test_what_is_no_gallery(samples, crops, message):
     with pytest.raises(ValueError, match=message):
         make_gallery(samples, crops, title="Samples")
+
+
+def test_other_names(images):
+    names = ("Proposal", "Structure")
+    text = make_gallery(images["sample"], images["crop"][:1], title="Painted", names=names)
+    page = Page(text)
+    assert page.read_data()["view"]["panels"] == list(names)
+    assert f"{len(images['sample'])} proposals and 1 structure of" in text
