@@ -24,11 +24,11 @@ COMMANDS = {
     "show": ("atompaint_vae.commands.show", "the runs of an experiment and how they differ"),
     "status": ("atompaint_vae.commands.status", "progress of each run; the command for the rest"),
     "open": ("atompaint_vae.commands.open", "open an experiment's page in the browser"),
-    "sample": ("atompaint_vae.commands.sample", "draw samples of a trained denoiser"),
+    "sample": ("atompaint_vae.commands.generate.sample", "draw samples of a trained denoiser"),
+    "paint": ("atompaint_vae.commands.generate.paint", "paint the atoms around a residue anew"),
+    "score": ("atompaint_vae.commands.generate.score", "score images, such as generated ones"),
     "publish": ("atompaint_vae.commands.publish", "publish a trained model in the package"),
     "evaluate": ("atompaint_vae.commands.evaluate", "test a published model on your structures"),
-    "score": ("atompaint_vae.commands.score", "score images, such as generated ones"),
-    "paint": ("atompaint_vae.commands.generate.paint", "paint the atoms around a residue anew"),
     "figures": ("atompaint_vae.commands.figures", "list stale or missing figures; redraw them"),
 }
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from atompaint_vae.cli import run_command
-from atompaint_vae.commands import sample
+from atompaint_vae.commands.generate import sample
 from atompaint_vae.data.images import load_images, read_image_maps
 
 DIFFUSION = {

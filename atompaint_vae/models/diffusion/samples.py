@@ -32,6 +32,9 @@ TEST_SEED = 0
 STORED_STEP = 1 / 128
 """Stored images are rounded to this fraction of a voxel, to compress well."""
 
+STORED_LIMITS = (-1.0, 2.0)
+"""Of stored images, which are only looked at: badly trained models go far beyond [0, 1]."""
+
 NUM_STORED = 8
 
 PATH_SIGMAS = (20.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.0)
@@ -177,5 +180,5 @@ def make_stored_samples(
 
 
 def _pack(images: Float[Tensor, "b c x y z"]) -> np.ndarray:
-    rounded = (images / STORED_STEP).round() * STORED_STEP
+    rounded = (images.clamp(*STORED_LIMITS) / STORED_STEP).round() * STORED_STEP
     return rounded.cpu().numpy().astype(np.float16)

@@ -28,6 +28,9 @@ SCRIPTS = (
 )
 
 
+LIMITS = (-1.0, 2.0)
+
+
 def make_gallery(
     samples: Float[np.ndarray, "n c x y z"],
     crops: Float[np.ndarray, "m c x y z"] | None = None,
@@ -44,7 +47,7 @@ def make_gallery(
     Each sample is shown as a slice and in 3D; a click makes it large, and a mouse then turns it. A
     page of 16 samples and 16 crops of 35³ voxels has 2 to 6 MB.
 
-    samples: filled fractions
+    samples: filled fractions; shown within LIMITS, beyond which badly trained models go
     crops:   test crops to compare them with, one beside each sample; if there are fewer of one
              kind, they are repeated
     names:   what one of the samples and one of the crops is called
@@ -62,6 +65,7 @@ def make_gallery(
     cards, packed, choices = [], [], []
     for k in range(max(map(len, kinds.values()))):
         shown = {f"{kind} {k % len(x) + 1}": x[k % len(x)] for kind, x in kinds.items()}
+        shown = {label: x.clip(*LIMITS) for label, x in shown.items()}
         cards.append(make_card(k, shown, slab, channel_names))
         text, step = pack_images(list(shown.values()), channel_names, resolution_A)
         packed.append(text)

@@ -68,13 +68,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import docopt
 import numpy as np
 
-from ..text.files import write_atomic
-from ..text.tables import format_table
+from ...text.files import write_atomic
+from ...text.tables import format_table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.hparams import DataHparams
+    from ...data.hparams import DataHparams
 
 MIN_CROPS = 4
 
@@ -131,16 +131,16 @@ def score_all(
     """Yield the name and the scores of each set of images, then those of the reference rows."""
     from tqdm import tqdm
 
-    from ..config.datasets import SEED_OF_SPLIT
-    from ..data.crops.dataset import make_crops, open_split
-    from ..data.hparams import DataHparams
-    from ..models.references import (
+    from ...config.datasets import SEED_OF_SPLIT
+    from ...data.crops.dataset import make_crops, open_split
+    from ...data.hparams import DataHparams
+    from ...models.references import (
         iter_batches,
         iter_crop_references,
         iter_vae_references,
         make_crop_set,
     )
-    from ..models.scores import ImageSet, Scorer
+    from ...models.scores import ImageSet, Scorer
 
     size_voxels, resolution_A = sets[0].images.shape[-1], sets[0].resolution_A
     data = DataHparams(source=source, size_voxels=size_voxels, resolution_A=resolution_A)
@@ -211,7 +211,7 @@ def load_maps(paths: Sequence[str]) -> Images:
     """
     import torch
 
-    from ..data.images import read_image_maps
+    from ...data.images import read_image_maps
 
     by_image = {}
     for path in paths:
@@ -255,9 +255,9 @@ def _number(images: Tensor) -> list[str]:
 
 def check_images(images: Images) -> None:
     """Check that images can be scored; raises: ValueError with the file's name if not."""
-    from ..data.crops.voxelize import CHANNELS
-    from ..models.scores import MIN_IMAGES
-    from ..text.formats import format_shape
+    from ...data.crops.voxelize import CHANNELS
+    from ...models.scores import MIN_IMAGES
+    from ...text.formats import format_shape
 
     name, image, resolution_A, _ = images
     shape = image.shape
@@ -282,8 +282,8 @@ def load_model(option: str, name: str | None, kind: str, data: DataHparams):
 
     raises: ValueError if there is no such model, or it isn't for such images
     """
-    from ..config.hparams import load_resolved
-    from ..training.weights import find_model, load_model_weights, make_trained
+    from ...config.hparams import load_resolved
+    from ...training.weights import find_model, load_model_weights, make_trained
 
     if name is None:
         return None

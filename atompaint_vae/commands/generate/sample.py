@@ -65,17 +65,17 @@ NUM_SCORED_CROPS = 32
 
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["sample", *argv])
-    from ..training.options import parse_number
+    from ...training.options import parse_number
 
     num, batch_size = (parse_number(arguments, option) for option in ("--num", "--batch"))
     seed = parse_number(arguments, "--seed", least=0)
 
     import hashlib
 
-    from ..config.datasets import resolve_source
-    from ..models.scores import MIN_IMAGES
-    from ..training.train import choose_device
-    from ..training.weights import load_trained, pack_weights
+    from ...config.datasets import resolve_source
+    from ...models.scores import MIN_IMAGES
+    from ...training.train import choose_device
+    from ...training.weights import load_trained, pack_weights
 
     name, folder = arguments["MODEL"], Path(arguments["--out"])
     model, hparams = load_trained(name, Path.cwd())
@@ -132,7 +132,7 @@ def draw(model, sampler, seed: int, indices: list[int], batch_size: int) -> Iter
     import torch
     from tqdm import tqdm
 
-    from ..models.diffusion.samples import draw_samples
+    from ...models.diffusion.samples import draw_samples
 
     num_batches = -(-len(indices) // batch_size)
     total = num_batches * sampler.num_steps
@@ -147,8 +147,8 @@ def draw(model, sampler, seed: int, indices: list[int], batch_size: int) -> Iter
 
 def load_crops(hparams, expt_dir: Path, num: int):
     """Return images of test crops [n, c, x, y, z]; None if the structures aren't here."""
-    from ..config.datasets import make_dataset
-    from ..data.crops.dataset import collate_crops
+    from ...config.datasets import make_dataset
+    from ...data.crops.dataset import collate_crops
 
     try:
         dataset = make_dataset(hparams, expt_dir, "test")
@@ -170,7 +170,7 @@ class SampleFolder:
         """Make the folder; raises: ValueError if it has samples of other settings."""
         import nestedtext as nt
 
-        from ..text.files import write_atomic
+        from ...text.files import write_atomic
 
         path = self.folder / "settings.nt"
         if path.exists():
@@ -189,9 +189,9 @@ class SampleFolder:
 
     def add(self, index: int, image):
         """Write a sample: its maps, and then its atoms, so that those tell that it is complete."""
-        from ..analysis.peaks import find_atoms
-        from ..data.images import write_image_maps
-        from ..data.structures.export import write_atoms_as_cif
+        from ...analysis.peaks import find_atoms
+        from ...data.images import write_image_maps
+        from ...data.structures.export import write_atoms_as_cif
 
         atoms = find_atoms(image.float(), resolution_A=self.resolution_A, radius_A=self.radius_A)
         write_image_maps(image.numpy(), self.maps, self._name(index), self.resolution_A)
@@ -201,7 +201,7 @@ class SampleFolder:
 
     def save_images(self, num: int) -> Float[np.ndarray, "n c x y z"]:
         """Write all images together, and return them."""
-        from ..data.images import read_image_maps, save_images
+        from ...data.images import read_image_maps, save_images
 
         images = np.stack([
             read_image_maps(sorted(self.maps.glob(f"{self._name(index)}_*.mrc"))).image
@@ -215,7 +215,7 @@ class SampleFolder:
         import pandas as pd
         import torch
 
-        from ..text.files import write_atomic
+        from ...text.files import write_atomic
         from .score import Images, score_all
 
         names = [self._name(index) for index in range(len(images))]
@@ -233,8 +233,8 @@ class SampleFolder:
 
     def save_page(self, images, crops, scores, *, title: str) -> Path:
         """Write the page of all samples, and return its path."""
-        from ..notebook.reconstruction.gallery import make_gallery
-        from ..text.files import write_atomic
+        from ...notebook.reconstruction.gallery import make_gallery
+        from ...text.files import write_atomic
 
         path = self.folder / "index.html"
         if scores is not None:
