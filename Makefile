@@ -9,7 +9,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-QUICK := expts/20241001_quick_start
+QUICK := expts/20241001_quick_start expts/20261129_quick_samples
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -25,7 +25,7 @@ notebook: quick-start html
 
 .PHONY: quick-start
 quick-start: .venv/ready
-	cd $(QUICK) && ./train.py --weights
+	for folder in $(QUICK); do (cd $$folder && ./train.py --weights) || exit; done
 	$(BIN)/atompaint-vae figures draw $(QUICK)
 
 html: .venv/ready

@@ -184,3 +184,32 @@ def write_reconstructions():
         return arrays
 
     return write
+
+
+@pytest.fixture(scope="session")
+def write_samples():
+    """Writes the file of a run that its samples are shown from, without training it."""
+
+    def write(folder, num_samples=3, num_crops=3, num_steps=4, size=9, resolution_A=1.0, seed=0):
+        rng = np.random.default_rng(seed)
+        half_A = (size - 1) / 2 * resolution_A
+
+        def make_images(num_images):
+            images = np.zeros((num_images, 6, size, size, size))
+            for image in images:
+                coords_A = rng.uniform(-half_A, half_A, size=(20, 3))
+                image[:] = fill_atoms(coords_A, rng.integers(4, size=20), 6, size, resolution_A)
+            return images.astype(np.float16)
+
+        arrays = {
+            "sample": make_images(num_samples),
+            "crop": make_images(num_crops),
+            "path": make_images(num_steps),
+            "path_sigma": np.geomspace(20, 0.02, num_steps, dtype=np.float32),
+            "resolution_A": np.float64(resolution_A),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(folder / "samples.npz", **arrays)
+        return arrays
+
+    return write

@@ -105,3 +105,73 @@ def test_commands_of_the_second_experiment_run_from_top_to_bottom(tmp_path):
     assert "Stale" not in html
     status = ["git", "status", "--porcelain"]
     assert subprocess.run(status, cwd=clone, capture_output=True, text=True).stdout == ""
+
+
+def write_example_structure(path: Path):
+    """A structure of the starter set with a residue A/123 in its middle."""
+    import gemmi
+
+    from atompaint_vae.data.sets.sources import load_split
+
+    atoms = load_split("starter", "test")
+    atoms = atoms[atoms["structure"] == atoms["structure"].value_counts().idxmax()]
+    middle = (atoms[["x", "y", "z"]] - atoms[["x", "y", "z"]].mean()).pow(2).sum(axis=1).idxmin()
+    chain = gemmi.Chain("A")
+    shift = 123 - atoms.loc[middle, "residue_num"]
+    of_chain = atoms[atoms["chain"] == atoms.loc[middle, "chain"]]
+    for number, of_residue in of_chain.groupby("residue_num", sort=False):
+        residue = gemmi.Residue()
+        residue.name = of_residue["residue"].iloc[0]
+        residue.seqid = gemmi.SeqId(int(number + shift), " ")
+        for i, row in enumerate(of_residue.itertuples()):
+            atom = gemmi.Atom()
+            atom.name, atom.element = f"{row.element}{i}", gemmi.Element(row.element)
+            atom.pos = gemmi.Position(row.x, row.y, row.z)
+            residue.add_atom(atom)
+        chain.add_residue(residue)
+    structure = gemmi.Structure()
+    structure.add_model(gemmi.Model(1))
+    structure[0].add_chain(chain)
+    structure.write_pdb(str(path))
+
+
+def test_commands_of_diffusion_run_from_top_to_bottom(tmp_path):
+    """As they stand on the page, with a model that is trained for seconds."""
+    text = (GUIDE / "diffusion.rst").read_text("utf-8")
+    (hparams,) = map(textwrap.dedent, HPARAMS_BLOCK.findall(text))
+    blocks = SHELL_BLOCK.findall(text)
+    assert len(blocks) == 4
+    # Few steps, and settings of the sampler and the network that are quick.
+    for old, new in {
+        "epochs: 3": "epochs: 1", "steps_per_epoch: 500": "steps_per_epoch: 2",
+        "precision: bf16-mixed": "num_val_crops: 2\n    num_test_crops: 2",
+        "symmetry: none": "symmetry: none\n    sampler:\n      num_steps: 2",
+        "40x0e": "8x0e", "56x0e": "8x0e",
+    }.items():  # fmt: skip
+        assert old in hparams
+        hparams = hparams.replace(old, new)
+    expt = tmp_path / "expts/20250302_first_samples"
+    expt.mkdir(parents=True)
+    (expt / "hparams.nt").write_text(hparams)
+    shutil.copy(ROOT / "expts/20241001_quick_start/train.py", expt)
+    write_example_structure(tmp_path / "1bhl.pdb")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "atompaint-vae").write_text(
+        f'#!/bin/sh\nexec {sys.executable} -m atompaint_vae.cli "$@"\n'
+    )
+    (programs / "atompaint-vae").chmod(0o755)
+    env = os.environ | {
+        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    train = "(cd expts/20250302_first_samples && ./train.py --device cpu)\n"
+    script = f"set -e\n{train}" + "".join(map(textwrap.dedent, blocks))
+    result = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "(4, 6, 21, 21, 21)" in result.stdout
+    assert "reconstructed crops" in result.stdout
+    assert (tmp_path / "samples/index.html").exists()
+    assert (tmp_path / "painted/proposal-01.cif").exists()

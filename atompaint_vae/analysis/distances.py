@@ -65,6 +65,20 @@ def calc_kernel_distance(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "
     return _calc_mean_kernel(x) + _calc_mean_kernel(y) - 2 * float(_calc_kernel(x, y).mean())
 
 
+def calc_distance_interval(
+    calc_distance: Callable[[np.ndarray, np.ndarray], float],
+    features: tuple[np.ndarray, np.ndarray],
+    groups: tuple[Sequence | np.ndarray, Sequence | np.ndarray],
+) -> tuple[float, float]:
+    """Return the 95 % interval of the distance of two samples.
+
+    calc_distance, features, groups: as for `leave_groups_out`
+    returns: as `calc_jackknife_interval`
+    """
+    names = np.unique(np.concatenate([np.asarray(x).astype(str) for x in groups]))
+    return calc_jackknife_interval(leave_groups_out(calc_distance, features, groups, names))
+
+
 def calc_difference_interval(
     calc_distance: Callable[[np.ndarray, np.ndarray], float],
     features: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -83,7 +97,8 @@ def calc_difference_interval(
         leave_groups_out(calc_distance, (features[i], features[2]), (groups[i], groups[2]), names)
         for i in (0, 1)
     )
-    return calc_jackknife_interval(b - a)
+    num = min(len(a), len(b))
+    return calc_jackknife_interval(b[:num] - a[:num])
 
 
 def leave_groups_out(
@@ -98,12 +113,14 @@ def leave_groups_out(
                    widen the interval many times
     features:      of both, each [samples, d]
     groups:        of each of their samples
-    names:         of the groups; fewer than two aren't left out
+    names:         of the groups; none is left out if there are fewer than two, or if one has all
+                   samples but one
     """
     groups = tuple(np.asarray(x).astype(str) for x in groups)
     chosen = [[slice(None)] * 2]
-    if len(names) > 1:
-        chosen += [[x != name for x in groups] for name in names]
+    others = [[x != name for x in groups] for name in names]
+    if len(names) > 1 and min(x.sum() for pair in others for x in pair) > 1:
+        chosen += others
     return np.array([
         calc_distance(*(x[i] for x, i in zip(features, pair, strict=True))) for pair in chosen
     ])
@@ -116,7 +133,7 @@ def calc_jackknife_interval(estimates: Float64[np.ndarray, " r"]) -> tuple[float
     The middle of the interval is the estimate without its bias of 1/n.
 
     estimates: from all samples, then without each group in turn
-    returns:   NaNs for fewer than two groups
+    returns:   NaNs if fewer than two groups were left out
     source:    Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 10 and 11
     """
     whole, others = estimates[0], estimates[1:]

@@ -2,10 +2,10 @@
 
 No atom is deleted beforehand: two atoms at one place clash.
 
-n: atoms, m: counted atoms, k: bonds
+n: atoms, m: counted atoms, k: bonds, c: channels, x: voxels along an axis
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -13,8 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from scipy.stats import wasserstein_distance
+from torch import Tensor
 
 from ..data.crops.voxelize import CHANNELS
+from .intervals import calc_interval
+from .peaks import find_atoms
 
 MIN_BOND_A = 1.15
 MAX_BOND_A = 1.75
@@ -23,6 +26,8 @@ MAX_LENGTH_A = 2.1
 distance between two neighbours of an atom (from 2.1 Å). The same for all elements, so that a C-C
 bond of 1.9 Å is measured, and not left out as too long."""
 MIN_BONDS = 30
+MARGIN_A = 2.0
+"""Atoms this far inside an image have their neighbours inside as well."""
 
 PAIRS = tuple(combinations_with_replacement(CHANNELS, 2))
 
@@ -131,6 +136,29 @@ def calc_geometry(
     return Geometry(nearest_A[is_counted], coordination[is_counted], bonds_A)
 
 
+def find_geometry(
+    image: Float[Tensor, "c x x x"], *, resolution_A: float, radius_A: float
+) -> Geometry:
+    """Find the atoms of an image, and calculate the geometry of those in its interior."""
+    found = find_atoms(image, resolution_A=resolution_A, radius_A=radius_A)
+    coords_A, channels = found.coords_A.cpu().numpy(), found.channels.cpu().numpy()
+    is_counted = find_interior(coords_A, image.shape[-1] * resolution_A)
+    return calc_geometry(coords_A, channels, is_counted)
+
+
+def calc_bonded_interval(
+    geometries: Sequence[Geometry], groups: Sequence[str]
+) -> tuple[float, float]:
+    """Return the 95 % interval of the share of bonded atoms, see `calc_interval`.
+
+    groups: of the images
+    """
+    num_bonded, num_atoms = (
+        np.array([getattr(x, name) for x in geometries]) for name in ("num_bonded", "num_atoms")
+    )
+    return calc_interval(num_bonded, groups, num_atoms)
+
+
 def pool_geometries(geometries: Iterable[Geometry]) -> Geometry:
     """Return the geometry of all images together.
 
@@ -147,7 +175,7 @@ def pool_geometries(geometries: Iterable[Geometry]) -> Geometry:
 
 
 def find_interior(
-    coords_A: Float[np.ndarray, "n 3"], side_A: float, margin_A: float = 2.0
+    coords_A: Float[np.ndarray, "n 3"], side_A: float, margin_A: float = MARGIN_A
 ) -> Bool[np.ndarray, " n"]:
     """Find the atoms at least a margin inside a cube, whose neighbours are then inside as well.
 

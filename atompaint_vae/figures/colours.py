@@ -12,6 +12,9 @@ CHANNEL_COLOURS = {
 }
 """The colour of each channel on light and on dark pages, close to what chemists use."""
 
+GROUNDS = ("#ffffff", "#131416")
+"""The background of light and of dark pages."""
+
 MORE_COLOURS = (("#009e73", "#4dc9a5"), ("#cc79a7", "#e0a3c5"), ("#56b4e9", "#8accf2"))
 """For channels of other names, in turn."""
 

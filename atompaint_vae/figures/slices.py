@@ -1,5 +1,5 @@
 """
-Slices of images and their reconstructions, side by side.
+Slices of images: of reconstructions beside their inputs, and of samples beside test crops.
 
 Experiments draw a run's crops with `plot_slices`; pages show the same picture, with the solid
 blocks marked.
@@ -18,12 +18,14 @@ from matplotlib.patches import Patch, Rectangle
 from ..records.record import RunPaths
 from .colours import (
     CHANNEL_COLOURS,
+    GROUNDS,
     RESIDUAL_COLOURMAP,
     RESIDUAL_LABEL,
     RESIDUAL_RANGE,
     pick_colours,
 )
 from .stored_crops import StoredCrop, describe_blocks, read_crops
+from .stored_samples import CHANNEL_NAMES, StoredSamples
 from .style import make_figure
 
 SLAB_A = 3.0
@@ -32,6 +34,7 @@ SLAB_A = 3.0
 CONTRAST = 2.0
 FRAME_COLOUR = "#d55e00"
 MAX_LEGEND_COLUMNS = 8
+MAX_SAMPLE_COLUMNS = 8
 
 
 def plot_slices(paths: RunPaths) -> Figure:
@@ -82,14 +85,58 @@ def draw_crops(crops: Sequence[StoredCrop], *, show_blocks: bool = False) -> Fig
         axis.grid(False)
         axis.spines[["top", "right"]].set_visible(True)
     figure.colorbar(shown, ax=axes[:, 2], shrink=0.5, label=RESIDUAL_LABEL)
-    names = crops[0].channel_names
+    _add_legend(figure, crops[0].channel_names)
+    return figure
+
+
+def draw_samples(stored: StoredSamples, chosen: Sequence[int]) -> Figure:
+    """
+    Draw a slab through samples, through test crops and through the images on a sample's path.
+
+    The slabs lie in the plane of x and y, in the middle. On the path, the noise level σ is below
+    each image.
+
+    chosen: indices of the samples to draw, in this order
+    """
+    path_labels = [f"σ = {x:.2g}" for x in stored.path_sigmas]
+    strips = [
+        ("samples", stored.samples[list(chosen)], [str(k + 1) for k in chosen]),
+        ("test crops", stored.crops, [str(k + 1) for k in range(len(stored.crops))]),
+        ("path to 1", stored.path, path_labels),
+    ]
+    num_columns = min(MAX_SAMPLE_COLUMNS, max(len(images) for _, images, _ in strips))
+    rows = [
+        (title if start == 0 else "", images[start : start + num_columns], labels[start:])
+        for title, images, labels in strips
+        for start in range(0, len(images), num_columns)
+    ]
+    width = 8.0
+    height = len(rows) * (width / num_columns + 0.1) + 0.4
+    figure, axes = make_figure(len(rows), num_columns, figsize=(width, height), squeeze=False)
+    slab = choose_slab(stored.samples.shape[-1], stored.resolution_A)
+    for row, (title, images, labels) in zip(axes, rows, strict=True):
+        row[0].set_ylabel(title)
+        for axis, image, label in zip(row, images, labels, strict=False):
+            axis.imshow(colour_slab(image, slab, CHANNEL_NAMES), interpolation="nearest")
+            axis.set_xlabel(label)
+            axis.spines[["top", "right"]].set_visible(True)
+        for axis in row:
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        for axis in row[len(images) :]:
+            axis.set_visible(False)
+    _add_legend(figure, CHANNEL_NAMES)
+    return figure
+
+
+def _add_legend(figure: Figure, names: Sequence[str]) -> None:
+    """Add the colours of channels below a figure."""
     patches = [
         Patch(color=light, label=name)
         for name, (light, _) in zip(names, pick_colours(names), strict=True)
     ]
     ncols = min(MAX_LEGEND_COLUMNS, len(patches))
     figure.legend(handles=patches, loc="outside lower center", ncols=ncols, frameon=False)
-    return figure
 
 
 def choose_slab(
@@ -111,16 +158,20 @@ def colour_slab(
     image: Float[np.ndarray, "c x y z"],
     slab: slice | None = None,
     names: Sequence[str] = tuple(CHANNEL_COLOURS),
+    *,
+    is_dark: bool = False,
 ) -> Float[np.ndarray, "y x 3"]:
     """
     Return a slab of an image as colours on white, x to the right and y upwards.
 
-    slab:  layers along z; by default those in the middle, of an image of 1 Å voxels
-    names: of the channels
+    slab:    layers along z; by default those in the middle, of an image of 1 Å voxels
+    names:   of the channels
+    is_dark: for dark pages, on their background
     """
     if slab is None:
         slab = choose_slab(image.shape[-1])
-    rgb = np.array([to_rgb(light) for light, _ in pick_colours(names)])
+    ground = np.array(to_rgb(GROUNDS[is_dark]))
+    rgb = np.array([to_rgb(colours[is_dark]) for colours in pick_colours(names)])
     filled = CONTRAST * image[..., slab].astype(np.float32).mean(axis=-1).clip(0, None)
-    colours = 1 - np.einsum("cxy,cr->yxr", filled, 1 - rgb)
+    colours = ground + np.einsum("cxy,cr->yxr", filled, rgb - ground)
     return colours[::-1].clip(0, 1)

@@ -15,8 +15,8 @@ ARRAYS = ("rank", "structure", "sample_index", "r2", "image", "reconstruction")
 NUMBERS = ARRAYS[2:]
 
 
-class ReconstructionError(ValueError):
-    """Reconstructions that can't be shown. The message is one line."""
+class StoredImageError(ValueError):
+    """Images of a run that can't be shown. The message is one line."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,10 @@ def read_crops(run: Path) -> list[StoredCrop]:
     Return the crops that a run stored, in the order of the file.
 
     run:    a run's folder
-    raises: ReconstructionError if a file is missing, or isn't what a run writes
+    raises: StoredImageError if a file is missing, or isn't what a run writes
     """
     stored, hparams, metrics = list_inputs(run)
-    for path in (run, stored, hparams, metrics):
-        if not path.exists():
-            raise ReconstructionError(f"no such {_name_kind(path, run)}")
+    check_exist(run, [stored, hparams, metrics])
     arrays = _load_arrays(stored)
     resolution_A = _read_resolution(hparams)
     num_channels = arrays["image"].shape[1]
@@ -95,41 +93,61 @@ def describe_blocks(blocks: Sequence[SolidBlock]) -> str:
     return f"{number}, {sum(x.volume_A3 for x in blocks):.0f} Å³"
 
 
-def _name_kind(path: Path, run: Path) -> str:
-    if path != run:
-        return f"file: {run.name}/{path.name}"
-    known = sorted(x.name for x in run.parent.glob("[!.]*/") if x.is_dir())
-    return f"run: {run.name}" + (f"; known: {', '.join(known)}" if known else "")
+def check_exist(run: Path, files: Sequence[Path]) -> None:
+    """
+    Check that a run and its files exist.
+
+    raises: StoredImageError with the names of the runs that do
+    """
+    if not run.exists():
+        known = sorted(x.name for x in run.parent.glob("[!.]*/") if x.is_dir())
+        hint = f"; known: {', '.join(known)}" if known else ""
+        raise StoredImageError(f"no such run: {run.name}{hint}")
+    for path in files:
+        if not path.exists():
+            raise StoredImageError(f"no such file: {run.name}/{path.name}")
 
 
-def _load_arrays(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """
+    Return the arrays of an npz file.
+
+    names:  arrays that it must have
+    raises: StoredImageError if it can't be read, or has no array of a name
+    """
     name = f"{path.parent.name}/{path.name}"
     if not zipfile.is_zipfile(path):  # NumPy would suggest to load it as a pickle
-        raise ReconstructionError(f"{name}: not a readable npz file")
+        raise StoredImageError(f"{name}: not a readable npz file")
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ReconstructionError(f"{name}: not a readable npz file: {error}") from error
-    missing = [x for x in ARRAYS if x not in arrays]
+        raise StoredImageError(f"{name}: not a readable npz file: {error}") from error
+    missing = [x for x in names if x not in arrays]
     if missing:
-        raise ReconstructionError(f"{name}: no array {missing[0]!r}; expected {', '.join(ARRAYS)}")
+        raise StoredImageError(f"{name}: no array {missing[0]!r}; expected {', '.join(names)}")
+    return arrays
+
+
+def _load_arrays(path: Path) -> dict[str, np.ndarray]:
+    name = f"{path.parent.name}/{path.name}"
+    arrays = load_arrays(path, ARRAYS)
     image, reconstruction = arrays["image"].shape, arrays["reconstruction"].shape
     if len(image) != 5 or image != reconstruction:
-        raise ReconstructionError(
+        raise StoredImageError(
             f"{name}: images {image} and reconstructions {reconstruction}, expected the"
             " same shape [crops, channels, x, y, z]"
         )
     for key in ARRAYS[:4]:
         if arrays[key].shape != image[:1]:
-            raise ReconstructionError(
+            raise StoredImageError(
                 f"{name}: {key!r} is of shape {arrays[key].shape}, expected one for each of the"
                 f" {image[0]} crops"
             )
     if not all(np.issubdtype(arrays[x].dtype, np.number) for x in NUMBERS):
-        raise ReconstructionError(f"{name}: expected numbers in {', '.join(NUMBERS)}")
+        raise StoredImageError(f"{name}: expected numbers in {', '.join(NUMBERS)}")
     if not (np.isfinite(arrays["image"]).all() and np.isfinite(arrays["reconstruction"]).all()):
-        raise ReconstructionError(f"{name}: densities that are not finite")
+        raise StoredImageError(f"{name}: densities that are not finite")
     return arrays
 
 
@@ -138,12 +156,12 @@ def _read_resolution(path: Path) -> float:
     try:
         resolution_A = float(nt.load(path)["data"]["resolution_A"])
     except nt.NestedTextError as error:
-        raise ReconstructionError(f"{name}:{error.lineno + 1}: {error.get_message()}") from error
+        raise StoredImageError(f"{name}:{error.lineno + 1}: {error.get_message()}") from error
     except (KeyError, TypeError, ValueError) as error:
         text = f"{name}: data.resolution_A is missing or not a number"
-        raise ReconstructionError(text) from error
+        raise StoredImageError(text) from error
     if not 0 < resolution_A < np.inf:
-        raise ReconstructionError(f"{name}: data.resolution_A is {resolution_A:g}, not positive")
+        raise StoredImageError(f"{name}: data.resolution_A is {resolution_A:g}, not positive")
     return resolution_A
 
 
@@ -156,7 +174,7 @@ def _read_channel_names(path: Path, num_channels: int) -> list[str]:
         if column.startswith("r2_") and column != "r2_zero"
     ]
     if len(names) != num_channels:
-        raise ReconstructionError(
+        raise StoredImageError(
             f"{path.parent.name}/{path.name}: {len(names)} columns r2_<channel>,"
             f" but the images have {num_channels} channels"
         )

@@ -1,6 +1,6 @@
 """The blocks that encoders and decoders consist of.
 
-Letters: b batch, i o channels in and out, x y z voxels.
+Letters: b batch, i o channels in and out, x y z voxels, d conditions.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..nn.conv import SteerableConv
 from ..nn.fields import FieldType, Term
+from ..nn.modulation import Modulation
 from ..nn.nonlinearities.mixed import FieldNonlinearity
 from ..nn.norm import InstanceNorm, IrrepsNorm
 from ..nn.unconstrained import UnconstrainedConv
@@ -42,6 +43,7 @@ class ConvBlock(nn.Module):
     conv:                   makes the convolution from the irreps before and after it
     norm:                   `IrrepsNorm` or `InstanceNorm`
     grid, function, irreps: see `FieldNonlinearity`
+    num_conditions:         numbers that modulate the normalised fields; none by default
     convolution:            further arguments of conv
     """
 
@@ -55,6 +57,7 @@ class ConvBlock(nn.Module):
         grid: str | None = None,
         function: str = "elu",
         irreps: str = "gate",
+        num_conditions: int = 0,
         **convolution,
     ):
         super().__init__()
@@ -62,14 +65,22 @@ class ConvBlock(nn.Module):
         # Defined in the order of the data flow, which the repr shows.
         self.conv = conv(irreps_in, nonlinearity.irreps_in, **convolution)
         self.norm = norm(self.conv.irreps_out)
+        if num_conditions:
+            self.modulation = Modulation(self.conv.irreps_out, num_conditions)
         self.nonlinearity = nonlinearity
         self.field_type = nonlinearity.field_type
         self.irreps_in = self.conv.irreps_in
         self.irreps_out = self.nonlinearity.irreps_out
 
-    def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x2 y2 z2"]:
+    def forward(
+        self, image: Float[Tensor, "b i x y z"], conditions: Float[Tensor, "b d"] | None = None
+    ) -> Float[Tensor, "b o x2 y2 z2"]:
         image = self.conv(image)
-        return self.nonlinearity(image, *self.norm.calc_affine(image))
+        scale, shift = self.norm.calc_affine(image)
+        if conditions is not None:
+            factor, offset = self.modulation(conditions)
+            scale, shift = scale * factor, shift * factor + offset
+        return self.nonlinearity(image, scale, shift)
 
     def extra_repr(self):
         return f"{self.irreps_in.simplify()} -> {self.field_type}"
@@ -86,12 +97,15 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.field_type = field_type
         self.irreps_in = self.irreps_out = field_type.irreps
-        self.blocks = nn.Sequential(
-            *(ConvBlock(self.irreps_in, field_type, **options) for _ in range(2))
+        self.blocks = nn.ModuleList(
+            ConvBlock(self.irreps_in, field_type, **options) for _ in range(2)
         )
 
-    def forward(self, image: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b i x y z"]:
-        return image + self.blocks(image)
+    def forward(
+        self, image: Float[Tensor, "b i x y z"], conditions: Float[Tensor, "b d"] | None = None
+    ) -> Float[Tensor, "b i x y z"]:
+        first, second = self.blocks
+        return image + second(first(image, conditions), conditions)
 
 
 class ResampledConv(nn.Sequential):

@@ -18,6 +18,7 @@ from ..text.typed import TextModel
 KINDS = {
     "vae": "atompaint_vae.models.vae.kind",
     "neighbor_location": "atompaint_vae.models.neighbor_location.kind",
+    "diffusion": "atompaint_vae.models.diffusion.kind",
 }
 """The module of each kind; its attribute `KIND` is the kind."""
 

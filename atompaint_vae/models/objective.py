@@ -43,6 +43,13 @@ class Objective(ABC):
         raises:    ValueError if the hyperparameters don't fit together
         """
 
+    @classmethod  # noqa: B027 (optional)
+    def calibrate(cls, model: nn.Module, dataset: CropDataset):
+        """Measure what a new model needs to know of the training crops, and store it in it.
+
+        The model and the crops' images are on the CPU.
+        """
+
     @abstractmethod
     def calc_losses(self, inputs: Any, noise: Noise, step: int) -> dict[str, Tensor]:
         """Return the kind's `losses` at a training step, averaged over the batch."""

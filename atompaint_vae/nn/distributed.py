@@ -14,6 +14,11 @@ def count_processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def get_rank() -> int:
+    """Return this process's number, from 0; 0 if torch.distributed isn't running."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
 def sum_over_processes(tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return the sum of all processes' tensors, in each process; differentiable."""
     return _Sum.apply(tensor) if count_processes() > 1 else tensor

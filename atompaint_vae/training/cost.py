@@ -4,6 +4,7 @@ The step runs on tensors with shapes but no values (torch's fake tensors), so th
 for this machine can be planned on it.
 """
 
+import copy
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class _Watch:
 
 def calc_cost(hparams: Hparams, model: nn.Module, *, batch_size: int) -> StepCost:
     """Return the cost of a training step of a run's model on the CPU, in the run's precision."""
+    model = copy.deepcopy(model)  # frozen parts would keep kernels without numbers
     objective = get_kind(hparams.kind).load_objective()(model, hparams, None)
     layers = objective.find_layers(model)
     watch = _Watch()

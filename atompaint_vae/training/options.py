@@ -52,12 +52,12 @@ def parse_when(arguments: dict) -> dict:
     }
 
 
-def parse_number(arguments: dict, option: str) -> int | None:
+def parse_number(arguments: dict, option: str, *, least: int = 1) -> int | None:
     text = arguments[option]
     if text is None:
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{option}: expected a whole number >= 1, got {text!r}")
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(f"{option}: expected a whole number >= {least}, got {text!r}")
     return int(text)
 
 

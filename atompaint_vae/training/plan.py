@@ -96,6 +96,7 @@ def try_first_steps(
         torch.manual_seed(hparams.seed)
         std = calc_image_std(dataset, NUM_STD_IMAGES)
         model = build_model(hparams, image_std=std, inputs=inputs)
+    get_kind(hparams.kind).load_objective().calibrate(model, dataset)
     module = TrainingModule(model, hparams, dataset).to(device)
     num_crops = min(hparams.optim.batch_size, MAX_CROPS)
     crops = collate_crops([dataset[i] for i in range(num_crops)])

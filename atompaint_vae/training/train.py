@@ -109,7 +109,10 @@ class Training:
         hparams, paths = assignment.hparams, assignment.paths
         torch.manual_seed(hparams.seed)
         model = build_model(hparams, image_std=assignment.image_std, inputs=inputs.modules)
-        self.module = TrainingModule(model, hparams, feed.datasets["train"])
+        train = feed.datasets["train"]
+        if not assignment.is_resumed:
+            get_kind(hparams.kind).load_objective().calibrate(model, train)
+        self.module = TrainingModule(model, hparams, train)
         self.trainer = L.Trainer(
             accelerator=processes.device,
             devices=processes.num_devices,

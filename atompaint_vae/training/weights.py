@@ -84,9 +84,19 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     return safetensors.torch.load(content)
 
 
-def make_trained(paths: RunPaths, weights: Mapping[str, Tensor]) -> nn.Module:
-    """Return the model of a run or of a published model, in float32 and in eval mode."""
+def make_trained(
+    paths: RunPaths, weights: Mapping[str, Tensor], *, size_voxels: int | None = None
+) -> nn.Module:
+    """Return the model of a run or of a published model, in float32 and in eval mode.
+
+    size_voxels: side of the images, for a model without parameters that depend on it; by default
+                 that of the training
+    raises:      ValueError if images of this side can't be halved as often as there are layers
+    """
     hparams = load_resolved(paths.hparams)
+    if size_voxels is not None:
+        data = hparams.data.model_copy(update={"size_voxels": size_voxels})
+        hparams = hparams.model_copy(update={"data": data})
     objective = get_kind(hparams.kind).load_objective()
     with torch.random.fork_rng(devices=[]), _use_float32():
         inputs = load_inputs(hparams, paths.expt_dir, get_kind(hparams.kind).inputs)
@@ -116,19 +126,19 @@ def load_trained(name: str, expt_dir: Path) -> tuple[nn.Module, Hparams]:
     raises:   ValueError if there is no such model, or its weights aren't on this machine
     """
     model, _ = _load_input(name, expt_dir)
-    return model, load_resolved(_find_input(name, expt_dir).hparams)
+    return model, load_resolved(find_model(name, expt_dir).hparams)
 
 
 def select_weights(state: Mapping[str, Tensor], hparams: Hparams) -> dict[str, Tensor]:
     """Return a model's tensors from a checkpoint's; the averaged ones if the run has them."""
     prefix = "average.module." if hparams.optim.ema_decay else "model."
-    found = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    return {name: tensor.contiguous() for name, tensor in found.items()}
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def pack_weights(weights: Mapping[str, Tensor]) -> bytes:
     """Return tensors in the safetensors format, whose SHA-256 is recorded."""
-    return safetensors.torch.save(dict(weights), metadata={"format": "pt"})
+    contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
+    return safetensors.torch.save(contiguous, metadata={"format": "pt"})
 
 
 def load_run_weights(paths: RunPaths) -> dict[str, Tensor]:
@@ -210,7 +220,7 @@ def check_inputs(
             if not (source := getattr(hparams.model, key)):
                 continue
             try:
-                found = own.get(source) or load_resolved(_find_input(source, expt_dir).hparams)
+                found = own.get(source) or load_resolved(find_model(source, expt_dir).hparams)
             except ValueError as error:
                 place = find_value(written, "model", key).place
                 yield Problem(place, f"model.{key}: {error}")
@@ -218,22 +228,35 @@ def check_inputs(
                 yield from kind.load_objective().check_input(key, hparams, found, written)
 
 
-def _find_input(name: str, expt_dir: Path) -> RunPaths:
-    """Return the paths of `experiment/run`, or of a published model."""
+def find_model(name: str, folder: Path) -> RunPaths:
+    """Return the paths of `experiment/run`, or of a published model.
+
+    folder: in the notebook of the run
+    raises: PretrainedError or UserError if there is none of that name
+    """
     if "/" not in name:
         if name not in list_pretrained():
             hint = suggest(name, list_pretrained())
             raise PretrainedError(f"{name!r}: neither a published model nor experiment/run; {hint}")
         return find_pretrained(name)
-    found = find_runs(find_expts_dir(expt_dir), [name])
+    found = find_runs(find_expts_dir(folder), [name])
     if len(found) != 1:
         raise UserError(f"{name!r} is not one run that has a record")
     return next(iter(found.values()))
 
 
+def load_model_weights(paths: RunPaths) -> dict[str, Tensor]:
+    """Return the weights of a run or of a published model.
+
+    raises: PretrainedError as `load_weights`, UserError as `load_run_weights`
+    """
+    is_published = (paths.run_dir / HASH).exists()
+    return load_weights(paths.run_dir) if is_published else load_run_weights(paths)
+
+
 def _load_input(name: str, expt_dir: Path) -> tuple[nn.Module, str]:
     """Return a model and the SHA-256 of its weights."""
-    paths = _find_input(name, expt_dir)
-    weights = load_run_weights(paths) if "/" in name else load_weights(paths.run_dir)
+    paths = find_model(name, expt_dir)
+    weights = load_model_weights(paths)
     model = make_trained(paths, weights)
     return model.requires_grad_(False), hashlib.sha256(pack_weights(weights)).hexdigest()

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
-from scipy.stats import ttest_1samp
+from scipy.stats import ttest_1samp, ttest_ind
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from atompaint_vae.analysis.distances import (
     calc_difference_interval,
+    calc_distance_interval,
     calc_frechet_distance,
     calc_frechet_infinity,
     calc_kernel_distance,
@@ -131,6 +132,21 @@ def test_interval_of_a_difference_of_means_is_that_of_a_paired_t_test():
     assert interval == pytest.approx(tuple(expected))
 
 
+def test_interval_of_a_distance_of_means_is_that_of_a_t_test_of_two_samples():
+    def calc_distance(x, y):
+        return float(x.mean() - y.mean())
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(3, 1, size=(60, 1)), rng.normal(0, 2, size=(60, 1))
+    groups = [f"x {i}" for i in range(60)], [f"y {i}" for i in range(60)]
+    expected = ttest_ind(x[:, 0], y[:, 0], equal_var=False).confidence_interval()
+    found = calc_distance_interval(calc_distance, (x, y), groups)
+    # The jackknife counts both samples as one.
+    assert found == pytest.approx(tuple(expected), abs=0.01)
+    twice = tuple(np.tile(v, (2, 1)) for v in (x, y)), tuple(g + g for g in groups)
+    assert calc_distance_interval(calc_distance, *twice) == pytest.approx(found)
+
+
 def test_the_middle_of_an_interval_is_unbiased():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(30, 1)), 1 + rng.normal(size=(30, 1))
@@ -149,6 +165,8 @@ def test_fewer_than_two_groups_have_no_interval():
     x = np.ones((5, 2))
     interval = calc_difference_interval(calc_frechet_distance, (x, x, x), (["a"] * 5,) * 3)
     assert np.isnan(interval).all()
+    groups = list("abcde"), list("xxxxy")
+    assert np.isnan(calc_distance_interval(calc_frechet_distance, (x, x), groups)).all()
 
 
 @pytest.mark.parametrize("calc_distance", [calc_frechet_distance, calc_kernel_distance])

@@ -23,6 +23,7 @@ from atompaint_vae.models.kind import KINDS
 from atompaint_vae.models.neighbor_location.views import NORMALS, propose_views
 from atompaint_vae.models.noise import Noise
 from atompaint_vae.nn.conv import SteerableConv
+from atompaint_vae.nn.modulation import Modulation
 from atompaint_vae.nn.nonlinearities.fourier import FourierNonlinearity
 from atompaint_vae.nn.nonlinearities.gates import Gate, NormNonlinearity
 from atompaint_vae.nn.nonlinearities.pointwise import PointwiseFunction
@@ -49,6 +50,10 @@ OWN_BASES = {
         "kind": "neighbor_location", "data.size_voxels": 19, "model.latent": None,
         "model.features": "2x0e+1x1e", "model.views.size_voxels": 7,
         "model.views.min_gap_A": 1, "model.views.max_gap_A": 2,
+    },
+    "diffusion": {
+        "kind": "diffusion", "model.latent": None, "model.convs_per_layer": 1,
+        "model.sampler.num_steps": 3,
     },
 }  # fmt: skip
 NUM_STRUCTURES = {"train": 3, "validation": 2, "test": 2}
@@ -152,6 +157,33 @@ class Run:
         """Of the encoder, then of the decoder: each has some."""
         parts = self.model.encoder, self.model.decoder
         return [[x for x in part.modules() if isinstance(x, kind)] for part in parts]
+
+    def watch_denoiser(self, run):
+        """The noise levels and the standard deviation of each input of the denoiser."""
+        seen, forward = [], self.model.forward
+
+        def watch(x, sigma, *others):
+            seen.append((sigma.flatten().tolist(), x.std().item()))
+            return forward(x, sigma, *others)
+
+        self.model.forward = watch
+        with torch.no_grad():
+            run()
+        self.model.forward = forward
+        return seen
+
+    def list_sigmas(self):
+        """Noise levels at which a sample is denoised."""
+        device = torch.device("cpu")
+
+        def make():
+            return self.module.objective.make_artifacts(self.feed.datasets["test"], device)
+
+        return [sigmas[0] for sigmas, _ in self.watch_denoiser(make)]
+
+    def list_in_network(self, kind: type, attribute: str = ""):
+        found = [x for x in self.model.network.modules() if isinstance(x, kind)]
+        return {getattr(x, attribute) for x in found} if attribute else found
 
     def see(self, coords_A: torch.Tensor):
         """Both views of some crops that hold the same atoms."""
@@ -415,9 +447,58 @@ CASES = {None: COMMON, "vae": {
     "model.views.min_density_atoms_nm3": (0, see_line,
         lambda base: propose_views(Noise(0, torch.arange(8)), base.hparams.model.views,
                                    resolution_A=1.0).face[:, 0].tolist()),
+}, "diffusion": {
+    "model.layers": (["3x0e", "4x0e"],
+        lambda run: [[str(x.field_type) for x in level] for level in run.model.network.down],
+        [["3x0e"], ["4x0e"]]),
+    "model.convs_per_layer": (3, lambda run: [len(x) for x in run.model.network.down], [3]),
+    "model.blocks": ({"model.blocks": "plain", "model.convs_per_layer": 2},
+        lambda run: [type(x).__name__ for x in run.model.network.down[0]], ["ConvBlock"] * 2),
+    "model.kernel_size": (5, lambda run: run.list_in_network(SteerableConv, "kernel_size"), {5}),
+    "model.symmetry": ("none",
+        lambda run: [bool(run.list_in_network(x)) for x in (SteerableConv, UnconstrainedConv)],
+        [False, True]),
+    "model.normalisation": ("batch",
+        lambda run: [bool(run.list_in_network(x)) for x in (IrrepsNorm, InstanceNorm)],
+        [True, False]),
+    "model.grid": ("octahedral_72", lambda run: {
+        x.shape[1] for x in run.list_in_network(FourierNonlinearity, "synthesis")}, {72}),
+    "model.nonlinearity": ("hermite",
+        lambda run: run.list_in_network(PointwiseFunction, "name"), {"hermite"}),
+    "model.irreps_nonlinearity": ("norm",
+        lambda run: [bool(run.list_in_network(x)) for x in (Gate, NormNonlinearity)],
+        [False, True]),
+    "model.noise_embedding": ("linear",
+        lambda run: run.model.network.embedding.perceptron[0].in_features, 1),
+    "model.num_conditions": (17, lambda run: {
+        x.linear.in_features for x in run.list_in_network(Modulation)}, {17}),
+    "model.self_conditioning": ("true", lambda run: run.model.network.irreps_in.dim, 12),
+    "model.sampler.num_steps": (5, lambda run: len(run.list_sigmas()), 2 * 5 - 1),
+    "model.sampler.sigma_min": (0.5, lambda run: min(run.list_sigmas()), 0.5),
+    "model.sampler.sigma_max": (20, lambda run: max(run.list_sigmas()), 20.0),
+    "model.sampler.rho": (1, lambda run: run.list_sigmas()[1], (80 + 0.02) / 2),
+    # Far more than a step can take, which is a factor of √2 in σ.
+    "model.sampler.S_churn": (1000, lambda run: run.list_sigmas()[0], 80 * 2**0.5),
+    "model.sampler.S_min": ({"model.sampler.S_churn": 1000, "model.sampler.S_min": 50},
+        lambda run: [x / run.list_sigmas()[1] for x in run.list_sigmas()[:3]],
+        lambda base: [80 * 2**0.5 / base.list_sigmas()[1], 1.0, 1.0]),
+    "model.sampler.S_max": ({"model.sampler.S_churn": 1000, "model.sampler.S_max": 50},
+        lambda run: [x / run.list_sigmas()[1] for x in run.list_sigmas()[:3]],
+        lambda base: [80 / base.list_sigmas()[1], 1.0, 2**0.5]),
+    "model.sampler.S_noise": ({"model.sampler.S_churn": 1000, "model.sampler.S_noise": 10},
+        lambda run: round(run.watch_denoiser(lambda: run.module.objective.make_artifacts(
+            run.feed.datasets["test"], torch.device("cpu")))[0][1] / 80),
+        10),
+    "loss.P_mean": (0.7, lambda run: run.watch_denoiser(run.calc_losses)[0][0],
+        lambda base: [x * math.exp(1.5) for x in base.watch_denoiser(base.calc_losses)[0][0]]),
+    "loss.P_std": (0, lambda run: run.watch_denoiser(run.calc_losses)[0][0],
+        [math.exp(-0.8)] * 2),
 }}  # fmt: skip
-# Those of encoder_weights are in tests/models/vae/test_initial.py.
-WITH_TESTS_OF_THEIR_OWN = ("kind", "seed", "model.encoder_weights", "model.encoder_rate")
+# Those of models that are named are in tests/models/vae/test_initial.py and
+# tests/models/diffusion/test_objective.py.
+WITH_TESTS_OF_THEIR_OWN = (
+    "kind", "seed", "model.encoder_weights", "model.encoder_rate", "model.autoencoder"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,21 @@ from matplotlib.colors import to_rgb
 
 from atompaint_vae.figures.colours import (
     CHANNEL_COLOURS,
+    GROUNDS,
     MORE_COLOURS,
     RESIDUAL_COLOURMAP,
     RESIDUAL_COLOURS,
     pick_colours,
 )
-from atompaint_vae.figures.slices import choose_slab, colour_slab, draw_crops, plot_slices
+from atompaint_vae.figures.slices import (
+    choose_slab,
+    colour_slab,
+    draw_crops,
+    draw_samples,
+    plot_slices,
+)
 from atompaint_vae.figures.stored_crops import read_crops
+from atompaint_vae.figures.stored_samples import CHANNEL_NAMES, read_samples
 from atompaint_vae.records.record import RunPaths
 
 
@@ -39,6 +47,14 @@ def test_a_slab_is_as_dark_as_it_is_full():
     np.testing.assert_allclose(colours[0, 1], np.array([230, 26, 26]) / 255)
     assert (colours[1:] == 1).all()
     assert (colour_slab(image[:1], slice(0, 1), ["C"]) == 1).all()
+
+
+def test_a_slab_on_a_dark_page_is_as_bright_as_it_is_full():
+    image = np.zeros((1, 2, 2, 1))
+    image[0, 0, 0, 0] = 0.5
+    colours = colour_slab(image, names=["O"], is_dark=True)
+    np.testing.assert_allclose(colours[1, 0], to_rgb(CHANNEL_COLOURS["O"][1]))
+    np.testing.assert_allclose(colours[0], [to_rgb(GROUNDS[1])] * 2)
 
 
 def read_frames(axis):
@@ -85,3 +101,40 @@ def test_all_panels_have_y_upwards(tmp_path, write_reconstructions):
     colours = axes[1].images[0].get_array()
     assert np.argwhere((colours < 1).any(axis=-1)).tolist() == [[0, 2]]
     assert axes[1].get_ylim() == (-0.5, 12.5)
+
+
+def read_strips(figure):
+    """The label of each picture, and the picture, in rows."""
+    shown = [x for x in figure.axes if x.get_visible()]
+    rows = {}
+    for axis in shown:
+        rows.setdefault(axis.get_subplotspec().rowspan.start, []).append(axis)
+    return [
+        (row[0].get_ylabel(), [(x.get_xlabel(), x.images[0].get_array()) for x in row])
+        for row in rows.values()
+    ]
+
+
+def test_samples_crops_and_the_path_are_strips(tmp_path, write_samples):
+    arrays = write_samples(tmp_path / "a", num_samples=3, num_crops=10, num_steps=4)
+    figure = draw_samples(read_samples(tmp_path / "a"), [2, 0])
+    strips = read_strips(figure)
+    assert [title for title, _ in strips] == ["samples", "test crops", "", "path to 1"]
+    labels = [[label for label, _ in row] for _, row in strips]
+    assert labels[0] == ["3", "1"]
+    assert labels[1:3] == [list("12345678"), ["9", "10"]]
+    assert labels[3] == ["σ = 20", "σ = 2", "σ = 0.2", "σ = 0.02"]
+    for (_, row), images in zip(
+        strips, (arrays["sample"][[2, 0]], arrays["crop"][:8], arrays["crop"][8:], arrays["path"]),
+        strict=True,
+    ):  # fmt: skip
+        for (_, shown), image in zip(row, images, strict=True):
+            np.testing.assert_array_equal(shown, colour_slab(image, slice(3, 6), CHANNEL_NAMES))
+    (legend,) = figure.legends
+    assert [x.get_text() for x in legend.get_texts()] == list(CHANNEL_NAMES)
+
+
+def test_runs_without_crops_or_a_path(tmp_path, write_samples):
+    write_samples(tmp_path / "a", num_samples=1, num_crops=0, num_steps=0)
+    strips = read_strips(draw_samples(read_samples(tmp_path / "a"), [0]))
+    assert [title for title, _ in strips] == ["samples"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from atompaint_vae.figures.stored_crops import ReconstructionError, read_crops
+from atompaint_vae.figures.stored_crops import StoredImageError, read_crops
 
 
 def test_crops_are_as_they_were_stored(tmp_path, write_reconstructions):
@@ -93,7 +93,7 @@ def change_array(run, name, change):
 def test_broken_runs(tmp_path, write_reconstructions, break_run, message):
     write_reconstructions(tmp_path / "a")
     break_run(tmp_path / "a")
-    with pytest.raises(ReconstructionError) as error:
+    with pytest.raises(StoredImageError) as error:
         read_crops(tmp_path / "a")
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
@@ -102,5 +102,5 @@ def test_broken_runs(tmp_path, write_reconstructions, break_run, message):
 def test_no_such_run(tmp_path, write_reconstructions):
     for name in ("b", "a"):
         write_reconstructions(tmp_path / name)
-    with pytest.raises(ReconstructionError, match=r"^no such run: c; known: a, b$"):
+    with pytest.raises(StoredImageError, match=r"^no such run: c; known: a, b$"):
         read_crops(tmp_path / "c")

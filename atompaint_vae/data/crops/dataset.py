@@ -40,7 +40,7 @@ __all__ = [
     "collate_crops", "find_atoms_path", "load_split", "open_split",
 ]  # fmt: skip
 
-DENSITIES = ("sphere", "gaussian")
+DENSITIES = {"sphere": voxelize, "gaussian": voxelize_gaussians}
 
 
 class CropBatch(NamedTuple):
@@ -91,7 +91,7 @@ class CropDataset(Dataset):
         self.crop_sampler = CropSampler(
             atoms,
             length_A=size_voxels * resolution_A,
-            radius_A=radius_A if density == "sphere" else calc_reach(radius_A),
+            radius_A=find_reach(radius_A, density),
             min_density_atoms_nm3=min_density_atoms_nm3,
             filters=filters,
         )
@@ -125,8 +125,7 @@ class CropDataset(Dataset):
 
         size_voxels: side of the images; by default that of the crops
         """
-        make = voxelize if self.density == "sphere" else voxelize_gaussians
-        return make(
+        return DENSITIES[self.density](
             batch.coords_A,
             batch.channels,
             batch.image_index,
@@ -241,12 +240,22 @@ def make_crops(
         resolution_A=data.resolution_A,
         radius_A=data.radius_A,
         min_density_atoms_nm3=data.min_density_atoms_nm3,
-        filters=CropFilters(
-            min_occupancy=data.min_occupancy,
-            elements=() if data.elements == "all" else tuple(data.elements.split()),
-            min_nucleic_share=data.min_nucleic_share,
-            max_nucleic_share=data.max_nucleic_share,
-            min_border_distance_A=data.min_border_distance_A,
-        ),
+        filters=make_filters(data),
         density=data.density,
     )
+
+
+def make_filters(data: DataHparams) -> CropFilters:
+    """Return the filters of a run's hyperparameters."""
+    return CropFilters(
+        min_occupancy=data.min_occupancy,
+        elements=() if data.elements == "all" else tuple(data.elements.split()),
+        min_nucleic_share=data.min_nucleic_share,
+        max_nucleic_share=data.max_nucleic_share,
+        min_border_distance_A=data.min_border_distance_A,
+    )
+
+
+def find_reach(radius_A: float, density: str) -> float:
+    """Return how far an atom reaches into an image from its centre [Å]."""
+    return radius_A if density == "sphere" else calc_reach(radius_A)

@@ -80,7 +80,7 @@ def iter_displaced_views(
         batch = CropBatch(*(x.to(device) for x in crops))
         noise = Noise(dataset.seed, crops.sample_index)
         placement = place_views(batch, noise, views, resolution_A=dataset.resolution_A)
-        displacement = _draw_displacements(batch, noise)
+        displacement = draw_displacements(batch, noise)
         pairs = {}
         for level_A in levels_A:
             moved = batch._replace(coords_A=batch.coords_A + level_A * displacement)
@@ -88,7 +88,7 @@ def iter_displaced_views(
         yield noise, pairs
 
 
-def _draw_displacements(batch: CropBatch, noise: Noise) -> Tensor:
+def draw_displacements(batch: CropBatch, noise: Noise) -> Tensor:
     """Return a standard normal displacement of each atom; the atoms of a crop are contiguous."""
     num_atoms = batch.image_index.bincount(minlength=len(batch.sample_index)).tolist()
     generators = noise.make_generators("displacements")

@@ -8,9 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...analysis.blocks import find_solid_blocks
-from ...analysis.geometry import Geometry, calc_geometry, find_interior, pool_geometries
-from ...analysis.intervals import calc_interval
-from ...analysis.peaks import find_atoms_in_batch
+from ...analysis.geometry import (
+    Geometry,
+    calc_bonded_interval,
+    calc_geometry,
+    find_geometry,
+    find_interior,
+    pool_geometries,
+)
 from ...data.crops.dataset import CropDataset
 from ...nn.distributed import gather_from_processes
 
@@ -37,22 +42,16 @@ class AtomMetrics:
         reconstructions: Float[Tensor, "b c x y z"],
     ):
         """Add a batch."""
-        images, reconstructions = images.float(), reconstructions.float()
-        pairs = zip(images.cpu().numpy(), reconstructions.cpu().numpy(), strict=True)
-        for index, pair in zip(sample_index, pairs, strict=True):
-            self.num_blocks[index] = len(find_solid_blocks(*pair, self.test.resolution_A))
-        chosen = [i for i, index in enumerate(sample_index) if index < NUM_CROPS]
-        found = find_atoms_in_batch(
-            reconstructions[chosen],
-            resolution_A=self.test.resolution_A,
-            radius_A=self.test.radius_A,
-        )
-        for i, atoms in zip(chosen, found, strict=True):
-            coords_A, channels = atoms.coords_A.cpu().numpy(), atoms.channels.cpu().numpy()
-            self.geometries[sample_index[i]] = self._calc_geometry(coords_A, channels)
-
-    def _calc_geometry(self, coords_A: np.ndarray, channels: np.ndarray) -> Geometry:
-        return calc_geometry(coords_A, channels, find_interior(coords_A, self.side_A))
+        resolution_A, radius_A = self.test.resolution_A, self.test.radius_A
+        for index, *pair in zip(
+            sample_index, images.float().cpu(), reconstructions.float().cpu(), strict=True
+        ):
+            blocks = find_solid_blocks(*(x.numpy() for x in pair), resolution_A)
+            self.num_blocks[index] = len(blocks)
+            if index < NUM_CROPS:
+                self.geometries[index] = find_geometry(
+                    pair[1], resolution_A=resolution_A, radius_A=radius_A
+                )
 
     def calc(self) -> dict[str, float]:
         """Return the metrics of all processes' crops.
@@ -69,14 +68,13 @@ class AtomMetrics:
         geometries = gather_from_processes(self.geometries)
         num_blocks = gather_from_processes(self.num_blocks)
         crops = {i: self.test[i][1] for i in sorted(geometries)}
-        true = pool_geometries(self._calc_geometry(x.coords_A, x.channels) for x in crops.values())
+        true = pool_geometries(
+            calc_geometry(x.coords_A, x.channels, find_interior(x.coords_A, self.side_A))
+            for x in crops.values()
+        )
         found = [geometries[i] for i in crops]
         pooled = pool_geometries(found)
-        low, high = calc_interval(
-            np.array([x.num_bonded for x in found]),
-            [x.structure for x in crops.values()],
-            np.array([x.num_atoms for x in found]),
-        )
+        low, high = calc_bonded_interval(found, [x.structure for x in crops.values()])
         return {
             "bonded": pooled.bonded,
             "bonded_low": low,

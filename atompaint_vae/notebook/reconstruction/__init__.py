@@ -1,3 +1,3 @@
-"""Reconstructions of a run's test crops, as slices and in 3D."""
+"""Images that runs stored, as slices and in 3D: reconstructions of test crops, and samples."""
 
-COMPONENTS = ("viewer",)
+COMPONENTS = ("viewer", "samples")

@@ -1,13 +1,14 @@
-"""Stored crops as JSON, compact enough for the scripts of a page."""
+"""Images as JSON, compact enough for the scripts of a page."""
 
 import base64
 import json
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from ...analysis.blocks import SolidBlock
-from ...figures.stored_crops import ReconstructionError, StoredCrop
+from ...figures.stored_crops import StoredCrop, StoredImageError
 
 STEPS = (1 / 128, 1 / 64, 1 / 32, 1 / 16)
 """Densities are rounded to the first of these with which they fit into 8 bits and the page."""
@@ -19,35 +20,53 @@ MAX_SCRIPT_BYTES = 450_000
 
 def pack_crop(crop: StoredCrop) -> tuple[str, float]:
     """
-    Return a crop as JSON, and the step that its densities are rounded to.
+    Return a crop with its reconstruction, atoms and blocks, as `pack_images` returns images.
 
-    Arrays are deflated and base64-encoded: densities int8 [C, X, Y, Z] with a step and an offset,
-    coordinates int16 [n, 3] in units of 0.01 Å, channels uint8 [n].
+    Coordinates are int16 [n, 3] in units of 0.01 Å, channels uint8 [n].
+    """
+    return pack_images(
+        [crop.image, crop.reconstruction],
+        crop.channel_names,
+        crop.resolution_A,
+        atoms=_pack_atoms(crop),
+        blocks=[_describe_block(x, crop) for x in crop.blocks],
+    )
 
-    raises: ReconstructionError if the crop is too large even at the coarsest step
+
+def pack_images(
+    images: Sequence[np.ndarray],
+    channel_names: Sequence[str],
+    resolution_A: float,
+    **others: object,
+) -> tuple[str, float]:
+    """
+    Return images of one size as JSON, and the step that their densities are rounded to.
+
+    Arrays are deflated and base64-encoded: densities int8 [C, X, Y, Z] with a step and an offset.
+
+    images: [C, X, Y, Z] each, to be shown side by side
+    others: what the viewer knows of them besides
+    raises: StoredImageError if they are too large even at the coarsest step
     """
     for step in STEPS:
-        densities = [_quantise(x, step) for x in (crop.image, crop.reconstruction)]
+        densities = [_quantise(x, step) for x in images]
         if None in densities:
             continue
-        image, reconstruction = densities
         text = json.dumps(
             {
-                "channels": crop.channel_names,
-                "size": crop.image.shape[1:],
-                "resolution_A": crop.resolution_A,
+                "channels": list(channel_names),
+                "size": images[0].shape[1:],
+                "resolution_A": resolution_A,
                 "step": step,
-                "image": image,
-                "reconstruction": reconstruction,
-                "atoms": _pack_atoms(crop),
-                "blocks": [_describe_block(x, crop) for x in crop.blocks],
+                "images": densities,
+                **others,
             },
             separators=(",", ":"),
         )
         if len(text) <= MAX_SCRIPT_BYTES:
             return text, step
-    size = "×".join(map(str, crop.image.shape))
-    raise ReconstructionError(f"a crop of {size} values is too large for a page")
+    size = "×".join(map(str, images[0].shape))
+    raise StoredImageError(f"a crop of {size} values is too large for a page")
 
 
 def _encode(array: np.ndarray) -> str:

@@ -94,9 +94,10 @@ var AtompaintControls = (() => {
     const close = makeButton("Close", () => view.close());
     close.className = "reconstruction-close";
     const channels = group("Channels");
+    residual.node.hidden = !view.view.residualColours;
     const axisGroup = group("Axis across the slices", "Across", ...axes);
     const legend = makeNode("span", { className: "reconstruction-group" });
-    view.view.residualColours.forEach((colour, i) => legend.append(makeSwatch(colour), ["missing", "too much"][i]));
+    view.view.residualColours?.forEach((colour, i) => legend.append(makeSwatch(colour), ["missing", "too much"][i]));
     const blocks = makeNode("p", { className: "reconstruction-blocks" });
     const status = makeNode("p", { className: "reconstruction-hint", role: "status" });
 
@@ -125,6 +126,8 @@ var AtompaintControls = (() => {
     }
 
     function fillBlocks() {
+      blocks.hidden = !crop.blocks;
+      if (!crop.blocks) return;
       if (!crop.blocks.length) {
         blocks.textContent = "No solid blocks: the reconstruction fills no region that is empty in the input.";
         return;
@@ -163,6 +166,7 @@ var AtompaintControls = (() => {
       const step = crop.isovalueStep;
       const max = Math.floor(crop.maximum / step) * step;
       Object.assign(isovalue.input, { min: 2 * step, max: max.toFixed(6), step });
+      atoms.node.hidden = !view.view.residualColours;
       atoms.input.disabled = !crop.atoms;
       atoms.node.title = crop.atoms ? "" : "The run stored no atoms";
       fillChannels();
@@ -176,7 +180,7 @@ var AtompaintControls = (() => {
     return {
       top: makeNode(
         "div", { className: "reconstruction-controls" },
-        makeRow(label("Crop", crops), group("Shown as", ...modes), close),
+        makeRow(label(view.view.choice, crops), group("Shown as", ...modes), close),
         makeRow(channels, atoms.node),
         makeRow(isovalue.node, axisGroup, position.node, residual.node, legend, reset),
       ),

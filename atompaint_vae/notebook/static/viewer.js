@@ -1,4 +1,4 @@
-// The view of a div.reconstruction: input and reconstruction side by side, as surfaces or slices.
+// The view of a div.reconstruction: one image or two, side by side, as surfaces or slices.
 var AtompaintViewer = (() => {
   "use strict";
 
@@ -7,6 +7,7 @@ var AtompaintViewer = (() => {
   const CAMERA_DISTANCE_A = 150;
   const LOOK_RADIUS_A = 10;
   const SLICE_PIXELS = 700;
+  const LEAST_MAXIMUM = 0.01; // of an empty image
   const { makeNode } = AtompaintControls;
   const KEYS = {
     ArrowLeft: (viewer) => viewer.rotate(-10, "vy"),
@@ -24,7 +25,7 @@ var AtompaintViewer = (() => {
     return new Type(await new Response(stream).arrayBuffer());
   }
 
-  // The channels' densities, the atoms and the blocks of a crop, as numbers.
+  // A crop's images, as densities of channels, its atoms and its blocks, as numbers.
   async function unpack(packed) {
     const { size, step, resolution_A, channels, atoms } = packed;
     const numVoxels = size[0] * size[1] * size[2];
@@ -32,8 +33,8 @@ var AtompaintViewer = (() => {
       const values = Float32Array.from(await inflate(data, Int8Array), (x) => x * step + offset);
       return channels.map((_, c) => values.subarray(c * numVoxels, (c + 1) * numVoxels));
     };
-    const [input, output] = [packed.image, packed.reconstruction].map(unpackImage);
-    const crop = { ...packed, input: await input, output: await output, atoms: null };
+    const images = await Promise.all(packed.images.map(unpackImage));
+    const crop = { ...packed, images, atoms: null };
     if (atoms) {
       const coords = await inflate(atoms.coords, Int16Array);
       const indices = await inflate(atoms.channels, Uint8Array);
@@ -43,15 +44,16 @@ var AtompaintViewer = (() => {
       }));
     }
     crop.halfSide_A = (Math.max(...size) * resolution_A) / 2;
-    crop.maximum = Math.max(...crop.input.map((x) => x.reduce((a, b) => Math.max(a, b), 0)));
+    crop.maximum = images.flat().reduce((sum, x) => x.reduce((a, b) => Math.max(a, b), sum), LEAST_MAXIMUM);
     return crop;
   }
 
   function sumResiduals(crop, shown) {
-    const sum = new Float32Array(crop.input[0].length);
+    const [input, output] = crop.images;
+    const sum = new Float32Array(input[0].length);
     crop.channels.forEach((name, c) => {
       if (!shown.has(name)) return;
-      for (let i = 0; i < sum.length; i++) sum[i] += crop.output[c][i] - crop.input[c][i];
+      for (let i = 0; i < sum.length; i++) sum[i] += output[c][i] - input[c][i];
     });
     return sum;
   }
@@ -64,16 +66,18 @@ var AtompaintViewer = (() => {
     constructor(box, view, loadCrop) {
       Object.assign(this, { box, view, loadCrop });
       this.state = { isovalue: null, residual: false, atoms: true, slices: false, axis: 2, index: 0 };
-      this.panels = [this.makePanel("Input"), this.makePanel("Reconstruction")];
+      this.panels = view.panels.map((title) => this.makePanel(title));
       this.controls = AtompaintControls.make(this);
       this.node = makeNode(
         "div",
-        { className: "reconstruction-view", role: "group", ariaLabel: `Reconstructions of ${view.title}` },
+        { className: "reconstruction-view", role: "group", ariaLabel: view.title },
         this.controls.top,
         makeNode("div", { className: "reconstruction-panels" }, ...this.panels.map((x) => x.node)),
         this.controls.bottom,
       );
-      box.querySelector("figure > img, figure > a, figure > .enlarge").after(this.node);
+      const picture = box.querySelector("figure > img, figure > a, figure > .enlarge");
+      if (picture) picture.after(this.node);
+      else box.append(this.node);
     }
 
     makePanel(title) {
@@ -85,7 +89,7 @@ var AtompaintViewer = (() => {
       const heading = makeNode("figcaption", {}, title);
       const screen = makeNode("div", { className: "reconstruction-screen" }, stage, canvas);
       const node = makeNode("figure", { className: "reconstruction-panel" }, heading, screen);
-      return { node, heading, stage, canvas, viewer: null };
+      return { title, node, heading, stage, canvas, viewer: null };
     }
 
     start() {
@@ -111,8 +115,10 @@ var AtompaintViewer = (() => {
         new ResizeObserver(() => panel.viewer.resize()).observe(panel.stage);
       }
       const [first, second] = this.panels.map((panel) => panel.viewer);
-      this.linkCamera(first, second);
-      this.linkCamera(second, first);
+      if (second) {
+        this.linkCamera(first, second);
+        this.linkCamera(second, first);
+      }
       const redraw = () => this.draw();
       matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
       new MutationObserver(redraw).observe(document.body, { attributeFilter: ["data-theme"] });
@@ -167,7 +173,7 @@ var AtompaintViewer = (() => {
       this.pointCamera([0, 0, 0], 1.4 * halfSide_A, [0, 0, 0, 1]);
     }
 
-    // Both cameras: they are linked.
+    // All cameras: they are linked.
     pointCamera(center_A, radius_A, rotation) {
       const distance_A = radius_A / Math.tan(FIELD_OF_VIEW_RAD / 2);
       const place = [...center_A.map((x) => -x), CAMERA_DISTANCE_A - distance_A];
@@ -195,8 +201,9 @@ var AtompaintViewer = (() => {
       this.frame ??= requestAnimationFrame(() => {
         this.frame = null;
         const { residual, slices } = this.state;
-        this.panels[1].heading.textContent = residual ? "Residual: reconstruction − input" : "Reconstruction";
         this.panels.forEach((panel, k) => {
+          const isResidual = k === 1 && residual;
+          panel.heading.textContent = isResidual ? "Residual: reconstruction − input" : panel.title;
           panel.node.classList.toggle("reconstruction-sliced", slices);
           if (slices) this.drawSlice(panel, this.listLayers(k));
           else this.drawSurfaces(panel, this.listLayers(k));
@@ -212,14 +219,13 @@ var AtompaintViewer = (() => {
         const values = sumResiduals(crop, state.shown);
         return [{ values, colour: tooMuch }, { values: values.map((x) => -x), colour: missing }];
       }
-      const densities = k === 0 ? crop.input : crop.output;
       return crop.channels
-        .map((name, c) => ({ name, values: densities[c], colour: this.colourOf(name) }))
+        .map((name, c) => ({ name, values: crop.images[k][c], colour: this.colourOf(name) }))
         .filter(({ name }) => state.shown.has(name));
     }
 
     listBlocks(panel) {
-      return panel === this.panels[1] ? this.crop.blocks : [];
+      return panel === this.panels[1] ? (this.crop.blocks ?? []) : [];
     }
 
     drawSurfaces(panel, layers) {
@@ -294,5 +300,5 @@ var AtompaintViewer = (() => {
     return opened;
   }
 
-  return { open };
+  return { isDark, open, unpack };
 })();

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atompaint_vae.figures.stored_crops import ReconstructionError, read_crops
+from atompaint_vae.figures.stored_crops import StoredImageError, read_crops
 from atompaint_vae.notebook.reconstruction import packing
 from atompaint_vae.notebook.reconstruction.packing import pack_crop
 
@@ -17,9 +17,10 @@ def unpack(text, dtype):
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype)
 
 
-def unpack_density(packed, what):
-    data = unpack(packed[what]["data"], np.int8).reshape(len(packed["channels"]), *packed["size"])
-    return data * packed["step"] + packed[what]["offset"]
+def unpack_density(packed, k):
+    data, offset = packed["images"][k]["data"], packed["images"][k]["offset"]
+    data = unpack(data, np.int8).reshape(len(packed["channels"]), *packed["size"])
+    return data * packed["step"] + offset
 
 
 def test_packed_crops_hold_the_same_numbers(tmp_path, write_reconstructions):
@@ -27,8 +28,8 @@ def test_packed_crops_hold_the_same_numbers(tmp_path, write_reconstructions):
     text, step = pack_crop(read_crops(tmp_path / "a")[0])
     packed = json.loads(text)
     assert step == packed["step"] == 1 / 128
-    for what in ("image", "reconstruction"):
-        np.testing.assert_allclose(unpack_density(packed, what), stored[what][0], atol=1 / 256)
+    for k, what in enumerate(("image", "reconstruction")):
+        np.testing.assert_allclose(unpack_density(packed, k), stored[what][0], atol=1 / 256)
     coords_A = 0.01 * unpack(packed["atoms"]["coords"], "<i2").reshape(-1, 3)
     np.testing.assert_allclose(coords_A, stored["coords_A_0"], atol=0.0051)
     np.testing.assert_array_equal(unpack(packed["atoms"]["channels"], "u1"), stored["channels_0"])
@@ -48,7 +49,7 @@ def test_the_step_is_the_finest_that_holds_the_range(
     text, found = pack_crop(read_crops(tmp_path / "a")[0])
     assert found == step
     np.testing.assert_allclose(
-        unpack_density(json.loads(text), "image"), arrays["image"][0], atol=step / 2
+        unpack_density(json.loads(text), 0), arrays["image"][0], atol=step / 2
     )
 
 
@@ -65,7 +66,7 @@ def test_a_large_crop_is_rounded_until_it_fits(tmp_path, write_reconstructions):
 def test_a_crop_that_is_too_large(tmp_path, write_reconstructions, monkeypatch):
     monkeypatch.setattr(packing, "MAX_SCRIPT_BYTES", 1000)
     write_reconstructions(tmp_path / "a")
-    with pytest.raises(ReconstructionError, match=r"a crop of 3×13×13×13 values is too large for"):
+    with pytest.raises(StoredImageError, match=r"a crop of 3×13×13×13 values is too large for"):
         pack_crop(read_crops(tmp_path / "a")[0])
 
 

@@ -1,0 +1,184 @@
+"""Samples of a denoiser, and what the atoms in them look like.
+
+Letters: n samples, b batch, c channels, x y z voxels.
+"""
+
+import io
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...analysis.geometry import Geometry, calc_geometry, find_interior, pool_geometries
+from ...analysis.intervals import calc_interval
+from ...analysis.peaks import find_atoms_in_batch
+from ...data.crops.dataset import CropDataset, collate_crops
+from ...nn.distributed import count_processes, gather_from_processes, get_rank
+from ..noise import Noise
+from .denoiser import Denoiser
+from .hparams import SamplerHparams
+from .sampler import Step, sample_steps
+
+NUM_SAMPLES = 24
+"""Samples of a test."""
+
+TEST_SEED = 0
+"""Of the samples of a test."""
+
+STORED_STEP = 1 / 128
+"""Stored images are rounded to this fraction of a voxel, to compress well."""
+
+STORED_LIMITS = (-1.0, 2.0)
+"""Of stored images, which are only looked at: badly trained models go far beyond [0, 1]."""
+
+NUM_STORED = 8
+
+PATH_SIGMAS = (20.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.0)
+"""Noise levels of the stored path from noise to image."""
+
+
+def draw_samples(
+    model: Denoiser,
+    sampler: SamplerHparams,
+    *,
+    seed: int,
+    indices: Iterable[int],
+) -> Iterator[Step]:
+    """Draw a batch of samples; yield each step.
+
+    seed:    of all samples
+    indices: of the samples; each sample depends only on the seed and its own index
+    """
+    noise = Noise(seed, torch.tensor(list(indices)))
+    like = torch.zeros(len(noise.sample_index), *model.data_shape).to(model.scaling.std)
+    return sample_steps(model, noise, like, sampler)
+
+
+def draw_images(
+    model: Denoiser, sampler: SamplerHparams, *, seed: int, indices: Iterable[int]
+) -> Float[Tensor, "b c x y z"]:
+    """Return the images of a batch of samples, as `draw_samples` draws them."""
+    with torch.no_grad():
+        *_, last = draw_samples(model, sampler, seed=seed, indices=indices)
+        return model.decode(last.x)
+
+
+class SampleMetrics:
+    """Geometry of the atoms that are found in samples, beside those of test crops.
+
+    test: the crops of the test
+    """
+
+    def __init__(self, test: CropDataset):
+        self.test = test
+        self.side_A = test.size_voxels * test.resolution_A
+
+    def calc(self, model: Denoiser, hparams: Any) -> dict[str, float]:
+        """Draw samples, and return their metrics.
+
+        bonded:       share of the atoms found in samples whose nearest neighbour is as far away as
+                      a bond is long, 1.15 to 1.75 Å; atoms near the border don't count
+        bonded_low, bonded_high: its 95 % interval over samples
+        bonded_true:  the same share of the test crops' own atoms
+        bonded_reconstructed: that of atoms found in the autoencoder's reconstructions of them,
+                      which samples of its latents can't be expected to exceed
+        clashing, isolated: shares of those whose nearest neighbour is nearer, or farther away
+        nearest_A:    median distance to the nearest neighbour
+        atoms_nm3:    atoms per volume [atoms/nm³]; atoms_nm3_true, of the test crops
+        sample_s:     time to draw and decode a sample [s]
+        """
+        own = range(get_rank(), NUM_SAMPLES, count_processes())
+        size = hparams.optim.batch_size
+        found, times_s = {}, {}
+        for start in range(0, len(own), size):
+            indices = own[start : start + size]
+            start_s = time.perf_counter()
+            images = draw_images(
+                model, hparams.model.sampler, seed=TEST_SEED, indices=indices
+            )
+            times_s |= dict.fromkeys(indices, (time.perf_counter() - start_s) / len(indices))
+            found |= dict(zip(indices, self._find_geometries(images), strict=True))
+        found = list(gather_from_processes(found).values())
+        pooled = pool_geometries(found)
+        num_bonded = np.array([x.num_bonded for x in found])
+        num_atoms = np.array([x.num_atoms for x in found])
+        low, high = calc_interval(num_bonded, np.arange(len(found)), num_atoms)
+        inner_nm3 = ((self.side_A - 4) / 10) ** 3
+        crops = [self.test[i][1] for i in range(min(NUM_SAMPLES, len(self.test)))]
+        true = pool_geometries(self._calc_geometry(x.coords_A, x.channels) for x in crops)
+        metrics = {
+            "bonded": pooled.bonded,
+            "bonded_low": low,
+            "bonded_high": high,
+            "bonded_true": true.bonded,
+            "clashing": pooled.clashing,
+            "isolated": pooled.isolated,
+            "nearest_A": pooled.median_nearest_A,
+            "atoms_nm3": pooled.num_atoms / (len(found) * inner_nm3),
+            "atoms_nm3_true": true.num_atoms / (len(crops) * inner_nm3),
+            "sample_s": float(np.mean([*gather_from_processes(times_s).values()])),
+        }
+        if model.autoencoder is not None:
+            metrics["bonded_reconstructed"] = self._calc_reconstructed(model).bonded
+        return metrics
+
+    def _calc_reconstructed(self, model: Denoiser) -> Geometry:
+        found = []
+        for index in range(min(NUM_SAMPLES, len(self.test))):
+            batch = collate_crops([self.test[index]])
+            image = self.test.make_images(batch).to(model.scaling.std)
+            with torch.no_grad():
+                found += self._find_geometries(model.autoencoder(image))
+        return pool_geometries(found)
+
+    def _find_geometries(self, images: Float[Tensor, "b c x y z"]) -> list[Geometry]:
+        found = find_atoms_in_batch(
+            images.float(), resolution_A=self.test.resolution_A, radius_A=self.test.radius_A
+        )
+        return [
+            self._calc_geometry(x.coords_A.cpu().numpy(), x.channels.cpu().numpy()) for x in found
+        ]
+
+    def _calc_geometry(self, coords_A: np.ndarray, channels: np.ndarray) -> Geometry:
+        return calc_geometry(coords_A, channels, find_interior(coords_A, self.side_A))
+
+
+def make_stored_samples(
+    model: Denoiser, sampler: SamplerHparams, test: CropDataset
+) -> bytes:
+    """Return samples.npz: samples, test crops, and the first sample's path from noise to image.
+
+    Arrays: sample [n, c, x, y, z], crop [n, c, x, y, z], path [k, c, x, y, z] images of the
+    denoiser's estimates, path_sigma [k], resolution_A
+    """
+    indices = range(NUM_STORED)
+    path, sigmas = [], []
+    with torch.no_grad():
+        for step in draw_samples(model, sampler, seed=TEST_SEED, indices=indices):
+            path.append(step.denoised[:1])
+            sigmas.append(step.sigma)
+        samples = model.decode(step.x)
+        path[-1] = step.x[:1]
+        chosen = [int(np.abs(np.array(sigmas) - x).argmin()) for x in PATH_SIGMAS]
+        path = model.decode(torch.cat([path[i] for i in dict.fromkeys(chosen)]))
+    batch = collate_crops([test[i] for i in range(min(NUM_STORED, len(test)))])
+    crops = test.make_images(batch)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        sample=_pack(samples),
+        crop=_pack(crops),
+        path=_pack(path),
+        path_sigma=np.array([sigmas[i] for i in dict.fromkeys(chosen)], dtype=np.float32),
+        resolution_A=np.float32(test.resolution_A),
+    )
+    return buffer.getvalue()
+
+
+def _pack(images: Float[Tensor, "b c x y z"]) -> np.ndarray:
+    rounded = (images.clamp(*STORED_LIMITS) / STORED_STEP).round() * STORED_STEP
+    return rounded.cpu().numpy().astype(np.float16)

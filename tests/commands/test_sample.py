@@ -1,0 +1,142 @@
+"""Samples of a trained denoiser, as a user draws them."""
+
+import signal
+
+import gemmi
+import nestedtext as nt
+import numpy as np
+import pandas as pd
+import pytest
+
+from atompaint_vae.cli import run_command
+from atompaint_vae.commands.generate import sample
+from atompaint_vae.data.images import load_images, read_image_maps
+
+DIFFUSION = {
+    "shared:\n": "shared:\n  kind: diffusion\n",
+    "      - 1xfourier1+2x0e\n    latent: 2x0e+1x1e\n":
+        "      - 4x0e+2x1e\n    symmetry: none\n    sampler:\n      num_steps: 3\n",
+}  # fmt: skip
+MODEL = "20240101_x/a"
+
+
+@pytest.fixture(scope="module")
+def trained(make_expt):
+    expt = make_expt(DIFFUSION, inside="expts")
+    code, _, stderr = expt.train()
+    assert code == 0, stderr
+    return expt
+
+
+@pytest.fixture
+def call(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained.paths.expt_dir)
+
+    def call(*arguments):
+        code = run_command(["sample", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_files_of_samples(call, tmp_path):
+    out = tmp_path / "out"
+    code, stdout, stderr = call(MODEL, "--out", out, "--num", 3, "--batch", 2)
+    assert code == 0, stderr
+    assert stdout == f"{out}/index.html: 3 samples\n"
+    stored = load_images(out / "images.npz")
+    assert stored.images.shape == (3, 6, 11, 11, 11)
+    assert np.isfinite(stored.images).all()
+    assert len(np.unique(stored.images[:, 0], axis=0)) == 3
+    for index, image in enumerate(stored.images):
+        maps = read_image_maps((out / "maps").glob(f"sample-00{index}_*.mrc"))
+        np.testing.assert_array_equal(maps.image, image)
+        atoms = gemmi.read_structure(str(out / f"sample-00{index}.cif"))
+        assert len(atoms) == 1
+    page = (out / "index.html").read_text()
+    assert "3 samples of 20240101_x/a" in page
+    assert "Test crop" in page
+    settings = nt.load(out / "settings.nt")
+    assert settings["seed"] == "0"
+    assert settings["sampler"]["num_steps"] == "3"
+    assert len(settings["weights"]) == 64
+
+
+def test_a_second_call_draws_what_is_missing(call, tmp_path, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert call(MODEL, "--out", whole, "--num", 3, "--batch", 3)[0] == 0
+    assert not (whole / "scores.csv").exists()
+    assert call(MODEL, "--out", parts, "--num", 1)[0] == 0
+    first = (parts / "maps" / "sample-000_C.mrc").stat().st_mtime_ns
+
+    write, written = sample.SampleFolder.add, []
+
+    def interrupt(self, index, image):
+        if written:
+            raise KeyboardInterrupt
+        written.append(index)
+        write(self, index, image)
+
+    monkeypatch.setattr(sample.SampleFolder, "add", interrupt)
+    code = call(MODEL, "--out", parts, "--num", 3)[0]
+    assert code == 128 + signal.SIGINT
+    assert written == [1]
+    monkeypatch.setattr(sample.SampleFolder, "add", write)
+    code, stdout, _ = call(MODEL, "--out", parts, "--num", 3)
+    assert code == 0
+    assert stdout.startswith(f"{parts}: 2 of 3 samples are there\n")
+    assert (parts / "maps" / "sample-000_C.mrc").stat().st_mtime_ns == first
+    # In batches of one and of three, convolutions round differently, and σ is up to 80.
+    images = (load_images(x / "images.npz").images for x in (whole, parts))
+    np.testing.assert_allclose(*images, rtol=0, atol=1e-4)
+
+
+def test_scores_beside_samples(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "NUM_SCORED_CROPS", 4)
+    out = tmp_path / "out"
+    assert call(MODEL, "--out", out, "--num", 4)[0] == 0
+    table = pd.read_csv(out / "scores.csv").set_index("images")
+    assert [*table.index][:3] == ["samples", "other crops", "training crops"]
+    assert table.loc["other crops", "bonded"] > 0.8
+    assert table.loc["training crops", "copied"] == 1
+    assert "other crops" in (out / "index.html").read_text()
+
+
+def test_a_sampler_of_ones_own(call, tmp_path):
+    out = tmp_path / "out"
+    options = ("--steps", 2, "--sigma-max", 20, "--churn", 5, "--seed", 7)
+    assert call(MODEL, "--out", out, "--num", 1, *options)[0] == 0
+    found = nt.load(out / "settings.nt")
+    assert found["seed"] == "7"
+    assert {key: found["sampler"][key] for key in ("num_steps", "sigma_max", "S_churn")} == {
+        "num_steps": "2", "sigma_max": "20.0", "S_churn": "5.0",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["finer-10"], "finer-10: a model of kind vae; expected diffusion"),
+        (["finer-11"], "'finer-11': neither a published model nor experiment/run"),
+        ([MODEL, "--num", "0"], "--num: expected a whole number >= 1, got '0'"),
+        ([MODEL, "--sigma-min", "x"], "--sigma-min: 'x' is not a value of sigma_min"),
+        ([MODEL, "--sigma-min", "99"], "--sigma-min: 99 isn't below --sigma-max 80"),
+    ],
+)
+def test_mistakes(call, tmp_path, arguments, message):
+    out = tmp_path / "out"
+    code, stdout, stderr = call(*arguments, "--out", out)
+    assert (code, stdout) == (2, "")
+    assert message in stderr
+    assert stderr.count("\n") == 1
+    assert not out.exists()
+
+
+def test_samples_of_other_settings_are_kept(call, tmp_path):
+    out = tmp_path / "out"
+    assert call(MODEL, "--out", out, "--num", 1)[0] == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    code, _, stderr = call(MODEL, "--out", out, "--num", 2, "--seed", 1, "--steps", 4)
+    assert code == 2
+    assert "settings.nt: samples of another seed, sampler; choose another --out" in stderr
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
