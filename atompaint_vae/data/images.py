@@ -54,11 +54,16 @@ class MappedImage(NamedTuple):
 
 
 class StoredImages(NamedTuple):
-    """Images of one npz file."""
+    """
+    Images of one npz file.
+
+    structures: the name of each image's structure; None if the file names none
+    """
 
     images: Float[np.ndarray, "n c x y z"]
     resolution_A: float
-    channel_names: tuple[str, ...]
+    channel_names: tuple[str, ...] = CHANNELS
+    structures: list[str] | None = None
 
 
 def write_image_maps(
@@ -143,19 +148,26 @@ def load_images(path: str | os.PathLike) -> StoredImages:
     """
     Read images as `save_images` wrote them, in the same precision.
 
+    `channels` and `structure` [n], the name of each image's structure, may be missing.
+
     raises: ImageFileError if the file is missing or isn't one of images
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            arrays = [stored[x] for x in ("image", "resolution_A", "channels")]
+            images, resolution_A = stored["image"], float(stored["resolution_A"])
+            channels = stored.get("channels", CHANNELS)
+            structures = stored["structure"].tolist() if "structure" in stored else None
+        if images.ndim != 5 or not np.issubdtype(images.dtype, np.floating):
+            shape = "×".join(map(str, images.shape))
+            raise ValueError(f"image is {images.dtype} of shape {shape}; expected n×c×x×y×z floats")
+        channel_names = tuple(map(str, channels))
     except KeyError as error:
         raise ImageFileError(f"{path}: no array {error.args[0].split()[0]}") from error
     except FileNotFoundError as error:
         raise ImageFileError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ImageFileError(f"{path}: not a readable npz file") from error
-    images, resolution_A, channels = arrays
-    return StoredImages(images, float(resolution_A), tuple(map(str, channels)))
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ImageFileError(f"{path}: not an npz file of images: {error}") from error
+    return StoredImages(images, resolution_A, channel_names, structures)
 
 
 class _Map(NamedTuple):

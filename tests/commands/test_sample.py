@@ -1,5 +1,6 @@
 """Samples of a trained denoiser, as a user draws them."""
 
+import errno
 import signal
 
 import gemmi
@@ -7,10 +8,14 @@ import nestedtext as nt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from atompaint_vae.cli import run_command
 from atompaint_vae.commands.generate import sample
+from atompaint_vae.data import images as image_files
 from atompaint_vae.data.images import load_images, read_image_maps
+from atompaint_vae.models.diffusion.denoiser import Denoiser
+from atompaint_vae.text import files
 
 DIFFUSION = {
     "shared:\n": "shared:\n  kind: diffusion\n",
@@ -121,6 +126,8 @@ def test_a_sampler_of_ones_own(call, tmp_path):
         ([MODEL, "--num", "0"], "--num: expected a whole number >= 1, got '0'"),
         ([MODEL, "--sigma-min", "x"], "--sigma-min: 'x' is not a value of sigma_min"),
         ([MODEL, "--sigma-min", "99"], "--sigma-min: 99 isn't below --sigma-max 80"),
+        ([MODEL, "--device", "tpu"], "--device: expected auto, cpu or cuda, got 'tpu'"),
+        ([MODEL, "--features", "finer-10"], "--features: finer-10 "),
     ],
 )
 def test_mistakes(call, tmp_path, arguments, message):
@@ -140,3 +147,78 @@ def test_samples_of_other_settings_are_kept(call, tmp_path):
     assert code == 2
     assert "settings.nt: samples of another seed, sampler; choose another --out" in stderr
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_samples_that_lost_a_file_are_drawn_again(call, tmp_path):
+    out = tmp_path / "out"
+    assert call(MODEL, "--out", out, "--num", 2)[0] == 0
+    lost = out / "maps/sample-001_C.mrc"
+    content = lost.read_bytes()
+    lost.unlink()
+    code, stdout, _ = call(MODEL, "--out", out, "--num", 2)
+    assert code == 0
+    assert stdout.startswith(f"{out}: 1 of 2 samples are there\n")
+    # A map of the same image, drawn in another batch.
+    found, expected = (np.frombuffer(x[1024:], "<f4") for x in (lost.read_bytes(), content))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "settings.nt:1:1: the file is empty"),
+        (b"- a\n", "settings.nt:1:1: expected keys, got "),
+        (b"model", "settings.nt:1:1: unrecognized line"),
+        (b"\xff", "settings.nt:1:1: not UTF-8 text: byte 0xff"),
+        (b"model: x\n", "settings.nt: samples of another model, weights, seed, sampler"),
+    ],
+)
+def test_damaged_settings(call, tmp_path, content, message):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "settings.nt").write_bytes(content)
+    code, stdout, stderr = call(MODEL, "--out", out)
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+    assert message in stderr
+    assert [*out.iterdir()] == [out / "settings.nt"]
+
+
+def test_weights_that_diverged_leave_no_sample(call, tmp_path, monkeypatch):
+    def decode(self, data):
+        return torch.full((len(data), *self.image_shape), torch.nan)
+
+    monkeypatch.setattr(Denoiser, "decode", decode)
+    out = tmp_path / "out"
+    code, _, stderr = call(MODEL, "--out", out, "--num", 1)
+    assert code == 2
+    assert stderr == "sample 0: not finite; the sampler or the weights diverged\n"
+    assert [*out.glob("*.cif"), *out.rglob("*.mrc")] == []
+
+
+@pytest.mark.parametrize("place", ["maps/sample-001", "sample-001"])
+def test_a_full_disk_keeps_the_samples_before(call, tmp_path, monkeypatch, place):
+    out = tmp_path / "out"
+    write = files.write_together
+
+    def fail(contents, **options):
+        if any(str(path).startswith(str(out / place)) for path in contents):
+            path = next(iter(contents))
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(contents, **options)
+
+    monkeypatch.setattr(files, "write_together", fail)
+    monkeypatch.setattr(image_files, "write_together", fail)
+    code, _, stderr = call(MODEL, "--out", out, "--num", 2)
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert stderr.endswith(": no space left on device\n")
+    assert [path.name for path in out.glob("*.cif")] == ["sample-000.cif"]
+
+
+@pytest.mark.parametrize("inner", ["", "x"])
+def test_a_folder_that_is_a_file(call, tmp_path, inner):
+    out = tmp_path / "out"
+    out.write_text("mine")
+    code, stdout, stderr = call(MODEL, "--out", out / inner)
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+    assert str(out) in stderr
+    assert out.read_text() == "mine"

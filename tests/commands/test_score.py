@@ -160,9 +160,12 @@ def change(images, index, value):
             "a.npz: 1 structures of 6 images",
         ),
         (
+            lambda x: save(x, channels=np.array([*"NCOPS", "other"])), "",
+            "a.npz: channels N, C, O, P, S, other; expected C, N, O, P, S, other",
+        ),
+        (
             lambda x: np.savez("a.npz", image=x), "",
-            "a.npz: resolution_A is not a file in the archive; expected image [n, 6, x, x, x] and "
-            "resolution_A",
+            "a.npz: no array resolution_A",
         ),
         (
             lambda x: (save(x), save(x, "b.npz", resolution_A=0.5)), "b.npz",
@@ -185,7 +188,7 @@ def change(images, index, value):
             "--features: 'nothing': neither a published model nor experiment/run; known: views",
         ),
         (lambda x: save(x), "--crops 3", "--crops: expected a number of at least 4, got '3'"),
-        (lambda x: None, "", "a.npz: no such file or directory"),
+        (lambda x: None, "", "a.npz: no such file"),
         (lambda x: save(x), "--against x.parquet", "x.parquet: no such file or directory"),
     ],
 )  # fmt: skip
@@ -200,5 +203,5 @@ def test_other_files_are_not_taken_for_arrays(folder, capsys):
     (folder / "a.npz").write_text("x" * 100)
     assert run_command(["score", "a.npz"]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("a.npz: not a .npz file of numbers: ")
+    assert err.startswith("a.npz: not an npz file of images: ")
     assert err.count("\n") == 1

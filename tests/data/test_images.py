@@ -209,5 +209,22 @@ def test_npz_files_of_something_else(tmp_path):
     with pytest.raises(ImageFileError, match=r"a\.npz: no array resolution_A"):
         load_images(path)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ImageFileError, match=r"a\.npz: not a readable npz file"):
+    with pytest.raises(ImageFileError, match=r"a\.npz: not an npz file of images"):
         load_images(path)
+    with path.open("wb") as file:
+        np.save(file, make_image())
+    with pytest.raises(ImageFileError, match=r"a\.npz: not an npz file of images"):
+        load_images(path)
+    for image, resolution_A in ((make_image(), 1), (np.full((1, 6, 3, 3, 3), "x"), 1),
+                                (make_image((1, 6, 3, 3, 3)), [1, 2])):  # fmt: skip
+        np.savez(path, image=image, resolution_A=resolution_A)
+        with pytest.raises(ImageFileError, match=r"a\.npz: not an npz file of images"):
+            load_images(path)
+
+
+def test_npz_files_of_others_may_lack_the_channels(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, image=make_image((2, 6, 3, 3, 3)), resolution_A=1, structure=["x", "y"])
+    found = load_images(path)
+    assert found.channel_names == CHANNELS
+    assert found.structures == ["x", "y"]

@@ -42,13 +42,17 @@ interrupted.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docopt
 import numpy as np
 from jaxtyping import Float
+
+if TYPE_CHECKING:
+    from ...data.hparams import DataHparams
 
 SAMPLER_OPTIONS = {
     "--steps": "num_steps", "--sigma-min": "sigma_min", "--sigma-max": "sigma_max",
@@ -75,32 +79,37 @@ def main(argv: list[str]) -> int:
     from ...config.datasets import resolve_source
     from ...models.scores import MIN_IMAGES
     from ...training.train import choose_device
-    from ...training.weights import load_trained, pack_weights
+    from ...training.weights import find_model, load_trained, pack_weights
+    from .score import load_model
 
+    device = choose_device(arguments["--device"])
     name, folder = arguments["MODEL"], Path(arguments["--out"])
     model, hparams = load_trained(name, Path.cwd())
     if hparams.kind != "diffusion":
         raise ValueError(f"{name}: a model of kind {hparams.kind}; expected diffusion")
     sampler = override_sampler(hparams.model.sampler, arguments)
+    expt_dir = find_model(name, Path.cwd()).expt_dir
+    source = resolve_source(hparams, expt_dir)
+    data = hparams.data.model_copy(update={"source": source})
+    load_model("--features", arguments["--features"], "neighbor_location", data)  # fail early
     settings = {
         "model": name,
         "weights": hashlib.sha256(pack_weights(model.state_dict())).hexdigest(),
         "seed": str(seed),
         "sampler": {key: str(value) for key, value in sampler.model_dump().items()},
     }
-    store = SampleFolder(folder, hparams.data.resolution_A, hparams.data.radius_A)
+    store = SampleFolder(folder, data)
     store.begin(settings)
     missing = [index for index in range(num) if not store.has(index)]
     if len(missing) < num:
         print(f"{folder}: {num - len(missing)} of {num} samples are there")
-    device = choose_device(arguments["--device"])
     for index, image in draw(model.to(device), sampler, seed, missing, batch_size):
         store.add(index, image)
-    crops = load_crops(hparams, Path.cwd(), min(num, NUM_SHOWN_CROPS))
+    crops = load_crops(hparams, expt_dir, min(num, NUM_SHOWN_CROPS))
     images = store.save_images(num)
     scores = None
     if crops is not None and num >= MIN_IMAGES:
-        scores = store.score(images, resolve_source(hparams, Path.cwd()), arguments["--features"])
+        scores = store.score(images, arguments["--features"])
     page = store.save_page(images, crops, scores, title=f"{num} samples of {name}")
     print(f"{page}: {num} samples")
     return 0
@@ -146,35 +155,42 @@ def draw(model, sampler, seed: int, indices: list[int], batch_size: int) -> Iter
 
 
 def load_crops(hparams, expt_dir: Path, num: int):
-    """Return images of test crops [n, c, x, y, z]; None if the structures aren't here."""
+    """Return images of test crops [n, c, x, y, z]; None, and say so, if there are none here."""
     from ...config.datasets import make_dataset
     from ...data.crops.dataset import collate_crops
 
     try:
         dataset = make_dataset(hparams, expt_dir, "test")
-    except (ValueError, OSError):
+    except (ValueError, OSError) as error:
+        print(f"no test crops to compare with: {error}", file=sys.stderr)
         return None
     return dataset.make_images(collate_crops([dataset[i] for i in range(num)])).numpy()
 
 
 class SampleFolder:
-    """A folder of samples, to which a second call adds those that are missing."""
+    """A folder of samples, to which a second call adds those that are missing.
 
-    def __init__(self, folder: Path, resolution_A: float, radius_A: float):
+    data: of the run; its source is where the structures are
+    """
+
+    def __init__(self, folder: Path, data: DataHparams):
         self.folder = folder
         self.maps = folder / "maps"
-        self.resolution_A = resolution_A
-        self.radius_A = radius_A
+        self.data = data
 
     def begin(self, settings: dict):
-        """Make the folder; raises: ValueError if it has samples of other settings."""
+        """Make the folder; raises: ValueError if it has samples of other settings.
+
+        settings: texts, and mappings of texts
+        """
         import nestedtext as nt
 
         from ...text.files import write_atomic
+        from ...text.located import load_located
 
         path = self.folder / "settings.nt"
         if path.exists():
-            found = nt.load(path)
+            found = load_located(path).plain
             other = [key for key in settings if found.get(key) != settings[key]]
             if other:
                 raise ValueError(
@@ -185,7 +201,9 @@ class SampleFolder:
         write_atomic(path, nt.dumps(settings) + "\n")
 
     def has(self, index: int) -> bool:
-        return self._find_atoms_path(index).exists()
+        return self._find_atoms_path(index).exists() and all(
+            path.exists() for path in self._find_map_paths(index)
+        )
 
     def add(self, index: int, image):
         """Write a sample: its maps, and then its atoms, so that those tell that it is complete."""
@@ -193,8 +211,11 @@ class SampleFolder:
         from ...data.images import write_image_maps
         from ...data.structures.export import write_atoms_as_cif
 
-        atoms = find_atoms(image.float(), resolution_A=self.resolution_A, radius_A=self.radius_A)
-        write_image_maps(image.numpy(), self.maps, self._name(index), self.resolution_A)
+        if not image.isfinite().all():
+            raise ValueError(f"sample {index}: not finite; the sampler or the weights diverged")
+        grid = {"resolution_A": self.data.resolution_A, "radius_A": self.data.radius_A}
+        atoms = find_atoms(image.float(), **grid)
+        write_image_maps(image.numpy(), self.maps, self._name(index), self.data.resolution_A)
         write_atoms_as_cif(
             self._find_atoms_path(index), atoms.coords_A.numpy(), atoms.channels.numpy()
         )
@@ -204,13 +225,12 @@ class SampleFolder:
         from ...data.images import read_image_maps, save_images
 
         images = np.stack([
-            read_image_maps(sorted(self.maps.glob(f"{self._name(index)}_*.mrc"))).image
-            for index in range(num)
+            read_image_maps(self._find_map_paths(index)).image for index in range(num)
         ])  # fmt: skip
-        save_images(self.folder / "images.npz", images, self.resolution_A)
+        save_images(self.folder / "images.npz", images, self.data.resolution_A)
         return images
 
-    def score(self, images: Float[np.ndarray, "n c x y z"], source: str, features: str | None):
+    def score(self, images: Float[np.ndarray, "n c x y z"], features: str | None):
         """Write the scores of the images, and return them as a table."""
         import pandas as pd
         import torch
@@ -220,8 +240,8 @@ class SampleFolder:
 
         names = [self._name(index) for index in range(len(images))]
         rows = score_all(
-            [Images("samples", torch.from_numpy(images), self.resolution_A, names)],
-            source=source,
+            [Images("samples", torch.from_numpy(images), self.data.resolution_A, names)],
+            self.data,
             num_crops=NUM_SCORED_CROPS,
             features=features,
             vae=None,
@@ -239,7 +259,9 @@ class SampleFolder:
         path = self.folder / "index.html"
         if scores is not None:
             scores = scores[["images", *SHOWN_SCORES]]
-        page = make_gallery(images, crops, scores, title=title, resolution_A=self.resolution_A)
+        page = make_gallery(
+            images, crops, scores, title=title, resolution_A=self.data.resolution_A
+        )
         write_atomic(path, page)
         return path
 
@@ -248,3 +270,8 @@ class SampleFolder:
 
     def _find_atoms_path(self, index: int) -> Path:
         return self.folder / f"{self._name(index)}.cif"
+
+    def _find_map_paths(self, index: int) -> list[Path]:
+        from ...data.crops.voxelize import CHANNELS
+
+        return [self.maps / f"{self._name(index)}_{channel}.mrc" for channel in CHANNELS]

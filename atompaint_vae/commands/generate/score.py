@@ -60,7 +60,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -102,38 +101,47 @@ def main(argv: list[str]) -> int:
 
     import pandas as pd
 
-    sets = load_images(arguments["IMAGES"])
+    from ...data.hparams import DataHparams
+
+    sets = load_sets(arguments["IMAGES"])
     rows = score_all(
         sets,
-        source=arguments["--against"],
+        DataHparams(
+            source=arguments["--against"],
+            size_voxels=sets[0].images.shape[-1],
+            resolution_A=sets[0].resolution_A,
+        ),
         num_crops=int(num_crops),
         features=arguments["--features"],
         vae=arguments["--vae"],
         with_crops=arguments["--references"],
     )
     table = pd.DataFrame(dict(rows)).T
-    if arguments["--csv"]:
-        write_atomic(Path(arguments["--csv"]), table.to_csv(index_label="images"))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print("\n".join(format_scores(table.to_dict("index"), width)))
+    # Last, so that a file that can't be written doesn't lose what was calculated.
+    if arguments["--csv"]:
+        write_atomic(Path(arguments["--csv"]), table.to_csv(index_label="images"))
     return 0
 
 
 def score_all(
     sets: Sequence[Images],
+    data: DataHparams,
     *,
-    source: str,
     num_crops: int,
     features: str | None,
     vae: str | None,
     with_crops: bool,
 ) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield the name and the scores of each set of images, then those of the reference rows."""
+    """Yield the name and the scores of each set of images, then those of the reference rows.
+
+    data: the structures of the reference, and how their crops become images like those of the sets
+    """
     from tqdm import tqdm
 
     from ...config.datasets import SEED_OF_SPLIT
     from ...data.crops.dataset import make_crops, open_split
-    from ...data.hparams import DataHparams
     from ...models.references import (
         iter_batches,
         iter_crop_references,
@@ -142,14 +150,13 @@ def score_all(
     )
     from ...models.scores import ImageSet, Scorer
 
-    size_voxels, resolution_A = sets[0].images.shape[-1], sets[0].resolution_A
-    data = DataHparams(source=source, size_voxels=size_voxels, resolution_A=resolution_A)
     classifier = load_model("--features", features, "neighbor_location", data)
     autoencoder = load_model("--vae", vae, "vae", data)
     crops, training = (
-        make_crops(open_split(source, split), data, num_samples=num, seed=SEED_OF_SPLIT[split])
+        make_crops(open_split(data.source, split), data, num_samples=num, seed=SEED_OF_SPLIT[split])
         for split, num in (("test", 2 * num_crops), ("train", 10 * num_crops))
     )
+
     def iter_training(task: str) -> Iterator[Tensor]:
         indices = range(len(training))
         batches = tqdm(iter_batches(training, indices), desc=task, leave=False, disable=None)
@@ -158,7 +165,7 @@ def score_all(
     scorer = Scorer(
         make_crop_set(crops, range(num_crops)),
         iter_training("training crops"),
-        resolution_A=resolution_A,
+        resolution_A=data.resolution_A,
         radius_A=data.radius_A,
         classifier=classifier,
     )
@@ -179,7 +186,7 @@ def score_all(
             yield name, scorer.score(images)
 
 
-def load_images(names: Sequence[str]) -> list[Images]:
+def load_sets(names: Sequence[str]) -> list[Images]:
     """Load the images of files, each .npz file by itself, all maps together.
 
     raises: ValueError with the file's name for images that are of another form, not finite, too
@@ -227,25 +234,21 @@ def load_maps(paths: Sequence[str]) -> Images:
 
 
 def load_npz(path: Path) -> Images:
-    """Load the arrays `image` and `resolution_A`, and `structure` if there is one.
-
-    raises: ValueError if the file isn't a .npz file, or lacks one of them
-    """
+    """Load the images of an .npz file; raises: ValueError as `load_images`, or for other channels."""
     import torch
 
-    try:
-        with np.load(path) as arrays:
-            image, resolution_A = (arrays[key] for key in ("image", "resolution_A"))
-            images, resolution_A = torch.from_numpy(image.astype(np.float32)), float(resolution_A)
-            groups = arrays["structure"].tolist() if "structure" in arrays else _number(images)
-    except KeyError as error:
-        expected = "expected image [n, 6, x, x, x] and resolution_A"
-        raise ValueError(f"{path}: {error.args[0]}; {expected}") from None
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a .npz file of numbers: {error}") from None
+    from ...data.crops.voxelize import CHANNELS
+    from ...data.images import load_images
+
+    stored = load_images(path)
+    if stored.channel_names != CHANNELS:
+        found, expected = (", ".join(x) for x in (stored.channel_names, CHANNELS))
+        raise ValueError(f"{path}: channels {found}; expected {expected}")
+    images = torch.from_numpy(stored.images.astype(np.float32))
+    groups = _number(images) if stored.structures is None else stored.structures
     if len(groups) != len(images):
         raise ValueError(f"{path}: {len(groups)} structures of {len(images)} images")
-    return Images(str(path), images, resolution_A, groups)
+    return Images(str(path), images, stored.resolution_A, groups)
 
 
 def _number(images: Tensor) -> list[str]:

@@ -21,7 +21,7 @@ class SamplerHparams(TextModel):
     rho: Annotated[Float, _SAMPLES] = Field(7.0, gt=0, description=(
         "The larger, the more of the noise levels are low."))
     S_churn: Annotated[Weight, _SAMPLES] = Field(0.0, ge=0, description=(
-        "Noise that is added anew in each step; 0 makes the sampler deterministic."))
+        "Noise that is added anew, in all steps together; 0 makes the sampler deterministic."))
     S_min: Annotated[Float, _SAMPLES] = Field(0.0, ge=0, description=(
         "Noise is added anew at this noise level and above."))
     S_max: Annotated[Weight, _SAMPLES] = Field(1e30, gt=0, description=(

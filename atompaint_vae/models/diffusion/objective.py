@@ -68,11 +68,15 @@ class DiffusionObjective(Objective):
     def calc_losses(
         self, inputs: Float[Tensor, "b i x y z"], noise: Noise, step: int
     ) -> dict[str, Tensor]:
-        hparams = self.hparams.loss
         y = self.model.encode(inputs, noise)
+        return {"loss": self._calc_training_loss(y, noise).mean()}
+
+    def _calc_training_loss(
+        self, y: Float[Tensor, "b c x y z"], noise: Noise
+    ) -> Float[Tensor, " b"]:
         z = noise.draw_normal(y[:, 0, 0, 0, 0], "sigma")
-        sigma = calc_sigma(z, hparams.P_mean, hparams.P_std)
-        return {"loss": self._calc_loss(y, sigma, noise, "noise").mean()}
+        sigma = calc_sigma(z, self.hparams.loss.P_mean, self.hparams.loss.P_std)
+        return self._calc_loss(y, sigma, noise, "noise")
 
     def _calc_loss(
         self, y: Float[Tensor, "b c x y z"], sigma: Float[Tensor, " b"], noise: Noise, stream: str
@@ -97,8 +101,8 @@ class DiffusionObjective(Objective):
 
     def add_held_out(self, inputs: Float[Tensor, "b i x y z"], noise: Noise):
         noise = Noise(HELD_OUT_SEED, torch.tensor(noise.sample_index))
-        losses = [self.calc_losses(inputs, noise, 0)["loss"] * len(inputs)]
         y = self.model.encode(inputs, noise)
+        losses = [self._calc_training_loss(y, noise).sum()]
         for name, limits in BANDS.items():
             low, high = map(math.log, limits)
             normal = noise.draw_normal(y[:, 0, 0, 0, 0], f"{name} sigma")

@@ -13,9 +13,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...analysis.geometry import Geometry, calc_geometry, find_interior, pool_geometries
-from ...analysis.intervals import calc_interval
-from ...analysis.peaks import find_atoms_in_batch
+from ...analysis.geometry import (
+    MARGIN_A,
+    Geometry,
+    calc_bonded_interval,
+    calc_geometry,
+    find_geometry,
+    find_interior,
+    pool_geometries,
+)
 from ...data.crops.dataset import CropDataset, collate_crops
 from ...nn.distributed import count_processes, gather_from_processes, get_rank
 from ..noise import Noise
@@ -27,7 +33,7 @@ NUM_SAMPLES = 24
 """Samples of a test."""
 
 TEST_SEED = 0
-"""Of the samples of a test."""
+"""Seed of the samples of a test."""
 
 STORED_STEP = 1 / 128
 """Stored images are rounded to this fraction of a voxel, to compress well."""
@@ -36,6 +42,7 @@ STORED_LIMITS = (-1.0, 2.0)
 """Of stored images, which are only looked at: badly trained models go far beyond [0, 1]."""
 
 NUM_STORED = 8
+"""Samples, and test crops, that a run stores."""
 
 PATH_SIGMAS = (20.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.0)
 """Noise levels of the stored path from noise to image."""
@@ -97,19 +104,19 @@ class SampleMetrics:
         for start in range(0, len(own), size):
             indices = own[start : start + size]
             start_s = time.perf_counter()
-            images = draw_images(
-                model, hparams.model.sampler, seed=TEST_SEED, indices=indices
-            )
+            images = draw_images(model, hparams.model.sampler, seed=TEST_SEED, indices=indices)
             times_s |= dict.fromkeys(indices, (time.perf_counter() - start_s) / len(indices))
             found |= dict(zip(indices, self._find_geometries(images), strict=True))
-        found = list(gather_from_processes(found).values())
+        # In the order of one process: the interval depends on it.
+        found = [x for _, x in sorted(gather_from_processes(found).items())]
         pooled = pool_geometries(found)
-        num_bonded = np.array([x.num_bonded for x in found])
-        num_atoms = np.array([x.num_atoms for x in found])
-        low, high = calc_interval(num_bonded, np.arange(len(found)), num_atoms)
-        inner_nm3 = ((self.side_A - 4) / 10) ** 3
+        low, high = calc_bonded_interval(found, [f"{i:02}" for i in range(NUM_SAMPLES)])
+        inner_nm3 = ((self.side_A - 2 * MARGIN_A) / 10) ** 3
         crops = [self.test[i][1] for i in range(min(NUM_SAMPLES, len(self.test)))]
-        true = pool_geometries(self._calc_geometry(x.coords_A, x.channels) for x in crops)
+        true = pool_geometries(
+            calc_geometry(x.coords_A, x.channels, find_interior(x.coords_A, self.side_A))
+            for x in crops
+        )
         metrics = {
             "bonded": pooled.bonded,
             "bonded_low": low,
@@ -136,20 +143,11 @@ class SampleMetrics:
         return pool_geometries(found)
 
     def _find_geometries(self, images: Float[Tensor, "b c x y z"]) -> list[Geometry]:
-        found = find_atoms_in_batch(
-            images.float(), resolution_A=self.test.resolution_A, radius_A=self.test.radius_A
-        )
-        return [
-            self._calc_geometry(x.coords_A.cpu().numpy(), x.channels.cpu().numpy()) for x in found
-        ]
-
-    def _calc_geometry(self, coords_A: np.ndarray, channels: np.ndarray) -> Geometry:
-        return calc_geometry(coords_A, channels, find_interior(coords_A, self.side_A))
+        grid = {"resolution_A": self.test.resolution_A, "radius_A": self.test.radius_A}
+        return [find_geometry(image, **grid) for image in images.float()]
 
 
-def make_stored_samples(
-    model: Denoiser, sampler: SamplerHparams, test: CropDataset
-) -> bytes:
+def make_stored_samples(model: Denoiser, sampler: SamplerHparams, test: CropDataset) -> bytes:
     """Return samples.npz: samples, test crops, and the first sample's path from noise to image.
 
     Arrays: sample [n, c, x, y, z], crop [n, c, x, y, z], path [k, c, x, y, z] images of the
