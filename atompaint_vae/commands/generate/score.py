@@ -234,7 +234,10 @@ def load_maps(paths: Sequence[str]) -> Images:
 
 
 def load_npz(path: Path) -> Images:
-    """Load the images of an .npz file; raises: ValueError as `load_images`, or if its channels are others."""
+    """Load the images of an .npz file.
+
+    raises: ValueError as `load_images`, or if its channels are others
+    """
     import torch
 
     from ...data.crops.voxelize import CHANNELS
