@@ -125,8 +125,9 @@ def load_trained(name: str, expt_dir: Path) -> tuple[nn.Module, Hparams]:
     expt_dir: of any experiment of the run's notebook
     raises:   ValueError if there is no such model, or its weights aren't on this machine
     """
-    model, _ = _load_input(name, expt_dir)
-    return model, load_resolved(find_model(name, expt_dir).hparams)
+    paths = find_model(name, expt_dir)
+    model = make_trained(paths, load_model_weights(paths)).requires_grad_(False)
+    return model, load_resolved(paths.hparams)
 
 
 def select_weights(state: Mapping[str, Tensor], hparams: Hparams) -> dict[str, Tensor]:

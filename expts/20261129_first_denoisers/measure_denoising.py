@@ -17,7 +17,6 @@ from tqdm import tqdm
 from atompaint_vae.analysis.geometry import calc_bonded_interval, find_geometry, pool_geometries
 from atompaint_vae.config.datasets import SEED_OF_SPLIT, resolve_source
 from atompaint_vae.data.crops.dataset import collate_crops, make_crops, open_split
-from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.models.diffusion.sampler import sample_steps
 from atompaint_vae.models.noise import Noise
@@ -77,4 +76,4 @@ def main(folder: Path):
 
 
 if __name__ == "__main__":
-    run_page_script(__doc__, Path(__file__), main)
+    main(Path(__file__).parent)

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from atompaint_vae.config.datasets import resolve_source
 from atompaint_vae.data.crops.dataset import open_split
-from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.models.diffusion.repainting import measure_recovery, summarise_recovery
 from atompaint_vae.records.experiment import Experiment
@@ -50,4 +49,4 @@ def main(expt: Experiment):
 
 
 if __name__ == "__main__":
-    run_script(__doc__, Path(__file__), main)
+    main(Experiment(Path(__file__).parent))

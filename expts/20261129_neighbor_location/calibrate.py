@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from atompaint_vae.config.datasets import SEED_OF_SPLIT, resolve_source
 from atompaint_vae.data.crops.dataset import make_crops, open_split
-from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.models.neighbor_location.calibration import compare_levels, score_views
 from atompaint_vae.models.neighbor_location.robustness import (
@@ -62,4 +61,4 @@ def main(folder: Path):
 
 
 if __name__ == "__main__":
-    run_page_script(__doc__, Path(__file__), main)
+    main(Path(__file__).parent)

@@ -96,6 +96,29 @@ def test_a_second_call_draws_what_is_missing(call, tmp_path, monkeypatch):
     np.testing.assert_allclose(*images, rtol=0, atol=1e-4)
 
 
+def test_a_run_is_compared_with_its_own_structures(trained, call, tmp_path, monkeypatch):
+    # A relative `data.source` starts at the experiment's folder, wherever the command runs.
+    other = trained.paths.expt_dir.parent / "20240102_y"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    seen = []
+    monkeypatch.setattr(sample, "load_crops", lambda *args: seen.append(args[1]))
+    assert call(MODEL, "--out", tmp_path / "out", "--num", 1)[0] == 0
+    assert seen == [trained.paths.expt_dir]
+
+
+def test_structures_that_are_not_here(call, tmp_path, monkeypatch):
+    def fail(*args):
+        raise ValueError("mine.parquet: no such file")
+
+    monkeypatch.setattr("atompaint_vae.config.datasets.make_dataset", fail)
+    out = tmp_path / "out"
+    code, _, stderr = call(MODEL, "--out", out, "--num", 4)
+    assert code == 0
+    assert stderr == "no test crops to compare with: mine.parquet: no such file\n"
+    assert "Test crop" not in (out / "index.html").read_text()
+
+
 def test_scores_beside_samples(call, tmp_path, monkeypatch):
     monkeypatch.setattr(sample, "NUM_SCORED_CROPS", 4)
     out = tmp_path / "out"

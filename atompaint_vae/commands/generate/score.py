@@ -234,9 +234,9 @@ def load_maps(paths: Sequence[str]) -> Images:
 
 
 def load_npz(path: Path) -> Images:
-    """Load the images of an .npz file.
+    """Load the images of a .npz file.
 
-    raises: ValueError as `load_images`, or if its channels are others
+    raises: ValueError as `load_images`, or for other channels
     """
     import torch
 

@@ -13,6 +13,7 @@ from atompaint_vae.config.datasets import make_dataset
 from atompaint_vae.config.hparams import load_resolved
 from atompaint_vae.config.schema import Hparams
 from atompaint_vae.data.crops.dataset import collate_crops
+from atompaint_vae.models.diffusion import samples
 from atompaint_vae.models.diffusion.kind import BANDS
 from atompaint_vae.models.diffusion.objective import DiffusionObjective
 from atompaint_vae.models.noise import Noise
@@ -78,6 +79,23 @@ def test_trained_weights_have_their_scale(trained):
     assert model.scaling.mean.item() == pytest.approx(images.mean().item(), rel=1e-4)
 
 
+def test_metrics_of_samples_do_not_depend_on_the_order_of_processes(trained, monkeypatch):
+    hparams = load_resolved(trained.paths.hparams)
+    dataset = make_dataset(hparams, trained.paths.expt_dir, "test")
+    model = build_model(hparams)
+
+    def draw(model, sampler, *, seed, indices):
+        return dataset.make_images(collate_crops([dataset[i] for i in indices]))
+
+    monkeypatch.setattr(samples, "draw_images", draw)
+    expected = samples.SampleMetrics(dataset).calc(model, hparams)
+    monkeypatch.setattr(samples, "gather_from_processes", lambda x: dict(reversed(x.items())))
+    found = samples.SampleMetrics(dataset).calc(model, hparams)
+    assert expected["bonded_low"] < expected["bonded"] < expected["bonded_high"]
+    del expected["sample_s"], found["sample_s"]
+    assert found == expected
+
+
 def make_objective(**model):
     hparams = make_hparams(**model)
     torch.manual_seed(0)
@@ -108,8 +126,11 @@ def test_a_perfect_denoiser_of_bands():
         return y
 
     objective.model.forward = denoise
+    encoded, encode = [], objective.model.encode
+    objective.model.encode = lambda *args: encoded.append(args) or encode(*args)
     objective.begin_held_out()
     objective.add_held_out(y, Noise(3, torch.arange(4)))
+    assert len(encoded) == 1
     assert set(objective.calc_metrics().values()) == {0.0}
     for sigmas, (low, high) in zip(seen[1:], BANDS.values(), strict=True):
         assert low < sigmas.min() < sigmas.max() < high
