@@ -169,7 +169,7 @@ def test_a_folder_of_other_settings_is_refused(paint, model, path, capsys):
         assert capsys.readouterr().err.endswith(message)
     model.scaling.std += 1
     assert paint() == EXIT_MISTAKE
-    assert "have weights SHA-256" in capsys.readouterr().err
+    assert "the proposals there have weights SHA-256" in capsys.readouterr().err
     assert read_files(path.parent / "out") == before
 
 
@@ -179,7 +179,7 @@ def test_settings_that_nobody_can_read(paint, model, path, capsys):
     (out / "settings.nt").write_text("- a list\n")
     assert paint() == EXIT_MISTAKE
     error = capsys.readouterr().err
-    assert "settings.nt: not readable: " in error
+    assert "settings.nt:1:1: expected keys, got " in error
     assert error.count("\n") == 1
 
 
@@ -222,7 +222,7 @@ def test_models_of_another_kind(path, capsys):
     options = ["paint", str(path), "--around", "A/100B", "--out", str(path.parent / "out")]
     assert cli.run_command([*options, "--model", "finer-10"]) == EXIT_MISTAKE
     error = capsys.readouterr().err
-    assert error == "finer-10: a model of kind vae; only diffusion can paint\n"
+    assert error == "finer-10: a model of kind vae; expected diffusion\n"
     assert cli.run_command([*options, "--model", "finer"]) == EXIT_MISTAKE
     assert "'finer': neither a published model nor experiment/run" in capsys.readouterr().err
 

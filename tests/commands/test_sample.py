@@ -12,6 +12,7 @@ import torch
 
 from atompaint_vae.cli import run_command
 from atompaint_vae.commands.generate import sample
+from atompaint_vae.commands.generate.folder import ImageFolder
 from atompaint_vae.data import images as image_files
 from atompaint_vae.data.images import load_images, read_image_maps
 from atompaint_vae.models.diffusion.denoiser import Denoiser
@@ -63,8 +64,8 @@ def test_files_of_samples(call, tmp_path):
     assert "Test crop" in page
     settings = nt.load(out / "settings.nt")
     assert settings["seed"] == "0"
-    assert settings["sampler"]["num_steps"] == "3"
-    assert len(settings["weights"]) == 64
+    assert settings["num_steps"] == "3"
+    assert len(settings["weights SHA-256"]) == 64
 
 
 def test_a_second_call_draws_what_is_missing(call, tmp_path, monkeypatch):
@@ -74,19 +75,19 @@ def test_a_second_call_draws_what_is_missing(call, tmp_path, monkeypatch):
     assert call(MODEL, "--out", parts, "--num", 1)[0] == 0
     first = (parts / "maps" / "sample-000_C.mrc").stat().st_mtime_ns
 
-    write, written = sample.SampleFolder.add, []
+    write, written = ImageFolder.add, []
 
-    def interrupt(self, index, image):
+    def interrupt(self, index, *others):
         if written:
             raise KeyboardInterrupt
         written.append(index)
-        write(self, index, image)
+        write(self, index, *others)
 
-    monkeypatch.setattr(sample.SampleFolder, "add", interrupt)
+    monkeypatch.setattr(ImageFolder, "add", interrupt)
     code = call(MODEL, "--out", parts, "--num", 3)[0]
     assert code == 128 + signal.SIGINT
     assert written == [1]
-    monkeypatch.setattr(sample.SampleFolder, "add", write)
+    monkeypatch.setattr(ImageFolder, "add", write)
     code, stdout, _ = call(MODEL, "--out", parts, "--num", 3)
     assert code == 0
     assert stdout.startswith(f"{parts}: 2 of 3 samples are there\n")
@@ -136,7 +137,7 @@ def test_a_sampler_of_ones_own(call, tmp_path):
     assert call(MODEL, "--out", out, "--num", 1, *options)[0] == 0
     found = nt.load(out / "settings.nt")
     assert found["seed"] == "7"
-    assert {key: found["sampler"][key] for key in ("num_steps", "sigma_max", "S_churn")} == {
+    assert {key: found[key] for key in ("num_steps", "sigma_max", "S_churn")} == {
         "num_steps": "2", "sigma_max": "20.0", "S_churn": "5.0",
     }  # fmt: skip
 
@@ -168,8 +169,19 @@ def test_samples_of_other_settings_are_kept(call, tmp_path):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     code, _, stderr = call(MODEL, "--out", out, "--num", 2, "--seed", 1, "--steps", 4)
     assert code == 2
-    assert "settings.nt: samples of another seed, sampler; choose another --out" in stderr
+    assert "settings.nt: the samples there have seed 0, not 1; choose another --out" in stderr
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_two_processes_do_not_share_a_folder(call, tmp_path):
+    out = tmp_path / "out"
+    assert call(MODEL, "--out", out, "--num", 1)[0] == 0
+    folder = ImageFolder(out, "sample", num_digits=3, resolution_A=1.0)
+    with folder.claim(nt.load(out / "settings.nt")):
+        code, _, stderr = call(MODEL, "--out", out, "--num", 2)
+        assert (code, stderr) == (2, f"{out}: another process is writing there\n")
+        assert folder.list_missing(2) == [1]
+    assert call(MODEL, "--out", out, "--num", 2)[0] == 0
 
 
 def test_samples_that_lost_a_file_are_drawn_again(call, tmp_path):
@@ -193,7 +205,7 @@ def test_samples_that_lost_a_file_are_drawn_again(call, tmp_path):
         (b"- a\n", "settings.nt:1:1: expected keys, got "),
         (b"model", "settings.nt:1:1: unrecognized line"),
         (b"\xff", "settings.nt:1:1: not UTF-8 text: byte 0xff"),
-        (b"model: x\n", "settings.nt: samples of another model, weights, seed, sampler"),
+        (b"model: x\n", "settings.nt: the samples there have model x, not 20240101_x/a; choose "),
     ],
 )
 def test_damaged_settings(call, tmp_path, content, message):
@@ -214,7 +226,7 @@ def test_weights_that_diverged_leave_no_sample(call, tmp_path, monkeypatch):
     out = tmp_path / "out"
     code, _, stderr = call(MODEL, "--out", out, "--num", 1)
     assert code == 2
-    assert stderr == "sample 0: not finite; the sampler or the weights diverged\n"
+    assert stderr == "sample-000: not finite; the sampler or the weights diverged\n"
     assert [*out.glob("*.cif"), *out.rglob("*.mrc")] == []
 
 

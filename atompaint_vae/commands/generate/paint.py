@@ -46,32 +46,25 @@ doesn't fit the model's crops, or DIR holds proposals of other settings; 130 aft
 
 import hashlib
 import math
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import docopt
-import nestedtext as nt
 
 from ...text.errors import UserError
-from ...text.files import write_atomic
 from ...text.tables import format_table
 
 if TYPE_CHECKING:
     import gemmi
-    import numpy as np
     import pandas as pd
+    from torch import Tensor
 
     from ...data.structures.regions import Atoms
-    from ...models.diffusion.denoiser import Denoiser
     from ...models.diffusion.hparams import SamplerHparams
     from ...models.diffusion.painting import Painter
+    from .folder import ImageFolder
 
-SETTINGS, RECOVERY, PAGE, MAPS = "settings.nt", "recovery.csv", "index.html", "maps"
 CHANCE, RECONSTRUCTED = "random atoms", "reconstructed"
-
-SHOWN = -1.0, 2.0
-"""Filled fractions on the page, which a bad model's images may exceed by far."""
 
 
 def main(argv: list[str]) -> int:
@@ -96,12 +89,13 @@ def main(argv: list[str]) -> int:
         raise RegionError(f"{path}: {error}") from None
 
     from ...data.crops.dataset import make_filters
+    from ...data.structures.regions import remove_sphere
     from ...models.diffusion.painting import Painter
     from ...training.train import choose_device
+    from .folder import ImageFolder, load_denoiser
 
     device = choose_device(arguments["--device"])
-    model, hparams = load_denoiser(arguments["--model"])
-    weights = hash_weights(model)
+    model, hparams, weights = load_denoiser(arguments["--model"])
     sampler = hparams.model.sampler
     if num_steps:
         sampler = sampler.model_copy(update={"num_steps": num_steps})
@@ -112,8 +106,14 @@ def main(argv: list[str]) -> int:
     painter = Painter(model.to(device), hparams.data, known, radius_A)
     print(describe_region(painter, hidden))
 
-    out = Path(arguments["--out"])
-    claim_folder(out, {
+    folder = ImageFolder(
+        Path(arguments["--out"]),
+        "proposal",
+        num_digits=2,
+        resolution_A=hparams.data.resolution_A,
+        center_A=center_A,
+    )
+    settings = {
         "structure": path.name,
         "structure SHA-256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "model": arguments["--model"],
@@ -123,115 +123,68 @@ def main(argv: list[str]) -> int:
         "seed": str(seed),
         "resamplings": str(num_resamplings),
         "steps": str(sampler.num_steps),
-    })  # fmt: skip
+    }
     options = {"seed": seed, "num_resamplings": num_resamplings}
-    stems = [f"proposal-{k:02d}" for k in range(num)]
-    paint_missing(out, stems, painter, structure, center_A, sampler, options)
-    recovery = write_results(out, stems, painter, hidden, f"{around} of {path.name}")
+    with folder.claim(settings):
+        paint_missing(folder, num, painter, remove_sphere(structure, center_A, radius_A),
+                      sampler, options)  # fmt: skip
+        recovery, page = write_results(
+            folder, num, painter, hidden, f"{around} of {path.name}"
+        )
     for line in describe_recovery(recovery):
         print(line)
-    print(out / PAGE)
+    print(page)
     return 0
 
 
-def load_denoiser(name: str) -> tuple["Denoiser", Any]:
-    """Return a diffusion model and its hyperparameters.
-
-    raises: ValueError if there is no such model, or it is of another kind
-    """
-    from ...training.weights import load_trained
-
-    model, hparams = load_trained(name, Path.cwd())
-    if hparams.kind != "diffusion":
-        raise UserError(f"{name}: a model of kind {hparams.kind}; only diffusion can paint")
-    return model, hparams
-
-
-def hash_weights(model: "Denoiser") -> str:
-    from ...training.weights import pack_weights
-
-    return hashlib.sha256(pack_weights(model.state_dict())).hexdigest()
-
-
-def claim_folder(out: Path, settings: dict[str, str]) -> None:
-    """Make a folder for proposals of some settings.
-
-    raises: UserError if it holds proposals of others
-    """
-    path = out / SETTINGS
-    if path.exists():
-        try:
-            found = nt.load(path, top="dict")
-        except (nt.NestedTextError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not readable: {' '.join(str(error).split())}") from None
-        for key, value in settings.items():
-            if found.get(key) != value:
-                raise UserError(
-                    f"{path}: the proposals there have {key} {found.get(key)}, not {value}; "
-                    "choose another --out"
-                )
-    (out / MAPS).mkdir(parents=True, exist_ok=True)
-    write_atomic(path, nt.dumps(settings) + "\n", sync=False)
-
-
 def paint_missing(
-    out: Path,
-    stems: list[str],
+    folder: "ImageFolder",
+    num: int,
     painter: "Painter",
-    structure: "gemmi.Structure",
-    center_A: "np.ndarray",
+    rest: "gemmi.Structure",
     sampler: "SamplerHparams",
     options: dict[str, int],
 ) -> None:
-    """Paint the proposals that aren't in the folder yet."""
+    """Paint the proposals that aren't in the folder yet.
+
+    rest: the structure without the atoms of the sphere
+    """
     from tqdm import tqdm
 
-    from ...data.images import write_image_maps
     from ...data.structures.export import write_structure_with_atoms
-    from ...data.structures.regions import remove_sphere
 
-    rest = remove_sphere(structure, center_A, painter.radius_A)
-    missing = [k for k, stem in enumerate(stems) if not (out / f"{stem}.cif").exists()]
-    with tqdm(
-        total=len(missing) * sampler.num_steps,
-        unit="step",
-        dynamic_ncols=True,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
+    missing = folder.list_missing(num)
+    total = len(missing) * sampler.num_steps
+    with tqdm(total=total, unit="step", dynamic_ncols=True, disable=None) as bar:
         for k in missing:
-            bar.set_description(stems[k])
+            bar.set_description(folder.get_name(k))
             for step in painter.sample_steps(sampler, indices=[k], **options):
                 data = step.x
                 bar.update()
             (image,) = painter.decode(data).cpu()
-            found = painter.find_atoms(image)
-            resolution_A = painter.data.resolution_A
-            write_image_maps(
-                image.numpy(), out / MAPS, stems[k], resolution_A, center_A=center_A
-            )
-            # Written last: a proposal that has this file is complete.
-            write_structure_with_atoms(
-                out / f"{stems[k]}.cif", rest, (found.coords_A + center_A).round(3), found.channels
-            )
+
+            def write_atoms(path: Path, image: "Tensor" = image):
+                found = painter.find_atoms(image)
+                coords_A = (found.coords_A + folder.center_A).round(3)
+                write_structure_with_atoms(path, rest, coords_A, found.channels)
+
+            folder.add(k, image.numpy(), write_atoms)
 
 
 def write_results(
-    out: Path, stems: list[str], painter: "Painter", hidden: "Atoms", title: str
-) -> "pd.DataFrame":
-    """Write the table and the page of all proposals; return the table."""
-    import numpy as np
+    folder: "ImageFolder", num: int, painter: "Painter", hidden: "Atoms", title: str
+) -> tuple["pd.DataFrame", Path]:
+    """Write the table and the page of all proposals; return the table and the page's path."""
     import pandas as pd
     import torch
 
     from ...analysis.recovery import count_recovered, count_recovered_by_chance, score_recovery
-    from ...data.images import read_image_maps
     from ...notebook.reconstruction.gallery import make_gallery
 
-    images, counts = [], {}
-    for stem in stems:
-        images.append(read_image_maps((out / MAPS).glob(f"{stem}_*.mrc")).image)
-        found = painter.find_atoms(torch.from_numpy(images[-1]))
-        counts[stem] = count_recovered(found, hidden)
+    images, counts = folder.read_images(num), {}
+    for k, image in enumerate(images):
+        found = painter.find_atoms(torch.from_numpy(image))
+        counts[folder.get_name(k)] = count_recovered(found, hidden)
     reconstructed = painter.find_atoms(painter.reconstruct(hidden))
     counts[RECONSTRUCTED] = count_recovered(reconstructed, hidden)
     counts[CHANCE] = count_recovered_by_chance(
@@ -239,18 +192,17 @@ def write_results(
     )
     counts = pd.DataFrame.from_dict(counts, orient="index").rename_axis("proposal")
     recovery = counts.join(score_recovery(counts)).round(4).reset_index()
-    write_atomic(out / RECOVERY, recovery.to_csv(index=False), sync=False)
+    folder.write("recovery.csv", recovery.to_csv(index=False))
     original = painter.known_image + painter.make_image(hidden)
     page = make_gallery(
-        np.stack(images).clip(*SHOWN),
+        images,
         original[None].cpu().numpy(),
         recovery,
         title=title,
         names=("Proposal", "Structure"),
         resolution_A=painter.data.resolution_A,
     )
-    write_atomic(out / PAGE, page, sync=False)
-    return recovery
+    return recovery, folder.write("index.html", page)
 
 
 def describe_region(painter: "Painter", hidden: "Atoms") -> str:

@@ -52,19 +52,26 @@ import numpy as np
 from jaxtyping import Float
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
     from ...data.hparams import DataHparams
+    from .folder import ImageFolder
 
 SAMPLER_OPTIONS = {
     "--steps": "num_steps", "--sigma-min": "sigma_min", "--sigma-max": "sigma_max",
     "--churn": "S_churn",
 }  # fmt: skip
 
-SHOWN_SCORES = [
+SHOWN_SCORES = [  # on the page; scores.csv has all
     "bonded", "clashing", "isolated", "nearest_A", "coordination", "bond_A", "atoms_nm3", "copied",
 ]  # fmt: skip
 
 NUM_SHOWN_CROPS = 16
+"""Crops beside the samples on the page."""
+
 NUM_SCORED_CROPS = 32
+"""Crops of each reference row: a fifth of a minute at 21 Å."""
 
 
 def main(argv: list[str]) -> int:
@@ -74,44 +81,46 @@ def main(argv: list[str]) -> int:
     num, batch_size = (parse_number(arguments, option) for option in ("--num", "--batch"))
     seed = parse_number(arguments, "--seed", least=0)
 
-    import hashlib
-
     from ...config.datasets import resolve_source
+    from ...data.images import save_images
     from ...models.scores import MIN_IMAGES
+    from ...notebook.reconstruction.gallery import make_gallery
     from ...training.train import choose_device
-    from ...training.weights import find_model, load_trained, pack_weights
+    from ...training.weights import find_model
+    from .folder import ImageFolder, load_denoiser
     from .score import load_model
 
     device = choose_device(arguments["--device"])
-    name, folder = arguments["MODEL"], Path(arguments["--out"])
-    model, hparams = load_trained(name, Path.cwd())
-    if hparams.kind != "diffusion":
-        raise ValueError(f"{name}: a model of kind {hparams.kind}; expected diffusion")
+    name = arguments["MODEL"]
+    model, hparams, weights = load_denoiser(name)
     sampler = override_sampler(hparams.model.sampler, arguments)
     expt_dir = find_model(name, Path.cwd()).expt_dir
     source = resolve_source(hparams, expt_dir)
     data = hparams.data.model_copy(update={"source": source})
     load_model("--features", arguments["--features"], "neighbor_location", data)  # fail early
-    settings = {
-        "model": name,
-        "weights": hashlib.sha256(pack_weights(model.state_dict())).hexdigest(),
-        "seed": str(seed),
-        "sampler": {key: str(value) for key, value in sampler.model_dump().items()},
-    }
-    store = SampleFolder(folder, data)
-    store.begin(settings)
-    missing = [index for index in range(num) if not store.has(index)]
-    if len(missing) < num:
-        print(f"{folder}: {num - len(missing)} of {num} samples are there")
-    for index, image in draw(model.to(device), sampler, seed, missing, batch_size):
-        store.add(index, image)
-    crops = load_crops(hparams, expt_dir, min(num, NUM_SHOWN_CROPS))
-    images = store.save_images(num)
-    scores = None
-    if crops is not None and num >= MIN_IMAGES:
-        scores = store.score(images, arguments["--features"])
-    page = store.save_page(images, crops, scores, title=f"{num} samples of {name}")
-    print(f"{page}: {num} samples")
+    settings = {"model": name, "weights SHA-256": weights, "seed": str(seed)}
+    settings |= {key: str(value) for key, value in sampler.model_dump().items()}
+    folder = ImageFolder(
+        Path(arguments["--out"]), "sample", num_digits=3, resolution_A=data.resolution_A
+    )
+    with folder.claim(settings):
+        missing = folder.list_missing(num)
+        if len(missing) < num:
+            print(f"{folder.folder}: {num - len(missing)} of {num} samples are there")
+        for index, image in draw(model.to(device), sampler, seed, missing, batch_size):
+            add_sample(folder, index, image, data)
+        images = folder.read_images(num)
+        save_images(folder.folder / "images.npz", images, data.resolution_A)
+        crops = load_crops(hparams, expt_dir, min(num, NUM_SHOWN_CROPS))
+        scores = None
+        if crops is not None and num >= MIN_IMAGES:
+            table = score(images, data, arguments["--features"])
+            folder.write("scores.csv", table.to_csv(index=False))
+            scores = table[["images", *SHOWN_SCORES]]
+        page = make_gallery(
+            images, crops, scores, title=f"{num} samples of {name}", resolution_A=data.resolution_A
+        )
+        print(f"{folder.write('index.html', page)}: {num} samples")
     return 0
 
 
@@ -167,111 +176,40 @@ def load_crops(hparams, expt_dir: Path, num: int):
     return dataset.make_images(collate_crops([dataset[i] for i in range(num)])).numpy()
 
 
-class SampleFolder:
-    """A folder of samples, to which a second call adds those that are missing.
+def add_sample(
+    folder: ImageFolder, index: int, image: Float[Tensor, "c x y z"], data: DataHparams
+):
+    """Write the maps of a sample, and the atoms that are found in it."""
+    from ...analysis.peaks import find_atoms
+    from ...data.structures.export import write_atoms_as_cif
 
-    data: of the run; its source is where the structures are
+    def write_atoms(path: Path):
+        atoms = find_atoms(image.float(), resolution_A=data.resolution_A, radius_A=data.radius_A)
+        write_atoms_as_cif(path, atoms.coords_A.numpy(), atoms.channels.numpy())
+
+    folder.add(index, image.numpy(), write_atoms)
+
+
+def score(
+    images: Float[np.ndarray, "n c x y z"], data: DataHparams, features: str | None
+) -> pd.DataFrame:
+    """Return the scores of images and of reference rows.
+
+    data:     how the images of crops are made; its source is where the structures are
+    features: name of a model of neighbor location
     """
+    import pandas as pd
+    import torch
 
-    def __init__(self, folder: Path, data: DataHparams):
-        self.folder = folder
-        self.maps = folder / "maps"
-        self.data = data
+    from .score import Images, score_all
 
-    def begin(self, settings: dict):
-        """Make the folder; raises: ValueError if it has samples of other settings.
-
-        settings: texts, and mappings of texts
-        """
-        import nestedtext as nt
-
-        from ...text.files import write_atomic
-        from ...text.located import load_located
-
-        path = self.folder / "settings.nt"
-        if path.exists():
-            found = load_located(path).plain
-            other = [key for key in settings if found.get(key) != settings[key]]
-            if other:
-                raise ValueError(
-                    f"{path}: samples of another {', '.join(other)}; choose another --out"
-                )
-            return
-        self.maps.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, nt.dumps(settings) + "\n")
-
-    def has(self, index: int) -> bool:
-        return self._find_atoms_path(index).exists() and all(
-            path.exists() for path in self._find_map_paths(index)
-        )
-
-    def add(self, index: int, image):
-        """Write a sample: its maps, and then its atoms, so that those tell that it is complete."""
-        from ...analysis.peaks import find_atoms
-        from ...data.images import write_image_maps
-        from ...data.structures.export import write_atoms_as_cif
-
-        if not image.isfinite().all():
-            raise ValueError(f"sample {index}: not finite; the sampler or the weights diverged")
-        grid = {"resolution_A": self.data.resolution_A, "radius_A": self.data.radius_A}
-        atoms = find_atoms(image.float(), **grid)
-        write_image_maps(image.numpy(), self.maps, self._name(index), self.data.resolution_A)
-        write_atoms_as_cif(
-            self._find_atoms_path(index), atoms.coords_A.numpy(), atoms.channels.numpy()
-        )
-
-    def save_images(self, num: int) -> Float[np.ndarray, "n c x y z"]:
-        """Write all images together, and return them."""
-        from ...data.images import read_image_maps, save_images
-
-        images = np.stack([
-            read_image_maps(self._find_map_paths(index)).image for index in range(num)
-        ])  # fmt: skip
-        save_images(self.folder / "images.npz", images, self.data.resolution_A)
-        return images
-
-    def score(self, images: Float[np.ndarray, "n c x y z"], features: str | None):
-        """Write the scores of the images, and return them as a table."""
-        import pandas as pd
-        import torch
-
-        from ...text.files import write_atomic
-        from .score import Images, score_all
-
-        names = [self._name(index) for index in range(len(images))]
-        rows = score_all(
-            [Images("samples", torch.from_numpy(images), self.data.resolution_A, names)],
-            self.data,
-            num_crops=NUM_SCORED_CROPS,
-            features=features,
-            vae=None,
-            with_crops=True,
-        )
-        table = pd.DataFrame(dict(rows)).T.rename_axis("images").reset_index()
-        write_atomic(self.folder / "scores.csv", table.to_csv(index=False))
-        return table
-
-    def save_page(self, images, crops, scores, *, title: str) -> Path:
-        """Write the page of all samples, and return its path."""
-        from ...notebook.reconstruction.gallery import make_gallery
-        from ...text.files import write_atomic
-
-        path = self.folder / "index.html"
-        if scores is not None:
-            scores = scores[["images", *SHOWN_SCORES]]
-        page = make_gallery(
-            images, crops, scores, title=title, resolution_A=self.data.resolution_A
-        )
-        write_atomic(path, page)
-        return path
-
-    def _name(self, index: int) -> str:
-        return f"sample-{index:03}"
-
-    def _find_atoms_path(self, index: int) -> Path:
-        return self.folder / f"{self._name(index)}.cif"
-
-    def _find_map_paths(self, index: int) -> list[Path]:
-        from ...data.crops.voxelize import CHANNELS
-
-        return [self.maps / f"{self._name(index)}_{channel}.mrc" for channel in CHANNELS]
+    groups = [str(index) for index in range(len(images))]
+    rows = score_all(
+        [Images("samples", torch.from_numpy(images), data.resolution_A, groups)],
+        data,
+        num_crops=NUM_SCORED_CROPS,
+        features=features,
+        vae=None,
+        with_crops=True,
+    )
+    return pd.DataFrame(dict(rows)).T.rename_axis("images").reset_index()
