@@ -1,12 +1,11 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from small_notebook import build_html
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -100,9 +99,7 @@ def build_pages(source):
         path = source / "docs" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")
-    command = [sys.executable, "-m", "sphinx", "-M", "html", ".", "_build", "-q", "-W"]
-    result = subprocess.run(command, cwd=source, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    build_html(source)
 
 
 @pytest.fixture(scope="session")

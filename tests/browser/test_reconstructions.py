@@ -1,14 +1,13 @@
 """The view of reconstructions, as a person uses it, from file://."""
 
 import io
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from small_notebook import build_html
 
 pytestmark = pytest.mark.browser
 
@@ -35,9 +34,7 @@ def page(tmp_path_factory, write_reconstructions):
     write_reconstructions(source / "expts/20250101_view/runs/without atoms", has_atoms=False)
     (source / "conf.py").write_text(CONF, "utf-8")
     (source / "index.rst").write_text(PAGE, "utf-8")
-    command = [sys.executable, "-m", "sphinx", "-M", "html", ".", "_build", "-q", "-W"]
-    result = subprocess.run(command, cwd=source, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    build_html(source)
     return source / "_build/html/index.html"
 
 

@@ -3,8 +3,6 @@
 import json
 import math
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +10,7 @@ from urllib.parse import quote
 import nestedtext as nt
 import pytest
 from selenium.webdriver import ActionChains, Keys
+from small_notebook import build_html
 
 pytestmark = pytest.mark.browser
 
@@ -53,9 +52,7 @@ def run_pages(tmp_path_factory, write_run):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")
     shutil.copy(ROOT / "docs/compare.rst", source / "docs")
-    command = [sys.executable, "-m", "sphinx", "-M", "html", ".", "_build", "-q", "-W"]
-    result = subprocess.run(command, cwd=source, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    build_html(source)
     return source / "_build/html/docs"
 
 

@@ -1,14 +1,13 @@
 """Generated images, as a person looks at them from file://: on pages, and as a page."""
 
 import io
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
+from small_notebook import build_html
 
 from atompaint_vae.notebook.reconstruction.gallery import make_gallery
 
@@ -35,9 +34,7 @@ def page(tmp_path_factory, write_samples):
     write_samples(source / "expts/20250101_samples/runs/alone", num_crops=0, num_steps=0)
     (source / "conf.py").write_text(CONF, "utf-8")
     (source / "index.rst").write_text(PAGE, "utf-8")
-    command = [sys.executable, "-m", "sphinx", "-M", "html", ".", "_build", "-q", "-W"]
-    result = subprocess.run(command, cwd=source, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    build_html(source)
     return source / "_build/html/index.html"
 
 

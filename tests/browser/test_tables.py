@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from small_notebook import build_html
 
 from atompaint_vae.notebook.tables.readers import read_table
 
@@ -67,9 +68,7 @@ def pages(tmp_path_factory):
     for name, rows in [("ids", IDS), ("long", make_rows())]:
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(rows)
-    command = [sys.executable, "-m", "sphinx", "-M", "html", ".", "_build", "-q", "-W"]
-    result = subprocess.run(command, cwd=source, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    build_html(source)
     return source / "_build/html/docs"
 
 

@@ -9,9 +9,9 @@ become one. A .npz file holds `image`, [n, 6, x, x, x], the fraction of each vox
 each channel fill, and `resolution_A`, the side of a voxel; `structure`, [n], is optional, and names
 the structure of each image if they are, say, reconstructions of crops.
 
-    atompaint-vae score samples.npz
+    atompaint-vae score images.npz
     atompaint-vae score latent.npz voxel.npz --references --vae finer-wide-10 --csv scores.csv
-    atompaint-vae score samples.npz --features 20261129_neighbor_location/mlp-0
+    atompaint-vae score images.npz --features 20261129_neighbor_location/mlp-0
 
 Of the structures, the test split has the reference's crops, and the train split those that may
 have been copied. Brackets hold 95 % intervals, by structure.

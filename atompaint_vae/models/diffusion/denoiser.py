@@ -95,13 +95,12 @@ class Denoiser(nn.Module):
 
         previous: an earlier estimate, for self-conditioning; zeros by default
         """
-        c_skip, c_out, c_in, c_noise = calc_preconditioning(sigma, SIGMA_DATA)
-        factors = (value.view(-1, 1, 1, 1, 1) for value in (c_skip, c_out, c_in))
-        c_skip, c_out, c_in = factors
+        *factors, c_noise = calc_preconditioning(sigma, SIGMA_DATA)
+        c_skip, c_out, c_in = (value.view(-1, 1, 1, 1, 1) for value in factors)
         inputs = c_in * x
         if self.self_conditioning:
             known = torch.zeros_like(x) if previous is None else previous
-            inputs = torch.cat([inputs, known / SIGMA_DATA], dim=1)
+            inputs = torch.cat([inputs, known], dim=1)
         return c_skip * x + c_out * self.network(inputs, c_noise)
 
     def extra_repr(self):

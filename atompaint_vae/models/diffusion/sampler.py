@@ -21,7 +21,7 @@ class Step(NamedTuple):
 
     x:        the noisy data
     sigma:    its noise level, 0 after the last step
-    denoised: the denoiser's estimate of the data, from the step's beginning
+    denoised: the denoiser's latest estimate of the data
     """
 
     x: Float[Tensor, "b c x y z"]
@@ -110,4 +110,5 @@ def _take_step(
         denoised_next = denoise(x_next, x.new_full((len(x),), t_next), denoised)
         d_next = (x_next - denoised_next) / t_next
         x_next = x + (t_next - t_hat) * (d + d_next) / 2
+        denoised = denoised_next
     return x_next, denoised

@@ -13,17 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...analysis.geometry import (
-    MARGIN_A,
-    Geometry,
-    calc_bonded_interval,
-    calc_geometry,
-    find_geometry,
-    find_interior,
-    pool_geometries,
-)
+from ...analysis.geometry import MARGIN_A, Geometry, find_geometry, pool_geometries
 from ...data.crops.dataset import CropDataset, collate_crops
 from ...nn.distributed import count_processes, gather_from_processes, get_rank
+from ..artifacts import describe_geometry, pack_images, pool_crops
 from ..noise import Noise
 from .denoiser import Denoiser
 from .hparams import SamplerHparams
@@ -34,12 +27,6 @@ NUM_SAMPLES = 24
 
 TEST_SEED = 0
 """Seed of the samples of a test."""
-
-STORED_STEP = 1 / 128
-"""Stored images are rounded to this fraction of a voxel, to compress well."""
-
-STORED_LIMITS = (-1.0, 2.0)
-"""Of stored images, which are only looked at: badly trained models go far beyond [0, 1]."""
 
 NUM_STORED = 8
 """Samples, and test crops, that a run stores."""
@@ -85,62 +72,50 @@ class SampleMetrics:
         self.side_A = test.size_voxels * test.resolution_A
 
     def calc(self, model: Denoiser, hparams: Any) -> dict[str, float]:
-        """Draw samples, and return their metrics.
+        """Draw samples, in float32, and return their metrics.
 
-        bonded:       share of the atoms found in samples whose nearest neighbour is as far away as
-                      a bond is long, 1.15 to 1.75 Å; atoms near the border don't count
-        bonded_low, bonded_high: its 95 % interval over samples
-        bonded_true:  the same share of the test crops' own atoms
-        bonded_reconstructed: that of atoms found in the autoencoder's reconstructions of them,
-                      which samples of its latents can't be expected to exceed
-        clashing, isolated: shares of those whose nearest neighbour is nearer, or farther away
-        nearest_A:    median distance to the nearest neighbour
-        atoms_nm3:    atoms per volume [atoms/nm³]; atoms_nm3_true, of the test crops
-        sample_s:     time to draw and decode a sample [s]
+        bonded_reconstructed: of atoms found in the autoencoder's reconstructions of test crops,
+                   which samples of its latents can't be expected to exceed
+        atoms_nm3: atoms per volume [atoms/nm³]; atoms_nm3_true, of the test crops
+        sample_s:  time to draw and decode a sample [s]
+        others:    see `describe_geometry`, with intervals over samples
         """
-        own = range(get_rank(), NUM_SAMPLES, count_processes())
+        with torch.autocast(model.scaling.std.device.type, enabled=False):
+            return self._calc(model, hparams)
+
+    def _calc(self, model: Denoiser, hparams: Any) -> dict[str, float]:
         size = hparams.optim.batch_size
         found, times_s = {}, {}
+        own = _choose_own(NUM_SAMPLES)
         for start in range(0, len(own), size):
             indices = own[start : start + size]
             start_s = time.perf_counter()
             images = draw_images(model, hparams.model.sampler, seed=TEST_SEED, indices=indices)
             times_s |= dict.fromkeys(indices, (time.perf_counter() - start_s) / len(indices))
             found |= dict(zip(indices, self._find_geometries(images), strict=True))
-        # In the order of one process: the interval depends on it.
-        found = [x for _, x in sorted(gather_from_processes(found).items())]
-        pooled = pool_geometries(found)
-        low, high = calc_bonded_interval(found, [f"{i:02}" for i in range(NUM_SAMPLES)])
-        inner_nm3 = ((self.side_A - 2 * MARGIN_A) / 10) ** 3
+        found = _gather(found)
         crops = [self.test[i][1] for i in range(min(NUM_SAMPLES, len(self.test)))]
-        true = pool_geometries(
-            calc_geometry(x.coords_A, x.channels, find_interior(x.coords_A, self.side_A))
-            for x in crops
-        )
+        true = pool_crops(crops, self.side_A)
+        inner_nm3 = ((self.side_A - 2 * MARGIN_A) / 10) ** 3
+        num_found = sum(x.num_atoms for x in found)
         metrics = {
-            "bonded": pooled.bonded,
-            "bonded_low": low,
-            "bonded_high": high,
-            "bonded_true": true.bonded,
-            "clashing": pooled.clashing,
-            "isolated": pooled.isolated,
-            "nearest_A": pooled.median_nearest_A,
-            "atoms_nm3": pooled.num_atoms / (len(found) * inner_nm3),
+            **describe_geometry(found, [f"{i:02}" for i in range(NUM_SAMPLES)], true),
+            "atoms_nm3": num_found / (len(found) * inner_nm3),
             "atoms_nm3_true": true.num_atoms / (len(crops) * inner_nm3),
-            "sample_s": float(np.mean([*gather_from_processes(times_s).values()])),
+            "sample_s": float(np.mean(_gather(times_s))),
         }
         if model.autoencoder is not None:
-            metrics["bonded_reconstructed"] = self._calc_reconstructed(model).bonded
+            metrics["bonded_reconstructed"] = self._calc_reconstructed(model, len(crops)).bonded
         return metrics
 
-    def _calc_reconstructed(self, model: Denoiser) -> Geometry:
-        found = []
-        for index in range(min(NUM_SAMPLES, len(self.test))):
+    def _calc_reconstructed(self, model: Denoiser, num_crops: int) -> Geometry:
+        found = {}
+        for index in _choose_own(num_crops):
             batch = collate_crops([self.test[index]])
             image = self.test.make_images(batch).to(model.scaling.std)
             with torch.no_grad():
-                found += self._find_geometries(model.autoencoder(image))
-        return pool_geometries(found)
+                (found[index],) = self._find_geometries(model.autoencoder(image))
+        return pool_geometries(_gather(found))
 
     def _find_geometries(self, images: Float[Tensor, "b c x y z"]) -> list[Geometry]:
         grid = {"resolution_A": self.test.resolution_A, "radius_A": self.test.radius_A}
@@ -168,15 +143,20 @@ def make_stored_samples(model: Denoiser, sampler: SamplerHparams, test: CropData
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        sample=_pack(samples),
-        crop=_pack(crops),
-        path=_pack(path),
+        sample=pack_images(samples),
+        crop=pack_images(crops),
+        path=pack_images(path),
         path_sigma=np.array([sigmas[i] for i in dict.fromkeys(chosen)], dtype=np.float32),
         resolution_A=np.float32(test.resolution_A),
     )
     return buffer.getvalue()
 
 
-def _pack(images: Float[Tensor, "b c x y z"]) -> np.ndarray:
-    rounded = (images.clamp(*STORED_LIMITS) / STORED_STEP).round() * STORED_STEP
-    return rounded.cpu().numpy().astype(np.float16)
+def _choose_own(num: int) -> range:
+    """Return this process's share of the indices below a number."""
+    return range(get_rank(), num, count_processes())
+
+
+def _gather(items: dict[int, Any]) -> list:
+    """Return the items of all processes, in the order of one process."""
+    return [x for _, x in sorted(gather_from_processes(items).items())]

@@ -29,8 +29,9 @@ class NoiseEmbedding(nn.Module):
     def __init__(self, kind: str, num_conditions: int):
         super().__init__()
         self.kind = kind
-        self.register_buffer("frequencies", 2 * torch.pi * torch.randn(NUM_FREQUENCIES))
-        self.register_buffer("phases", 2 * torch.pi * torch.rand(NUM_FREQUENCIES))
+        if kind == "fourier":
+            self.register_buffer("frequencies", 2 * torch.pi * torch.randn(NUM_FREQUENCIES))
+            self.register_buffer("phases", 2 * torch.pi * torch.rand(NUM_FREQUENCIES))
         self.perceptron = nn.Sequential(
             nn.Linear(NUM_FREQUENCIES if kind == "fourier" else 1, num_conditions),
             nn.SiLU(),

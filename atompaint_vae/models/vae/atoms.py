@@ -8,16 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...analysis.blocks import find_solid_blocks
-from ...analysis.geometry import (
-    Geometry,
-    calc_bonded_interval,
-    calc_geometry,
-    find_geometry,
-    find_interior,
-    pool_geometries,
-)
+from ...analysis.geometry import Geometry, find_geometry
 from ...data.crops.dataset import CropDataset
 from ...nn.distributed import gather_from_processes
+from ..artifacts import describe_geometry, pool_crops
 
 NUM_CROPS = 24
 """Crops whose atoms are found, which takes about half a second for one of 35 Å."""
@@ -56,33 +50,18 @@ class AtomMetrics:
     def calc(self) -> dict[str, float]:
         """Return the metrics of all processes' crops.
 
-        bonded:       share of the atoms found in reconstructions whose nearest neighbour is as far
-                      away as a bond is long, 1.15 to 1.75 Å; atoms near the border don't count
-        bonded_low, bonded_high: its 95 % interval over structures
-        bonded_true:  the same share of the crops' own atoms
-        clashing, isolated: shares of those whose nearest neighbour is nearer, or farther away
-        nearest_A:    median distance to the nearest neighbour
         found_atoms:  atoms found, relative to the crops' own
         solid_blocks: see `find_solid_blocks`; average number in a crop
+        others:       see `describe_geometry`, with intervals over structures
         """
         geometries = gather_from_processes(self.geometries)
         num_blocks = gather_from_processes(self.num_blocks)
         crops = {i: self.test[i][1] for i in sorted(geometries)}
-        true = pool_geometries(
-            calc_geometry(x.coords_A, x.channels, find_interior(x.coords_A, self.side_A))
-            for x in crops.values()
-        )
+        true = pool_crops(crops.values(), self.side_A)
         found = [geometries[i] for i in crops]
-        pooled = pool_geometries(found)
-        low, high = calc_bonded_interval(found, [x.structure for x in crops.values()])
+        num_found = sum(x.num_atoms for x in found)
         return {
-            "bonded": pooled.bonded,
-            "bonded_low": low,
-            "bonded_high": high,
-            "bonded_true": true.bonded,
-            "clashing": pooled.clashing,
-            "isolated": pooled.isolated,
-            "nearest_A": pooled.median_nearest_A,
-            "found_atoms": pooled.num_atoms / true.num_atoms if true.num_atoms else np.nan,
+            **describe_geometry(found, [x.structure for x in crops.values()], true),
+            "found_atoms": num_found / true.num_atoms if true.num_atoms else np.nan,
             "solid_blocks": float(np.mean(list(num_blocks.values()))),
         }

@@ -17,6 +17,7 @@ from ...data.crops.dataset import CropBatch, CropDataset, collate_crops
 from ...data.crops.voxelize import CHANNELS
 from ...nn.equivariance import calc_equivariance_error
 from ...text.located import Located, Problem
+from ..artifacts import pack_images
 from ..blocks import make_options
 from ..hparams import override
 from ..kind import Size
@@ -37,9 +38,6 @@ FREE_TURN = torch.linalg.matrix_exp(
     torch.tensor([[0, -0.5, 0.3], [0.5, 0, -0.4], [-0.3, 0.4, 0]], dtype=torch.float64)
 )
 """A rotation by 0.71 rad about no axis of the cube."""
-
-STORED_STEP = 1 / 128
-"""Stored reconstructions are rounded to this fraction of a voxel, to compress well."""
 
 
 class VAEObjective(Objective):
@@ -219,17 +217,14 @@ def make_reconstructions(
         images = make_images([samples[i] for i in chosen])
         reconstructions = model(images)
 
-    def pack(images):
-        return ((images / STORED_STEP).round() * STORED_STEP).cpu().numpy().astype(np.float16)
-
     crops = [samples[i][1] for i in chosen]
     return {
         "rank": np.array(["worst", "median", "best"]),
         "sample_index": np.array(chosen),
         "r2": np.array([r2[i] for i in chosen], dtype=np.float32),
         "structure": np.array([crop.structure for crop in crops]),
-        "image": pack(images),
-        "reconstruction": pack(reconstructions),
+        "image": pack_images(images),
+        "reconstruction": pack_images(reconstructions),
         **{f"coords_A_{k}": crop.coords_A for k, crop in enumerate(crops)},
         **{f"channels_{k}": crop.channels.astype(np.uint8) for k, crop in enumerate(crops)},
     }
