@@ -49,11 +49,13 @@ class UserError(ValueError):
 
 def describe_usage_error(error: docopt.DocoptExit) -> str:
     """Return what is wrong with a command line: the unexpected option, or docopt's own message."""
-    problem = next(iter(str(error).splitlines()), "")
-    # docopt shows Python objects here.
-    if match := re.search(r"unmatched.*?'(-{1,2}[^',]+)'", problem):
+    problem, *usage = str(error).splitlines() or [""]
+    # docopt shows Python objects here. If an argument is missing, it reports another one, or a known
+    # option, which is correct.
+    match = re.search(r"unmatched.*?'(-{1,2}[^',]+)'", problem)
+    is_known = match and re.search(rf"{re.escape(match[1])}\b", "\n".join(usage))
+    if match and not is_known:
         return f"{match[1]} is not expected"
-    # If an argument is missing, docopt reports another one, which is correct.
-    if not problem or problem.startswith(("Usage", "Warning")):
+    if is_known or not problem or problem.startswith(("Usage", "Warning")):
         return "the arguments don't fit the usage"
     return problem

@@ -152,6 +152,7 @@ def test_a_sampler_of_ones_own(call, tmp_path):
         ([MODEL, "--sigma-min", "99"], "--sigma-min: 99 isn't below --sigma-max 80"),
         ([MODEL, "--device", "tpu"], "--device: expected auto, cpu or cuda, got 'tpu'"),
         ([MODEL, "--features", "finer-10"], "--features: finer-10 "),
+        ([], "the arguments don't fit the usage; see atompaint-vae sample --help"),
     ],
 )
 def test_mistakes(call, tmp_path, arguments, message):

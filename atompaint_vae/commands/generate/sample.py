@@ -98,6 +98,8 @@ def main(argv: list[str]) -> int:
     source = resolve_source(hparams, expt_dir)
     data = hparams.data.model_copy(update={"source": source})
     load_model("--features", arguments["--features"], "neighbor_location", data)  # fail early
+    if arguments["--features"] and num < MIN_IMAGES:
+        raise ValueError(f"--features: scores need at least {MIN_IMAGES} samples, not {num}")
     settings = {"model": name, "weights SHA-256": weights, "seed": str(seed)}
     settings |= {key: str(value) for key, value in sampler.model_dump().items()}
     folder = ImageFolder(
