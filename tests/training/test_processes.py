@@ -60,6 +60,29 @@ def test_two_processes_keep_the_average_that_one_does(make_expt):
     assert_close_runs(two, one)
 
 
+def test_two_processes_draw_the_samples_that_one_does(make_expt):
+    edits = {
+        "shared:": "shared:\n  kind: diffusion",
+        "      - 1xfourier1+2x0e\n    latent: 2x0e+1x1e": (
+            "      - 4x0e\n    symmetry: none\n    sampler:\n      num_steps: 3\n"
+            "      sigma_max: 2"
+        ),
+        "epochs: 3": "epochs: 1",
+    }
+    one, two = make_expt(edits), make_expt(edits)
+    assert one.train()[0] == 0
+    code, _, stderr = train_pair(two)
+    assert code == 0, stderr
+    expected, found = (pd.read_csv(expt.paths.test_metrics) for expt in (one, two))
+    # How many atoms are found in such samples can turn on a float error.
+    numbers = [x for x in expected if "loss" in x or x in ("bonded_true", "atoms_nm3_true")]
+    assert len(numbers) == 9
+    pd.testing.assert_frame_equal(found[numbers], expected[numbers], rtol=1e-4)
+    np.testing.assert_allclose(found["atoms_nm3"], expected["atoms_nm3"], rtol=0.02)
+    samples = [np.load(x.paths.run_dir / "samples.npz")["sample"] for x in (one, two)]
+    np.testing.assert_allclose(*samples, atol=2e-3)
+
+
 def test_losses_that_parts_of_a_batch_do_not_add_up_to(tmp_path):
     """The logarithm of a mean, or a maximum of it, is not the mean of those of two halves."""
     path = tmp_path / "hparams.nt"
