@@ -2,18 +2,26 @@
 
 The denoiser is the same on all: three resolutions, without symmetry.  Images have 35³ voxels.  The
 autoencoders aren't trained, which takes the same time.
+
+The last row compares training with encodings that are kept with training that encodes at each step,
+for the hyperparameters of an experiment.
 """
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from atompaint_vae.config.datasets import make_dataset
+from atompaint_vae.config.hparams import load_hparams
 from atompaint_vae.config.schema import Hparams
+from atompaint_vae.data.crops.dataset import collate_crops
 from atompaint_vae.models.diffusion.denoiser import Denoiser
 from atompaint_vae.models.diffusion.objective import DiffusionObjective
 from atompaint_vae.models.diffusion.samples import draw_images
@@ -22,6 +30,7 @@ from atompaint_vae.models.noise import Noise
 from atompaint_vae.models.vae.vae import VAE
 from atompaint_vae.nn.conv import choose_padding
 from atompaint_vae.training.cost import calc_cost
+from atompaint_vae.training.weights import load_inputs
 
 SIZE_VOXELS = 35
 QUICK_SIZE_VOXELS = 21
@@ -30,13 +39,15 @@ FIELDS = "16x0e+8x1e+4x2e"
 LATENT = "2x0e+1x1e"
 NUM_LAYERS = {"latents, one layer": 1, "latents, two layers": 2}
 BATCH_SIZE = 2
+EXPT_DIR = Path(__file__).parents[1] / "expts/20261129_quick_samples"
+NUM_TRAIN_CROPS = 64
 NUM_STEPS = 18
 """Noise levels of a sample."""
 
 
 def run(quick: bool) -> list[dict]:
     """Return rows for a training step, a sample and memory, of latents against voxels; then for a
-    training step of our network against a plain one."""
+    training step of our network against a plain one, and with encodings that are kept."""
     size_voxels = QUICK_SIZE_VOXELS if quick else SIZE_VOXELS
     num_turns = 2 if quick else 5
     hparams = _make_hparams(size_voxels)
@@ -81,7 +92,8 @@ def run(quick: bool) -> list[dict]:
         )
         for key in NUM_LAYERS
     ]  # fmt: skip
-    return [*rows, _compare_networks(models["latents, one layer"], num_turns)]
+    rows.append(_compare_networks(models["latents, one layer"], num_turns))
+    return [*rows, _compare_encodings(10 * num_turns)]
 
 
 def _make_hparams(size_voxels: int) -> Hparams:
@@ -128,6 +140,45 @@ def _compare_networks(model: Denoiser, num_turns: int) -> dict:
     return _make_row(
         f"network, forward and backward, {_describe(model)}, {ratio:.2f} times the multiply-adds",
         times_ms["ours"], times_ms["plain"], "plain U-Net of torch", "ms", num_turns, BATCH_SIZE,
+    )  # fmt: skip
+
+
+def _compare_encodings(num_turns: int) -> dict:
+    """Return the row of training steps with encodings that are kept, against encoding at each."""
+    (hparams,) = load_hparams(EXPT_DIR / "hparams.nt").values()
+    data = hparams.data.model_copy(update={"num_train_crops": NUM_TRAIN_CROPS})
+    dataset = make_dataset(hparams.model_copy(update={"data": data}), EXPT_DIR, "train")
+    batch = collate_crops([dataset[i] for i in range(hparams.optim.batch_size)])
+    noise = Noise(0, batch.sample_index)
+
+    def prepare_step(is_kept: bool) -> Callable:
+        torch.manual_seed(0)
+        inputs = load_inputs(hparams, EXPT_DIR)
+        model = DiffusionObjective.build_model(hparams, inputs=inputs.modules)
+        model.autoencoder.eval()
+        objective = DiffusionObjective(model, hparams, dataset)
+        if is_kept:
+            with tempfile.TemporaryDirectory() as folder:
+                objective.prepare(Path(folder), torch.device("cpu"))
+        optimizer = torch.optim.Adam(x for x in model.parameters() if x.requires_grad)
+
+        def step():
+            is_mixed = hparams.train.precision == "bf16-mixed"
+            with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+                inputs = objective.make_training_inputs(batch)
+                loss = objective.calc_losses(inputs, noise, 0)["loss"]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+    steps = {"kept": prepare_step(True), "at each step": prepare_step(False)}
+    times_ms = _time_in_turns(steps, num_turns)
+    return _make_row(
+        f"training step with encodings that are kept, {EXPT_DIR.name}", times_ms["kept"],
+        times_ms["at each step"], "encoding at each step", "ms", num_turns,
+        hparams.optim.batch_size,
     )  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def check_runs(
             problems += check_learning_rate(runs[name], written)
             warnings += check_warmup(runs[name], written)
             warnings += check_average(runs[name], written)
+            warnings += check_repeats(runs[name], written)
     return problems, warnings
 
 
@@ -261,6 +262,17 @@ def check_average(hparams: Hparams, values: Located) -> list[Problem]:
         "first weights"
     )
     return [Problem(find_value(values, "optim", "ema_decay").place, text)]
+
+
+def check_repeats(hparams: Hparams, values: Located) -> list[Problem]:
+    """Return a warning if a run is too short to see all of its crops."""
+    num_crops = hparams.data.num_train_crops
+    train, batch_size = hparams.train, hparams.optim.batch_size
+    num_seen = train.epochs * train.steps_per_epoch * batch_size
+    if num_crops <= num_seen:
+        return []
+    text = f"warning: data.num_train_crops: {num_crops:,} crops, but the run sees only {num_seen:,}"
+    return [Problem(find_value(values, "data", "num_train_crops").place, text)]
 
 
 def check_shares(hparams: Hparams, num_devices: int, values: Located) -> Iterator[Problem]:

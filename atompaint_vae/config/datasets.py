@@ -41,6 +41,7 @@ def make_dataset(hparams: Hparams, expt_dir: Path, split: str) -> CropDataset:
         named = message if str(source) in message else f"{source}: {split}: {message}"
         raise type(error)(named) from error
     dataset.num_samples = num_samples
+    dataset.num_crops = data.num_train_crops if split == "train" else 0
     dataset.seed = hparams.seed if split == "train" else SEED_OF_SPLIT[split]
     return dataset
 

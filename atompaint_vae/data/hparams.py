@@ -23,6 +23,11 @@ class DataHparams(TextModel):
         ("train.",), "their training crops are different",
     )] = Field(0, ge=0, description=(
         "Structures of the training split to crop, always the same for a number; 0 takes all."))
+    num_train_crops: Annotated[Count, Incomparable(
+        ("train.",), "their training crops are different",
+    )] = Field(0, ge=0, description=(
+        "Training crops, which are seen again and again; 0: each is seen once. Diffusion turns "
+        "them by rotations of the cube."))
     resolution_A: Annotated[Length, _CROPS] = Field(1.0, gt=0, description="Side of a voxel [Å].")
     radius_A: Annotated[Length, _CROPS] = Field(0.75, gt=0, description="Radius of every atom [Å].")
     min_density_atoms_nm3: Annotated[Density, _CROPS] = Field(25.0, ge=0, description=(

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ class Objective(ABC):
     hparams: of the run
     dataset: makes the images of batches; None to find a step's cost
 
-    `make_inputs` converts crops to a kind's inputs, which `calc_losses` and `add_held_out` take.
+    `make_inputs` converts crops to a kind's inputs, which `add_held_out` takes, and `calc_losses`
+    where `make_training_inputs` doesn't return others.
     Parts of the model whose parameters don't require gradients are frozen: they stay in eval mode.
     Methods that aren't abstract have usable defaults.
     """
@@ -48,6 +50,13 @@ class Objective(ABC):
         """Measure what a new model needs to know of the training crops, and store it in it.
 
         The model and the crops' images are on the CPU.
+        """
+
+    def prepare(self, cache: Path, device: torch.device):  # noqa: B027 (optional)
+        """Compute, in each process, what training needs and what takes long.
+
+        cache:  folder to keep it in, which may be missing
+        device: of the training
         """
 
     @abstractmethod
@@ -82,6 +91,10 @@ class Objective(ABC):
         seed: of the dataset, for kinds that choose more than the crop at random
         """
         return self.dataset.make_images(batch)
+
+    def make_training_inputs(self, batch: CropBatch) -> Any:
+        """Return the inputs of a batch of training crops."""
+        return self.make_inputs(batch, self.dataset.seed)
 
     @classmethod
     def make_empty_inputs(cls, model: nn.Module, batch_size: int) -> Any:

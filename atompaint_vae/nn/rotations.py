@@ -6,6 +6,7 @@ too little to tell an exactly equivariant layer from an approximate one.
 Letters: r rotations, m n components of an irrep, b batch, c channels, x y z voxels.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import permutations, product
 
@@ -47,6 +48,12 @@ def calc_representation(irreps: Irreps, rotation: Float64[Tensor, "3 3"]) -> Flo
     return torch.block_diag(*copies)
 
 
+@cache
+def calc_octahedral_representations(irreps: Irreps) -> Float64[Tensor, "24 c c"]:
+    """Return the matrices by which the rotations of the cube act on the channels of a vector."""
+    return torch.stack([calc_representation(irreps, x) for x in make_octahedral_group()])
+
+
 def rotate_channels(
     image: Float[Tensor, "b c x y z"], irreps: Irreps, rotation: Float64[Tensor, "3 3"]
 ) -> Float[Tensor, "b c x y z"]:
@@ -74,3 +81,14 @@ def rotate_voxels(
     affine = torch.cat([inverse, inverse.new_zeros(3, 1)], dim=1).expand(len(image), 3, 4)
     grid = torch.nn.functional.affine_grid(affine, list(image.shape), align_corners=False)
     return torch.nn.functional.grid_sample(image, grid, align_corners=False)
+
+
+def rotate_each(
+    images: Float[Tensor, "b c x y z"], irreps: Irreps, numbers: Sequence[int]
+) -> Float[Tensor, "b c x y z"]:
+    """Rotate each image by its own rotation of the cube, whose number in the group is given."""
+    rotations = make_octahedral_group()
+    matrices = calc_octahedral_representations(irreps)[numbers].to(images)
+    turned = torch.einsum("bij,bjxyz->bixyz", matrices, images)
+    pairs = zip(turned.split(1), numbers, strict=True)
+    return torch.cat([rotate_voxels(image, rotations[number]) for image, number in pairs])

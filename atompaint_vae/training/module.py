@@ -81,7 +81,7 @@ class TrainingModule(L.LightningModule):
         return Noise(self.run_hparams.seed, batch.sample_index)
 
     def training_step(self, batch: CropBatch, batch_index: int) -> dict[str, Tensor]:
-        inputs = self.objective.make_inputs(batch, self.dataset.seed)
+        inputs = self.objective.make_training_inputs(batch)
         losses = self.objective.calc_losses(inputs, self._make_noise(batch), self.global_step)
         in_order = [losses[name] for name in self.kind.losses]
         # The loss itself stays that of this process: DDP averages its gradients.
@@ -137,7 +137,7 @@ class TrainingModule(L.LightningModule):
         def run_batch(start: int):
             crops = collate_crops([self.dataset[i] for i in range(start, start + own)])
             batch = move_batch(crops, self.device)
-            inputs = self.objective.make_inputs(batch, self.dataset.seed)
+            inputs = self.objective.make_training_inputs(batch)
             noise = self._make_noise(batch)
             self.held_out_objective.calc_losses(inputs, noise, self.global_step)
 

@@ -17,6 +17,7 @@ from ..config.hparams import dump_hparams
 from ..config.schema import Hparams
 from ..data.sets.sources import calc_source_hash
 from ..models.kind import get_kind
+from ..records.find import UnknownRunError, find_expts_dir
 from ..records.lock import lock_run
 from ..records.metrics import MetricsError
 from ..records.record import (
@@ -134,6 +135,8 @@ class Training:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
+        device = self.trainer.strategy.root_device
+        self.module.objective.prepare(_find_cache(paths.expt_dir), device)
 
     def run(self) -> dict:
         """Train, test, and return the row of test.csv.
@@ -228,6 +231,14 @@ def _make_feed(hparams: Hparams, paths: RunPaths) -> CropFeed:
         return CropFeed(hparams, paths.expt_dir)
     except (ValueError, OSError) as error:
         raise UserError(f"data: {error}") from error
+
+
+def _find_cache(expt_dir: Path) -> Path:
+    """Return the folder for what can be computed again, which all experiments share."""
+    try:
+        return find_expts_dir(expt_dir) / ".cache"
+    except UnknownRunError:
+        return expt_dir / ".cache"
 
 
 def _find_start(

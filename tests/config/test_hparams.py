@@ -91,7 +91,7 @@ def test_load_hparams(hparams_nt):
     assert plain.model_dump() == {
         "kind": "vae", "seed": 7,
         "data": {"source": "a b", "size_voxels": 21, "num_train_structures": 0,
-                 "resolution_A": 1.0, "radius_A": 0.75,
+                 "num_train_crops": 0, "resolution_A": 1.0, "radius_A": 0.75,
                  "min_density_atoms_nm3": 25.0, "density": "sphere", "elements": "all",
                  "min_occupancy": 0.0, "min_nucleic_share": 0.0, "max_nucleic_share": 1.0,
                  "min_border_distance_A": 0.0},

@@ -7,6 +7,7 @@ from atompaint_vae.nn.rotations import (
     calc_representation,
     calc_wigner,
     make_octahedral_group,
+    rotate_each,
     rotate_voxels,
 )
 
@@ -54,6 +55,25 @@ def test_rotated_image_of_one_voxel():
         image[0, 0, 4, 3, 2] = 1
         x, y, z = (rotation @ position + 2).long().tolist()
         assert rotate_voxels(image, rotation)[0, 0, x, y, z] == 1
+
+
+def test_each_image_has_a_rotation_of_its_own():
+    # A vector v at position p must arrive at R p as R v, and l = 2 as the harmonics of R v.
+    irreps, group = Irreps("1x0e+1x1e+1x2e"), make_octahedral_group()
+    position = torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64)
+    vector = torch.tensor([0.3, -0.7, 0.5], dtype=torch.float64)
+    numbers = [5, 23, 0, 5, 12]
+
+    def calc_harmonics(x):
+        return torch.cat([e3nn.o3.spherical_harmonics(l, x, False) for l in (0, 1, 2)])
+
+    images = torch.zeros(len(numbers), irreps.dim, 5, 5, 5, dtype=torch.float64)
+    images[:, :, 4, 3, 2] = calc_harmonics(vector)
+    for image, number in zip(rotate_each(images, irreps, numbers), numbers, strict=True):
+        x, y, z = (group[number] @ position + 2).long().tolist()
+        expected = calc_harmonics(group[number] @ vector)
+        torch.testing.assert_close(image[:, x, y, z], expected, rtol=0, atol=1e-12)
+        assert image.count_nonzero() == image[:, x, y, z].count_nonzero()
 
 
 def test_free_rotation_turns_the_same_way_as_an_exact_one():

@@ -53,9 +53,10 @@ class CropBatch(NamedTuple):
 
 
 class CropDataset(Dataset):
-    """Numbered crops, each a pure function of the atoms, the seed and its number.
+    """Numbered samples, each a crop that is a pure function of the atoms, the seed and its number.
 
     num_samples: the length; but every number from 0 to 2⁶³ - 1 is a sample
+    num_crops:   sample i has the crop of number i % num_crops; 0: each sample has its own
     size_voxels, resolution_A, radius_A: as for `voxelize`
     filters, min_density_atoms_nm3: as for `CropSampler`
     density: "sphere" or "gaussian", the shape of an atom in an image
@@ -67,6 +68,7 @@ class CropDataset(Dataset):
         *,
         num_samples: int,
         seed: int,
+        num_crops: int = 0,
         size_voxels: int = 35,
         resolution_A: float = 1.0,
         radius_A: float = 0.75,
@@ -76,6 +78,8 @@ class CropDataset(Dataset):
     ):
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, not {num_samples}")
+        if num_crops < 0:
+            raise ValueError(f"num_crops must be at least 0, not {num_crops}")
         if seed < 0:
             raise ValueError(f"seed must be at least 0, not {seed}")
         if density not in DENSITIES:
@@ -85,6 +89,7 @@ class CropDataset(Dataset):
         self.density = density
         self.num_samples = num_samples
         self.seed = seed
+        self.num_crops = num_crops
         self.size_voxels = size_voxels
         self.resolution_A = resolution_A
         self.radius_A = radius_A
@@ -112,7 +117,8 @@ class CropDataset(Dataset):
         """
         if index < 0:
             raise IndexError(f"sample {index}: samples are numbered from 0")
-        return index, self.crop_sampler.sample(self.seed, index)
+        number = index % self.num_crops if self.num_crops else index
+        return index, self.crop_sampler.sample(self.seed, number)
 
     def __iter__(self) -> Iterator[tuple[int, Crop]]:
         # Without this, a for loop would wait for an IndexError that is never raised.

@@ -6,5 +6,6 @@ Diffusion: a denoiser of images, or of the latents of a trained autoencoder.
     unet      -> the network F                         denoiser   -> D, in images or latents
     sampler   -> from noise to data, step by step      samples    -> images, and their atoms
     objective -> losses, metrics, artifacts            checks     -> of hyperparameters
+    encodings -> of crops that are seen again and again
     painting  -> atoms of a region, drawn anew         repainting -> regions of many structures
 """

@@ -53,6 +53,12 @@ def check_autoencoder(hparams: Any, source: Any, written: Located) -> Iterator[P
             "encoder has no symmetry; expected none"
         )
         yield Problem(find_value(written, "model", "symmetry").place, text)
+    if hparams.data.num_train_crops and encoder.symmetry == "none":
+        text = (
+            f"data.num_train_crops: {hparams.data.num_train_crops}, but crops that are seen again "
+            f"are turned, and the encoder of {name} has no symmetry; expected 0"
+        )
+        yield Problem(find_value(written, "data", "num_train_crops").place, text)
     side = calc_sizes(source.data.size_voxels, len(encoder.layers))[-1]
     yield from _check_num_layers(model, side, written)
 

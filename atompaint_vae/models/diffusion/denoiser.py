@@ -11,8 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...nn.fields import parse_field_type
+from ...nn.rotations import make_octahedral_group, rotate_each
 from ...text.formats import format_shape
 from ..noise import Noise
+from ..vae.posterior import Posterior
 from ..vae.vae import VAE
 from .edm import calc_preconditioning
 from .scaling import Scaling
@@ -65,20 +67,35 @@ class Denoiser(nn.Module):
         )
 
     def encode(
-        self, image: Float[Tensor, "b i x y z"], noise: Noise
+        self, image: Float[Tensor, "b i x y z"] | Posterior, noise: Noise
     ) -> Float[Tensor, "b c x2 y2 z2"]:
-        """Return the scaled data of images; latents are drawn from the posterior."""
+        """Return the scaled data of images; latents are drawn from the posterior.
+
+        image: or the posterior, if it is known
+        """
         with torch.no_grad():
             return self.scaling(self.find_data(image, noise))
 
     def find_data(
-        self, image: Float[Tensor, "b i x y z"], noise: Noise
+        self, image: Float[Tensor, "b i x y z"] | Posterior, noise: Noise
     ) -> Float[Tensor, "b c x2 y2 z2"]:
-        """Return the data of images before they are scaled."""
+        """Return the data of images before they are scaled; `image` as in `encode`."""
         if self.autoencoder is None:
             return image
-        posterior = self.autoencoder.encode(image)
+        posterior = image if isinstance(image, Posterior) else self.autoencoder.encode(image)
         return posterior.sample(noise.draw_normal(posterior.mean, "posterior"))
+
+    def turn(
+        self, data: Float[Tensor, "b c x y z"], noise: Noise
+    ) -> Float[Tensor, "b c x y z"]:
+        """Return data, each turned by one of the 24 rotations of the cube, drawn from the noise."""
+        num_rotations = len(make_octahedral_group())
+        numbers = [
+            int(torch.randint(num_rotations, (), generator=x))
+            for x in noise.make_generators("turn")
+        ]
+        with torch.autocast(data.device.type, enabled=False):
+            return rotate_each(data, self.irreps, numbers)
 
     def decode(self, data: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b i x2 y2 z2"]:
         """Return the images of scaled data."""

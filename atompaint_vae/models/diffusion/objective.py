@@ -5,6 +5,7 @@ Letters: b batch, c channels, x y z voxels.
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...data.crops.dataset import CropDataset, collate_crops
+from ...data.crops.dataset import CropBatch, CropDataset, collate_crops
 from ...data.crops.voxelize import CHANNELS
 from ...nn.distributed import sum_over_processes
 from ...text.located import Located, Problem
@@ -20,9 +21,11 @@ from ..blocks import make_options
 from ..kind import Size
 from ..noise import Noise
 from ..objective import Objective
+from ..vae.posterior import Posterior
 from . import checks
 from .denoiser import SIGMA_DATA, Denoiser
 from .edm import calc_sigma, calc_weight
+from .encodings import find_encodings
 from .kind import BANDS
 from .samples import SampleMetrics, make_stored_samples
 
@@ -37,6 +40,7 @@ class DiffusionObjective(Objective):
     """The weighted squared error of data that are estimated from noisy data."""
 
     model: Denoiser
+    _encodings: Posterior | None = None  # of the distinct training crops
 
     @classmethod
     def build_model(
@@ -65,10 +69,23 @@ class DiffusionObjective(Objective):
                 data.append(model.find_data(dataset.make_images(batch), noise))
         model.scaling.measure(torch.cat(data))
 
+    def prepare(self, cache: Path, device: torch.device):
+        if self.model.autoencoder is not None and self.dataset.num_crops:
+            folder = cache / "encodings"
+            self._encodings = find_encodings(self.model.autoencoder, self.dataset, folder, device)
+
+    def make_training_inputs(self, batch: CropBatch) -> Float[Tensor, "b i x y z"] | Posterior:
+        if self._encodings is None:
+            return super().make_training_inputs(batch)
+        numbers = batch.sample_index % self.dataset.num_crops
+        return self._encodings.select(numbers, batch.coords_A.device)
+
     def calc_losses(
-        self, inputs: Float[Tensor, "b i x y z"], noise: Noise, step: int
+        self, inputs: Float[Tensor, "b i x y z"] | Posterior, noise: Noise, step: int
     ) -> dict[str, Tensor]:
         y = self.model.encode(inputs, noise)
+        if self.dataset is not None and self.dataset.num_crops:
+            y = self.model.turn(y, noise)  # or the same crop would be the same data
         return {"loss": self._calc_training_loss(y, noise).mean()}
 
     def _calc_training_loss(

@@ -39,6 +39,11 @@ class Posterior:
         """Return a latent from standard normal noise."""
         return self.mean + (self.logvar / 2).exp() * noise
 
+    def select(self, indices: Int[Tensor, " k"], device: torch.device) -> "Posterior":
+        """Return the posteriors of some of the images, on a device."""
+        mean, logvar = (x[indices].to(device) for x in (self.mean, self.copy_logvar))
+        return Posterior(mean, logvar, self.copy_of_channel.to(device))
+
     def calc_kl(self) -> Float[Tensor, "b c x y z"]:
         """Return each latent number's KL divergence from the standard normal [nats].
 

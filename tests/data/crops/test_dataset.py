@@ -177,6 +177,7 @@ def test_a_dataset_says_what_it_is():
     ("params", "message"),
     [
         ({"num_samples": 0}, "^num_samples must be at least 1, not 0$"),
+        ({"num_crops": -1}, "^num_crops must be at least 0, not -1$"),
         ({"seed": -1}, "^seed must be at least 0, not -1$"),
         ({"size_voxels": 0}, "^size_voxels must be at least 1, not 0$"),
         ({"resolution_A": -1.0}, "^resolution_A must be positive, not -1 Å$"),
@@ -186,6 +187,15 @@ def test_a_dataset_says_what_it_is():
 def test_bad_arguments_are_named(params, message):
     with pytest.raises(ValueError, match=message):
         make_dataset(**params)
+
+
+def test_crops_that_are_seen_again_are_other_samples():
+    own, shared = make_dataset(), make_dataset(num_crops=5)
+    for sample in (0, 4, 5, 13):
+        index, crop = shared[sample]
+        assert index == sample
+        np.testing.assert_array_equal(crop.coords_A, own[sample % 5][1].coords_A)
+    assert len(shared) == 24
 
 
 def test_negative_numbers_are_no_samples():

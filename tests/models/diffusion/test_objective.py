@@ -222,6 +222,13 @@ MISFITS = [
         "model.symmetry: rotation, but the latents of 20240101_x/a don't rotate",
     ),
     (
+        {"      latent: 2x0e+1x1e\n": "      latent: 2x0e+1x1e\n      symmetry: none\n",
+         "        num_steps: 2\n": "        num_steps: 2\n      symmetry: none\n",
+         "    kind: diffusion\n": "    kind: diffusion\n    data:\n      num_train_crops: 4\n"},
+        "24: data.num_train_crops: 4, but crops that are seen again are turned, and the encoder of "
+        "20240101_x/a has no symmetry; expected 0",
+    ),
+    (
         {"        num_steps: 2\n":
          "        num_steps: 2\n      layers:\n" + "        - 4x0e\n" * 4},
         "model.layers: 4 layers, but data of 5 voxels have at most 3 resolutions: 5 → 3 → 1",
