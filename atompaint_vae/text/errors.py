@@ -50,7 +50,7 @@ class UserError(ValueError):
 def describe_usage_error(error: docopt.DocoptExit) -> str:
     """Return what is wrong with a command line: the unexpected option, or docopt's own message."""
     problem, *usage = str(error).splitlines() or [""]
-    # docopt shows Python objects here. If an argument is missing, it reports another one, or a known
+    # docopt shows Python objects here. If an argument is missing, it reports another argument or
     # option, which is correct.
     match = re.search(r"unmatched.*?'(-{1,2}[^',]+)'", problem)
     is_known = match and re.search(rf"{re.escape(match[1])}\b", "\n".join(usage))
