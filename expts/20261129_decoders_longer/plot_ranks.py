@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the ranks of decoders after short and long trainings, and list their scores.
+"""Draw and correlate the ranks of decoders after short and long trainings, and list their scores.
 
 Usage:
     plot_ranks.py
@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import t
 
 from atompaint_vae.figures.provenance.script import run_script
-from atompaint_vae.figures.search import plot_ranks
+from atompaint_vae.figures.search import calc_rank_correlation, plot_ranks
 from atompaint_vae.figures.style import save_figure
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.records.experiment import Experiment
@@ -19,6 +19,7 @@ from atompaint_vae.records.metrics import load_metrics
 
 SHORT = "20261129_which_decoder"
 METRICS = ("r2", "bonded")
+GOOD_R2 = 0.9
 
 
 def main(expt: Experiment):
@@ -34,6 +35,7 @@ def main(expt: Experiment):
             ),
             "early": load_metrics(trials.get_run_paths(trial).val_metrics)["r2"].max(),
             "late": run.record.best.value,
+            "time_s": load_metrics(run.paths.val_metrics)["elapsed_s"].iloc[-1],
             **load_metrics(run.paths.test_metrics).iloc[0][[*METRICS]],
         })  # fmt: skip
     runs = pd.DataFrame(rows)
@@ -48,6 +50,7 @@ def main(expt: Experiment):
             "trial": trial,
             "decoder": decoder,
             "seeds": str(len(group)),
+            "shortest time [s]": f"{group['time_s'].min():.0f}",
             "val R², 200 steps": f"{early:.3f}",
             "val R², 2,000 steps": format_mean(group["late"]),
             **{f"test {key}": format_mean(group[key]) for key in METRICS},
@@ -55,6 +58,30 @@ def main(expt: Experiment):
         for (trial, decoder, early), group in of_trials
     )
     save_table(table, expt.expt_dir / f"{expt.date}_scores.csv")
+    correlations = correlate_steps(expt)
+    save_table(correlations, expt.expt_dir / f"{expt.date}_correlations.csv")
+
+
+def correlate_steps(expt: Experiment) -> pd.DataFrame:
+    """Return how the ranks at each validation of the long runs agree with those at their end."""
+    r2 = pd.DataFrame({
+        run.name: load_metrics(run.paths.val_metrics).set_index("step")["r2"]
+        for run in expt.load_runs()
+    }).T  # fmt: skip
+    trials = [name.rpartition("-")[0] for name in r2.index]
+    *steps, last = r2.columns
+    is_good = (r2[last].groupby(trials).transform("mean") > GOOD_R2).to_numpy()
+    good = [trial for trial, one in zip(trials, is_good, strict=True) if one]
+    return pd.DataFrame(
+        {
+            "steps": str(step),
+            "all decoders": str(calc_rank_correlation(r2[step], r2[last], trials)),
+            f"those of R² > {GOOD_R2}": str(
+                calc_rank_correlation(r2[step][is_good], r2[last][is_good], good)
+            ),
+        }
+        for step in steps
+    ).map(lambda text: text.removeprefix("Kendall's τ = ").partition(", n")[0])
 
 
 def format_mean(values: pd.Series) -> str:
