@@ -30,7 +30,7 @@ def main(expt: Experiment):
         rows.append({
             "trial": trial,
             "decoder": (
-                f"{' '.join(decoder.layers)}, symmetry {decoder.symmetry}, "
+                f"{" ".join(decoder.layers)}, symmetry {decoder.symmetry}, "
                 f"{decoder.convs_per_layer} {decoder.blocks}, {decoder.upsampling}"
             ),
             "early": load_metrics(trials.get_run_paths(trial).val_metrics)["r2"].max(),
@@ -49,7 +49,6 @@ def main(expt: Experiment):
         {
             "trial": trial,
             "decoder": decoder,
-            "seeds": str(len(group)),
             "shortest time [s]": f"{group['time_s'].min():.0f}",
             "val R², 200 steps": f"{early:.3f}",
             "val R², 2,000 steps": format_mean(group["late"]),
