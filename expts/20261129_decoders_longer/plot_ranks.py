@@ -30,7 +30,7 @@ def main(expt: Experiment):
         rows.append({
             "trial": trial,
             "decoder": (
-                f"{" ".join(decoder.layers)}, symmetry {decoder.symmetry}, "
+                f"{' '.join(decoder.layers)}, symmetry {decoder.symmetry}, "
                 f"{decoder.convs_per_layer} {decoder.blocks}, {decoder.upsampling}"
             ),
             "early": load_metrics(trials.get_run_paths(trial).val_metrics)["r2"].max(),
