@@ -5,7 +5,7 @@ from typing import Any
 
 from ..nn.fields import parse_field_type
 from ..nn.grids import GRIDS, calc_synthesis, load_grid
-from ..text.located import Located, Problem, find_value
+from ..text.located import Located, Problem, find_value, is_written
 from .encoder import list_sizes
 from .hparams import NetworkHparams
 
@@ -15,10 +15,9 @@ def find_keys(written: Located, part: str, key: str) -> tuple[str, ...]:
 
     part: `encoder` or `decoder`; empty if the model has no parts
     """
-    given = find_value(written, "model", part, key)
-    is_given = given not in (find_value(written, "model"), find_value(written, "model", part))
-    is_own = part and (is_given or key not in NetworkHparams.model_fields)
-    return ("model", part, key) if is_own else ("model", key)
+    if key in NetworkHparams.model_fields and not is_written(written, "model", part, key):
+        return "model", key
+    return "model", part, key
 
 
 def check_network(
