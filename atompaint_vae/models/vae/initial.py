@@ -7,14 +7,11 @@ from torch import nn
 
 from ...text.formats import format_hparam
 from ...text.located import Located, Problem, find_value
-from ..checks import find_keys
+from ..checks import check_images, find_keys
 from ..hparams import NetworkHparams, override
 from .vae import VAE
 
 SOURCE_KINDS = ("vae", "neighbor_location")
-
-IMAGE_KEYS = ("resolution_A", "radius_A", "density")
-"""Hyperparameters of the images that an encoder has learned to read."""
 
 
 def list_encoder_values(hparams: Any) -> dict[str, Any]:
@@ -38,12 +35,10 @@ def check_encoder(hparams: Any, source: Any, written: Located) -> Iterator[Probl
         text = f"model.encoder_weights: {name} is of kind {source.kind}; expected {kinds}"
         yield Problem(place, text)
         return
+    yield from check_images(hparams, source, name, written)
     ours, theirs = list_encoder_values(hparams), list_encoder_values(source)
     theirs["layers"] = theirs["layers"][: len(ours["layers"])]
     pairs = {find_keys(written, "encoder", x): (ours[x], theirs[x]) for x in ours}
-    pairs |= {
-        ("data", x): (getattr(hparams.data, x), getattr(source.data, x)) for x in IMAGE_KEYS
-    }
     if getattr(source.model, "alignment", "exact") != "exact":
         pairs["model", "encoder_weights"] = "exact alignment of sizes", source.model.alignment
     for keys, (our, their) in pairs.items():

@@ -99,14 +99,15 @@ def test_an_encoder_has_to_be_the_beginning_of_the_other(tmp_path):
     wrong = (
         OF_PUBLISHED.replace("    convs_per_layer: 2\n", "    encoder:\n      blocks: residual\n")
         .replace("32x0e", "30x0e")
-        .replace("  train:", "  data:\n    density: gaussian\n  train:")
+        .replace("  train:", "  data:\n    density: gaussian\n    elements: C N\n  train:")
     )
     of = "but the encoder of finer-wide-10 has"
     assert check(wrong, tmp_path) == [
         f"3:5: model.convs_per_layer: 1, {of} 2",
         f"4:15: model.encoder.blocks: residual, {of} plain",
         f"8:7: model.layers: 30x0e+16x1e+8x2e, {of} 32x0e+16x1e+8x2e",
-        f"10:14: data.density: gaussian, {of} sphere",
+        "10:14: data.density: gaussian, but the images of finer-wide-10 have sphere",
+        "11:15: data.elements: C N, but the images of finer-wide-10 have all",
     ]
     more = OF_PUBLISHED.replace("  train:", "      - 6x0e\n  train:")
     assert check(more, tmp_path) == [
