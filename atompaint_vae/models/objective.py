@@ -127,6 +127,14 @@ class Objective(ABC):
         return iter(())
 
     @classmethod
+    def check_effects(cls, hparams: Any, written: Located) -> Iterator[Problem]:
+        """Yield warnings of values without the intended effect, which a search allows.
+
+        hparams: of a well-formed run
+        """
+        return iter(())
+
+    @classmethod
     def check_input(
         cls, key: str, hparams: Any, source: Any, written: Located
     ) -> Iterator[Problem]:

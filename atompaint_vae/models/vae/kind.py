@@ -1,5 +1,6 @@
 """The kind `vae`: its declaration, which needs no torch."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,9 @@ DOMINANT = 10
 
 
 def describe_collapse(metrics: Mapping[str, Any]) -> str | None:
-    """Return the alarm of a collapsed latent, None if it isn't collapsed."""
-    if metrics.get("active_units") != 0:
+    """Return the alarm of a collapsed latent; None without one, or if the loss isn't finite."""
+    loss = metrics.get("loss")
+    if metrics.get("active_units") != 0 or (loss is not None and not math.isfinite(loss)):
         return None
     priors = [
         f"{key.removeprefix('prior_')} {value:.3g}"

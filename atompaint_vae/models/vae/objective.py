@@ -177,6 +177,10 @@ class VAEObjective(Objective):
         return checks.check_sizes(hparams, written)
 
     @classmethod
+    def check_effects(cls, hparams: Any, written: Located) -> Iterator[Problem]:
+        return checks.check_effects(hparams, written)
+
+    @classmethod
     def check_input(
         cls, key: str, hparams: Any, source: Any, written: Located
     ) -> Iterator[Problem]:
