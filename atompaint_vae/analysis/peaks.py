@@ -104,11 +104,6 @@ def find_atoms(
     )
 
 
-def find_atoms_in_batch(images: Float[Tensor, "b c x x x"], **options: float) -> list[FoundAtoms]:
-    """Find the atoms in each image; options as of `find_atoms`."""
-    return [find_atoms(image, **options) for image in images]
-
-
 def _find_balls(plane: Float[np.ndarray, "x x x"], canvas: "_Canvas") -> _Balls:
     target = canvas.pad(plane)
     balls = _Balls(np.empty((0, 3)), np.empty(0))

@@ -101,6 +101,9 @@ def check_runs(
             warnings += check_warmup(runs[name], written)
             warnings += check_average(runs[name], written)
             warnings += check_repeats(runs[name], written)
+            warnings += get_kind(runs[name].kind).load_objective().check_effects(
+                runs[name], written
+            )
     return problems, warnings
 
 

@@ -1,13 +1,34 @@
 """Checks of hyperparameters that the networks of several kinds of model share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..nn.fields import parse_field_type
 from ..nn.grids import GRIDS, calc_synthesis, load_grid
-from ..text.located import Located, Problem, find_value
+from ..text.formats import format_hparam
+from ..text.located import Located, Problem, find_value, is_written
 from .encoder import list_sizes
 from .hparams import NetworkHparams
+
+IMAGE_KEYS = ("resolution_A", "radius_A", "density", "elements")
+"""Hyperparameters of the images that a network has learned to read, of any side."""
+
+
+def check_images(
+    hparams: Any, source: Any, name: str, written: Located, *, also: Sequence[str] = ()
+) -> Iterator[Problem]:
+    """Yield problems of images that aren't like those of another model.
+
+    source: hyperparameters of the other model
+    name:   of the other model
+    also:   other keys of `data` that must agree
+    """
+    for key in (*also, *IMAGE_KEYS):
+        our, their = getattr(hparams.data, key), getattr(source.data, key)
+        if our != their:
+            found, expected = format_hparam(our), format_hparam(their)
+            text = f"data.{key}: {found}, but the images of {name} have {expected}"
+            yield Problem(find_value(written, "data", key).place, text)
 
 
 def find_keys(written: Located, part: str, key: str) -> tuple[str, ...]:
@@ -15,10 +36,9 @@ def find_keys(written: Located, part: str, key: str) -> tuple[str, ...]:
 
     part: `encoder` or `decoder`; empty if the model has no parts
     """
-    given = find_value(written, "model", part, key)
-    is_given = given not in (find_value(written, "model"), find_value(written, "model", part))
-    is_own = part and (is_given or key not in NetworkHparams.model_fields)
-    return ("model", part, key) if is_own else ("model", key)
+    if key in NetworkHparams.model_fields and not is_written(written, "model", part, key):
+        return "model", key
+    return "model", part, key
 
 
 def check_network(

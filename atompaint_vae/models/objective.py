@@ -45,6 +45,13 @@ class Objective(ABC):
         raises:    ValueError if the hyperparameters don't fit together
         """
 
+    @classmethod
+    def describe_inputs(
+        cls, hparams: Any, model: nn.Module, inputs: Mapping[str, nn.Module]
+    ) -> str | None:
+        """Return a plan's note on what a new model took over from its inputs, or None."""
+        return None
+
     @classmethod  # noqa: B027 (optional)
     def calibrate(cls, model: nn.Module, dataset: CropDataset):
         """Measure what a new model needs to know of the training crops, and store it in it.
@@ -124,6 +131,14 @@ class Objective(ABC):
     @classmethod
     def check_sizes(cls, hparams: Any, written: Located) -> Iterator[Problem]:
         """Yield warnings of unusual values, which a search treats as infeasible."""
+        return iter(())
+
+    @classmethod
+    def check_effects(cls, hparams: Any, written: Located) -> Iterator[Problem]:
+        """Yield warnings of values without the intended effect, which a search allows.
+
+        hparams: of a well-formed run
+        """
         return iter(())
 
     @classmethod

@@ -148,3 +148,9 @@ def find_value(values: Located, *keys: str | int) -> Located:
         except (KeyError, IndexError, TypeError):
             break
     return values
+
+
+def is_written(values: Located, *keys: str | int) -> bool:
+    """Return whether a key is written, and not blank."""
+    value = find_value(values, *keys)
+    return value is not find_value(values, *keys[:-1]) and value.content != ""

@@ -113,6 +113,7 @@ def show_plans(
     from .plan_text import (
         RunTable,
         describe_confounded,
+        describe_inputs,
         describe_losses,
         describe_table,
         make_layer_table,
@@ -130,6 +131,7 @@ def show_plans(
             hparams, expt.expt_dir, device=device, num_devices=num_devices, inputs=inputs
         )
         print(table.make_line(name, plan, cost, steps), flush=True)
+        notes.append(describe_inputs(name, hparams, model, inputs))
         notes.append(describe_losses(name, hparams, steps))
         layers.append(f"\n{name}\n{make_layer_table(cost)}")
     notes += describe_confounded(all_runs)

@@ -3,6 +3,8 @@
 import textwrap
 from collections.abc import Mapping
 
+from torch import nn
+
 from ..config.schema import Hparams, flatten
 from ..models.kind import get_kind
 from ..records.compare import find_confounded
@@ -100,6 +102,14 @@ def _format_side(shape: tuple[int, ...]) -> str:
 def describe_losses(name: str, hparams: Hparams, steps: FirstSteps) -> str | None:
     """Return the kind's note on a run's first losses, None without one."""
     text = get_kind(hparams.kind).judge_first_losses(steps.losses)
+    return f"{name}: {text}" if text else None
+
+
+def describe_inputs(
+    name: str, hparams: Hparams, model: nn.Module, inputs: Mapping[str, nn.Module]
+) -> str | None:
+    """Return the kind's note on what a run's model took over from others, None without one."""
+    text = get_kind(hparams.kind).load_objective().describe_inputs(hparams, model, inputs)
     return f"{name}: {text}" if text else None
 
 

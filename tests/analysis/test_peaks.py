@@ -4,7 +4,7 @@ import torch
 from scipy.optimize import least_squares
 
 from atompaint_vae.analysis.matching import match_atoms
-from atompaint_vae.analysis.peaks import _Balls, _Canvas, find_atoms, find_atoms_in_batch
+from atompaint_vae.analysis.peaks import _Balls, _Canvas, find_atoms
 from atompaint_vae.data.crops.dataset import CropDataset, collate_crops, load_split
 from atompaint_vae.data.crops.voxelize import voxelize
 
@@ -96,16 +96,6 @@ def test_gradients_may_be_off():
 def test_sizes_must_be_positive():
     with pytest.raises(ValueError, match="radius_A must be positive, not 0 Å"):
         find_atoms(torch.zeros(3, 9, 9, 9), radius_A=0.0)
-
-
-def test_images_of_a_batch_are_apart():
-    pair = draw([(1, 2, -1), (1.2, 0.6, -1)], [2, 2])
-    images = [0.45 * draw([(0.3, 0.2, 0.1)], [0]), draw([], []), pair]
-    found = find_atoms_in_batch(torch.stack(images), min_weight=0.4)
-    assert [atoms.channels.tolist() for atoms in found] == [[0], [], [2, 2]]
-    for atoms, image in zip(found, images, strict=True):
-        alone = find_atoms(image, min_weight=0.4)
-        assert torch.equal(atoms.coords_A, alone.coords_A)
 
 
 @pytest.mark.parametrize("radius_A", [0.6, 0.75, 1.7])

@@ -16,6 +16,7 @@ import atompaint_vae
 from atompaint_vae.analysis.reconstructions import calc_r2
 from atompaint_vae.cli import run_command
 from atompaint_vae.config.datasets import make_dataset
+from atompaint_vae.config.hparams import load_resolved
 from atompaint_vae.data.crops.dataset import collate_crops, make_crops
 from atompaint_vae.data.structures.table import read_structure
 from atompaint_vae.publishing import publish
@@ -197,7 +198,9 @@ def test_committed_models_are_what_their_runs_recorded(name):
     run_dir = ROOT / "expts" / record.experiment / "runs" / record.run
     for file in ("hparams.nt", "record.nt", "test.csv"):
         assert (paths.run_dir / file).read_text() == (run_dir / file).read_text(), file
-    assert f"{record.experiment}/{record.run}" in (ROOT / f"docs/models/{name}.rst").read_text()
+    hparams, run_id = load_resolved(paths.hparams), f"{record.experiment}/{record.run}"
+    card = publish._make_card(run_id, paths, name, hparams)
+    assert (ROOT / f"docs/models/{name}.rst").read_text("utf-8") == card
     model = pretrained.load_pretrained(name)
     num_parameters = sum(x.numel() for x in model.parameters())
     # The record counts what was trained.

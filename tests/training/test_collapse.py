@@ -17,7 +17,10 @@ TEXT = (
 
 def test_describe_collapse():
     assert describe_collapse(METRICS) == TEXT
+    assert describe_collapse({**METRICS, "loss": 3.0}) == TEXT
     assert describe_collapse({**METRICS, "active_units": 1}) is None
+    for loss in ("nan", "inf", "-inf"):  # another mistake, which no beta cures
+        assert describe_collapse({**METRICS, "loss": float(loss)}) is None
 
 
 @pytest.mark.parametrize(

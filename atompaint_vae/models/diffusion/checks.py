@@ -3,14 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ...text.formats import format_hparam
 from ...text.located import Located, Problem, find_value
-from ..checks import check_grids
+from ..checks import check_grids, check_images
 from ..encoder import calc_sizes, list_sizes
 from ..hparams import override
-
-IMAGE_KEYS = ("size_voxels", "resolution_A", "radius_A", "density", "elements")
-"""Hyperparameters of the images that an autoencoder has learned."""
 
 
 def check(hparams: Any, written: Located) -> Iterator[Problem]:
@@ -40,12 +36,7 @@ def check_autoencoder(hparams: Any, source: Any, written: Located) -> Iterator[P
         text = f"model.autoencoder: {name} is of kind {source.kind}; expected vae"
         yield Problem(place, text)
         return
-    for key in IMAGE_KEYS:
-        our, their = getattr(hparams.data, key), getattr(source.data, key)
-        if our != their:
-            found, expected = format_hparam(our), format_hparam(their)
-            text = f"data.{key}: {found}, but the images of {name} have {expected}"
-            yield Problem(find_value(written, "data", key).place, text)
+    yield from check_images(hparams, source, name, written, also=["size_voxels"])
     encoder = override(source.model, source.model.encoder)
     if model.symmetry == "rotation" and encoder.symmetry == "none":
         text = (

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from ...text.located import Located, Problem, find_value
 from ..checks import check_network, find_keys
 from ..encoder import calc_sizes
 from ..hparams import override
+from .hparams import LossHparams
 from .vae import calc_compression_ratio, calc_latent_shape
 
 BYTES_OF_NUMBER = 4  # float32
@@ -23,6 +25,8 @@ PARTS = ("encoder", "decoder")
 
 def check(hparams: Any, written: Located) -> Iterator[Problem]:
     """Yield problems of hyperparameters that don't fit together."""
+    if hparams.loss is not None:
+        yield from check_loss(hparams.loss, written)
     model, data = hparams.model, hparams.data
     if model is None:
         return
@@ -42,6 +46,40 @@ def check(hparams: Any, written: Located) -> Iterator[Problem]:
     yield from found
     if not found and data is not None and hparams.optim is not None:
         yield from check_memory(hparams, networks, written)
+
+
+def check_loss(loss: LossHparams, written: Located) -> Iterator[Problem]:
+    """Yield problems of a loss one of whose terms is always zero by mistake."""
+    if not any(loss.channel_weights.model_dump().values()):
+        place = find_value(written, "loss", "channel_weights").place
+        yield Problem(place, "loss.channel_weights: all are 0; expected at least one above 0")
+    if loss.beta_schedule == "cyclic" and loss.beta_steps == 1:
+        place = find_value(written, "loss", "beta_steps").place
+        text = "loss.beta_steps: 1, but cycles of one step never raise beta above 0; expected >= 2"
+        yield Problem(place, text)
+
+
+def check_effects(hparams: Any, written: Located) -> Iterator[Problem]:
+    """Yield warnings of keys that have no effect, and of a beta that training never reaches.
+
+    Defaults are no mistake: a run may begin with the resolved hyperparameters of another.
+    """
+    loss, train = hparams.loss, hparams.train
+    found, num_steps = {}, train.epochs * train.steps_per_epoch
+    rises = {"constant": 0, "warmup": loss.beta_steps, "cyclic": ceil(loss.beta_steps / 2)}
+    if (rise := rises[loss.beta_schedule]) >= num_steps:
+        found["loss", "beta_steps"] = (
+            f"beta rises for {rise} steps, but the run has only {num_steps}; it never reaches "
+            "loss.beta, which validations use"
+        )
+    default = LossHparams.model_fields["beta_steps"].default
+    if loss.beta_schedule == "constant" and loss.beta_steps != default:
+        found["loss", "beta_steps"] = "no effect, since loss.beta_schedule is constant"
+    if hparams.model.encoder_rate and not hparams.model.encoder_weights:
+        found["model", "encoder_rate"] = "no effect without model.encoder_weights"
+    for keys, text in found.items():
+        place = find_value(written, *keys).place
+        yield Problem(place, f"warning: {'.'.join(keys)}: {text}")
 
 
 def check_sizes(hparams: Any, written: Located) -> Iterator[Problem]:

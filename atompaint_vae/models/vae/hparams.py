@@ -43,6 +43,8 @@ class ModelHparams(NetworkHparams):
 
 _WEIGHTED = Incomparable((".loss",), "their total losses are weighted differently")
 
+_ANNEALED = Incomparable(("train.loss",), "their total losses in training are weighted differently")
+
 _ERRORS = Incomparable((".loss", "data_loss"), "their errors are weighted differently")
 
 _Factor = Annotated[Weight, _ERRORS]
@@ -69,11 +71,11 @@ class LossHparams(TextModel):
     occupied_weight: _Factor = Field(1.0, ge=0, description=(
         "Weight of the squared errors of voxels that atoms touch."))
     beta: Annotated[Weight, _WEIGHTED] = Field(1.0, ge=0, description="Weight of the prior loss.")
-    beta_schedule: Annotated[Literal["constant", "warmup", "cyclic"], _WEIGHTED] = Field(
+    beta_schedule: Annotated[Literal["constant", "warmup", "cyclic"], _ANNEALED] = Field(
         "constant", description=(
             "`warmup` raises beta from zero over the first `beta_steps` steps; `cyclic` does so "
             "again and again, over the first half of every `beta_steps` steps."))
-    beta_steps: Annotated[Count, _WEIGHTED] = Field(1000, ge=1, description=(
+    beta_steps: Annotated[Count, _ANNEALED] = Field(1000, ge=1, description=(
         "Steps of beta's warm-up, or of each of its cycles."))
     divergence: Annotated[Literal["kl", "atompaint"], Incomparable(
         (".loss", "prior_loss"), "their prior losses are different quantities",

@@ -1,8 +1,10 @@
 """The kind `vae`: its declaration, which needs no torch."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..hparams import override
 from ..kind import Curve, Kind, Metric
 from .hparams import LossHparams, ModelHparams
 
@@ -11,8 +13,9 @@ DOMINANT = 10
 
 
 def describe_collapse(metrics: Mapping[str, Any]) -> str | None:
-    """Return the alarm of a collapsed latent, None if it isn't collapsed."""
-    if metrics.get("active_units") != 0:
+    """Return the alarm of a collapsed latent; None without one, or if the loss isn't finite."""
+    loss = metrics.get("loss")
+    if metrics.get("active_units") != 0 or (loss is not None and not math.isfinite(loss)):
         return None
     priors = [
         f"{key.removeprefix('prior_')} {value:.3g}"
@@ -52,16 +55,38 @@ REDUCTIONS = {
 }
 
 
+SYMMETRIES = {
+    ("rotation", "rotation"): "rotation-equivariant",
+    ("rotation", "none"): "with a rotation-equivariant encoder and a decoder without symmetry",
+    ("none", "rotation"): "with an encoder without symmetry and a rotation-equivariant decoder",
+    ("none", "none"): "without symmetry, for comparison",
+}
+"""What a VAE is called, by the symmetries of its encoder and of its decoder."""
+
+SCHEDULES = {
+    "constant": "",
+    "warmup": " (raised from 0 over the first {} steps)",
+    "cyclic": " (raised from 0 over the first half of every {} steps)",
+}
+
+
 def describe_for_card(hparams: Any) -> dict[str, str]:
     """Return the parts of a model card that describe a VAE's hyperparameters."""
-    model = hparams.model
-    is_equivariant = model.symmetry == "rotation"
+    model, loss = hparams.model, hparams.loss
+    halves = [override(model, part) for part in (model.encoder, model.decoder)]
+    layers = [" → ".join(f"``{layer}``" for layer in half.layers) for half in halves]
+    is_mirrored = layers[0] == layers[1]
+    weights = {**dict(loss.channel_weights), "occupied voxels": loss.occupied_weight}
+    errors = ", ".join(f"× {weight:g} in {x}" for x, weight in weights.items() if weight != 1)
+    further = "trained further" if model.encoder_rate else "frozen"
+    source = f"\n  The encoder's layers are those of ``{model.encoder_weights}``, {further}."
     return {
-        "kind": "rotation-equivariant" if is_equivariant else "without symmetry, for comparison",
+        "kind": SYMMETRIES[tuple(half.symmetry for half in halves)],
         "latent": model.latent,
-        "layers": " → ".join(f"``{layer}``" for layer in model.layers),
-        "reduction": REDUCTIONS[hparams.loss.reduction],
-        "beta": f"{hparams.loss.beta:g}",
+        "layers": layers[0] if is_mirrored else "encoder {}, decoder {}".format(*layers),
+        "encoder": source if model.encoder_weights else "",
+        "reduction": REDUCTIONS[loss.reduction] + (f" (errors {errors})" if errors else ""),
+        "beta": f"{loss.beta:g}" + SCHEDULES[loss.beta_schedule].format(loss.beta_steps),
     }
 
 

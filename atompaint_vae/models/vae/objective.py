@@ -25,7 +25,7 @@ from ..noise import Noise
 from ..objective import Objective
 from . import checks
 from .atoms import AtomMetrics
-from .initial import check_encoder, take_over_encoder
+from .initial import check_encoder, describe_encoder, take_over_encoder
 from .loss import Loss, calc_beta, calc_loss
 from .metrics import HeldOutMetrics
 from .posterior import Posterior
@@ -77,6 +77,13 @@ class VAEObjective(Objective):
             source = inputs["encoder_weights"]
             take_over_encoder(vae, source, is_trained=model.encoder_rate > 0)
         return vae
+
+    @classmethod
+    def describe_inputs(
+        cls, hparams: Any, model: VAE, inputs: Mapping[str, nn.Module]
+    ) -> str | None:
+        source = inputs.get("encoder_weights")
+        return describe_encoder(hparams, model, source) if source is not None else None
 
     def scale_learning_rates(self) -> dict[str, float]:
         return dict.fromkeys(self.model.loaded, self.hparams.model.encoder_rate)
@@ -175,6 +182,10 @@ class VAEObjective(Objective):
     @classmethod
     def check_sizes(cls, hparams: Any, written: Located) -> Iterator[Problem]:
         return checks.check_sizes(hparams, written)
+
+    @classmethod
+    def check_effects(cls, hparams: Any, written: Located) -> Iterator[Problem]:
+        return checks.check_effects(hparams, written)
 
     @classmethod
     def check_input(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from atompaint_vae.config.checks import check_experiment
-from atompaint_vae.models.vae.initial import take_over_encoder
+from atompaint_vae.models.vae.initial import find_difference, take_over_encoder
 from atompaint_vae.models.vae.vae import VAE
 from atompaint_vae.records.record import load_record
 from atompaint_vae.text.located import list_problems
@@ -53,18 +53,20 @@ def test_the_first_layers_are_those_of_the_other_model():
 
 
 @pytest.mark.parametrize(
-    ("num_layers", "options", "is_whole"),
+    ("num_layers", "options", "difference"),
     [
-        (2, {}, True),
-        (3, {}, False),
-        (2, {"latent": "3x0e"}, False),
-        (2, {"posterior_std": "softplus"}, False),
+        (2, {}, None),
+        (3, {}, "the number of layers differs"),
+        (2, {"latent": "3x0e"}, "latent differs"),
+        (2, {"posterior_std": "softplus"}, "posterior_std differs"),
     ],
 )
-def test_a_vae_of_the_same_latent_gives_its_posterior(num_layers, options, is_whole):
+def test_a_vae_of_the_same_latent_gives_its_posterior(num_layers, options, difference):
     source, model = make_vae(num_layers, **options), make_vae(2)
     take_over_encoder(model, source, is_trained=True)
+    is_whole = difference is None
     assert model.loaded == ("encoder.blocks", "encoder.head")[: 1 + is_whole]
+    assert find_difference(model, source) == difference
     assert all(p.requires_grad for p in model.parameters())
     if is_whole:
         image = torch.rand(1, *model.image_shape)
@@ -99,14 +101,15 @@ def test_an_encoder_has_to_be_the_beginning_of_the_other(tmp_path):
     wrong = (
         OF_PUBLISHED.replace("    convs_per_layer: 2\n", "    encoder:\n      blocks: residual\n")
         .replace("32x0e", "30x0e")
-        .replace("  train:", "  data:\n    density: gaussian\n  train:")
+        .replace("  train:", "  data:\n    density: gaussian\n    elements: C N\n  train:")
     )
     of = "but the encoder of finer-wide-10 has"
     assert check(wrong, tmp_path) == [
         f"3:5: model.convs_per_layer: 1, {of} 2",
         f"4:15: model.encoder.blocks: residual, {of} plain",
         f"8:7: model.layers: 30x0e+16x1e+8x2e, {of} 32x0e+16x1e+8x2e",
-        f"10:14: data.density: gaussian, {of} sphere",
+        "10:14: data.density: gaussian, but the images of finer-wide-10 have sphere",
+        "11:15: data.elements: C N, but the images of finer-wide-10 have all",
     ]
     more = OF_PUBLISHED.replace("  train:", "      - 6x0e\n  train:")
     assert check(more, tmp_path) == [
@@ -127,6 +130,23 @@ def test_a_model_that_there_is_not(tmp_path):
     assert check(both, tmp_path) == []
     assert check(both + "      convs_per_layer: 1\n", tmp_path) == [
         "14:24: model.convs_per_layer: 1, but the encoder of 20240101_x/a has 2"
+    ]
+
+
+def test_the_plan_says_what_is_taken_over(make_expt):
+    half = "    model:\n      latent: 2x0e+1x1e\n      encoder_weights: finer-"
+    expt = make_expt({
+        "      - 1xfourier1+2x0e\n": "      - 32x0e+16x1e+8x2e\n    convs_per_layer: 2\n",
+        "  a:\n": f"  a:\n{half}wide-10\n  b:\n{half}wide-10\n      encoder_rate: 0.1\n"
+                  "      posterior_std: softplus\n  c:\n",
+    }, inside="expts")  # fmt: skip
+    code, stdout, stderr = expt.train("--dry-run")
+    assert code == 0, stderr
+    notes = [line for line in stdout.splitlines() if "encoder_weights" in line]
+    assert notes == [
+        "a: encoder_weights: encoder and posterior of finer-wide-10, frozen",
+        "b: encoder_weights: encoder of finer-wide-10, trained at 0.1 × the learning rate; its "
+        "posterior is new: posterior_std differs",
     ]
 
 
