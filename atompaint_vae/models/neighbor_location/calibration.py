@@ -14,11 +14,10 @@ from jaxtyping import Float64
 
 from ...analysis.distances import (
     calc_frechet_distance,
-    calc_jackknife_interval,
     calc_kernel_distance,
     leave_groups_out,
 )
-from ...analysis.intervals import calc_interval
+from ...analysis.intervals import calc_interval, calc_jackknife_interval
 from .classifier import NeighborClassifier
 from .views import ViewPair
 

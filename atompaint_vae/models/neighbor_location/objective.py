@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from ...analysis.intervals import calc_interval
+from ...analysis.intervals import calc_share_interval
 from ...data.crops.dataset import CropBatch, CropDataset
 from ...data.crops.voxelize import CHANNELS
 from ...nn.distributed import sum_over_processes
@@ -86,7 +86,7 @@ class NeighborObjective(Objective):
         }
         if self._test is not None:
             hits = sum_over_processes(self._hits.to(self.model.image_std.device))
-            interval = calc_interval(hits.cpu().numpy(), list_structures(self._test))
+            interval = calc_share_interval(hits.cpu().numpy(), list_structures(self._test))
             metrics |= dict(zip(("accuracy_low", "accuracy_high"), interval, strict=True))
         return metrics
 

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from ...analysis.intervals import calc_interval
+from ...analysis.intervals import calc_share_interval
 from ...data.crops.dataset import CropBatch, CropDataset, collate_crops
 from ..noise import Noise
 from .classifier import NeighborClassifier
@@ -110,7 +110,7 @@ def tabulate_accuracy(predictions: Predictions, structures: Sequence[str]) -> pd
     rows = []
     for (kind, level), faces in predictions.items():
         hits = (faces[:, 0] == faces[:, 1]).double().numpy()
-        low, high = calc_interval(hits, structures)
+        low, high = calc_share_interval(hits, structures)
         rows.append((kind, level, hits.mean(), low, high, len(hits)))
     columns = ["noise", "level", "accuracy", "low", "high", "num_pairs"]
     return pd.DataFrame(rows, columns=columns)

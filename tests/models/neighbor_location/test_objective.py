@@ -185,8 +185,8 @@ def test_tables_count_what_is_predicted():
     assert found == {("+x", "+x"): 1, ("-x", "-x"): 1, ("+y", "+y"): 1, ("+y", "-z"): 1}
     table = robustness.tabulate_accuracy(predictions, ["a", "a", "b", "b"])
     assert table.accuracy.tolist() == [0.75, 1.0]
-    # All of structure a are right, one half of b; the bootstrap takes either, or both.
-    assert table.low.tolist() == [0.5, 1.0]
+    # All of structure a are right, one half of b: two structures say little, if they differ.
+    assert table.low.tolist() == [0.0, 1.0]
     assert table.high.tolist() == [1.0, 1.0]
 
 
