@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_expt import train_pair
 
+from atompaint_vae.analysis.intervals import calc_interval
 from atompaint_vae.cli import run_command
 from atompaint_vae.config.checks import check_experiment
 from atompaint_vae.config.datasets import make_dataset
@@ -56,7 +57,8 @@ def test_what_a_run_leaves(trained):
     assert paths.train_metrics.read_text().startswith("step,epoch,elapsed_s,loss,learning_rate\n")
     assert paths.val_metrics.read_text().startswith("step,epoch,elapsed_s,loss,accuracy\n")
     row = pd.read_csv(paths.test_metrics).iloc[0]
-    assert [*row.index] == ["step", "loss", "accuracy", "accuracy_low", "accuracy_high"]
+    intervals = ["loss_low", "loss_high", "accuracy_low", "accuracy_high"]
+    assert [*row.index] == ["step", "loss", "accuracy", *intervals]
     assert row.accuracy_low <= row.accuracy <= row.accuracy_high
     record = load_record(paths.record)
     assert record.best.metric == "accuracy"
@@ -107,6 +109,18 @@ def test_any_crops_can_be_tested(trained, model, hparams):
     metrics = calc_test_metrics(model, hparams, make_dataset(hparams, trained.path, "test"))
     row = pd.read_csv(trained.paths.test_metrics).iloc[0]
     assert metrics == pytest.approx(row.drop("step").to_dict(), rel=1e-5)
+
+
+def test_the_interval_of_the_loss_is_over_the_structures(trained, model, hparams):
+    dataset = make_dataset(hparams, trained.path, "test")
+    (views, face), = iter_views(dataset, hparams.model.views, batch_size=len(dataset))
+    with torch.no_grad():
+        losses = -model(views).log_softmax(dim=1)[range(len(face)), face].double()
+    row = pd.read_csv(trained.paths.test_metrics).iloc[0]
+    assert row.loss == pytest.approx(losses.mean().item(), rel=1e-5)
+    expected = calc_interval(losses.numpy(), robustness.list_structures(dataset))
+    assert (row.loss_low, row.loss_high) == pytest.approx(expected, rel=1e-4)
+    assert row.loss_low < row.loss < row.loss_high
 
 
 def test_views_of_a_dataset_are_those_that_its_test_sees(trained, model, hparams):
