@@ -123,6 +123,21 @@ def test_intervals_of_distances_are_over_the_structures(monkeypatch):
         assert [rows.low[key], rows.high[key]] == pytest.approx([*expected])
 
 
+def test_distances_of_few_images_are_without_their_bias():
+    rng = np.random.default_rng(0)
+    features, reference = rng.normal(size=(40, 12)), rng.normal(size=(1000, 12))
+    structures = [*"abcdefgh"]
+    table = compare_levels(
+        {0.0: Scores(np.zeros(40), features)}, reference, structures * 5, structures * 125,
+        num_images=40,
+    )  # fmt: skip
+    row = select(table, "frechet").loc[0, -1]
+    # Both are of one distribution, so the true distance is 0.
+    assert calibration.calc_frechet_distance(features, reference) > 1.5
+    assert row.low < row.value < row.high
+    assert abs(row.value) < 0.5
+
+
 def test_the_same_at_two_levels_is_no_difference():
     rng = np.random.default_rng(0)
     same = Scores(rng.integers(2, size=20).astype(float), rng.normal(size=(20, 2)))
