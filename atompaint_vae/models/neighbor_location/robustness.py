@@ -80,20 +80,12 @@ def iter_displaced_views(
         batch = CropBatch(*(x.to(device) for x in crops))
         noise = Noise(dataset.seed, crops.sample_index)
         placement = place_views(batch, noise, views, resolution_A=dataset.resolution_A)
-        displacement = draw_displacements(batch, noise)
+        displacement = noise.draw_displacements(batch)
         pairs = {}
         for level_A in levels_A:
             moved = batch._replace(coords_A=batch.coords_A + level_A * displacement)
             pairs[level_A] = make_views(dataset, moved, views, placement)
         yield noise, pairs
-
-
-def draw_displacements(batch: CropBatch, noise: Noise) -> Tensor:
-    """Return a standard normal displacement of each atom; the atoms of a crop are contiguous."""
-    num_atoms = batch.image_index.bincount(minlength=len(batch.sample_index)).tolist()
-    generators = noise.make_generators("displacements")
-    draws = [torch.randn(n, 3, generator=x) for n, x in zip(num_atoms, generators, strict=True)]
-    return torch.cat(draws).to(batch.coords_A)
 
 
 def tabulate_confusion(predictions: Predictions) -> pd.DataFrame:
