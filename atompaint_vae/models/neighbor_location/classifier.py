@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...nn.fields import FieldType, list_copies, parse_field_type
+from ...nn.precision import ExactModule
 from ...nn.rotations import calc_representation, make_octahedral_group, rotate_voxels
 from ...text.formats import format_shape
 from ..encoder import Encoder, calc_sizes
@@ -38,7 +39,7 @@ class MLPHead(nn.Module):
         return self.layers(features.flatten(1))
 
 
-class EquivariantHead(nn.Module):
+class EquivariantHead(ExactModule):
     """A perceptron that scores whether the second view is beside one fixed face of the first.
 
     It sees the features of both views in all 24 orientations.  A face's logit is the average over
@@ -53,25 +54,25 @@ class EquivariantHead(nn.Module):
         self.irreps_in = Irreps(irreps_in)
         self.score = MLPHead(2 * self.irreps_in.dim * size_voxels**3, width, num_outputs=1)
         rotations = make_octahedral_group()
-        # In float64, as rounding to float32 can't be undone.
-        self._representations = torch.stack(
-            [calc_representation(self.irreps_in, x) for x in rotations]
+        self.register_exact(
+            "_representations",
+            torch.stack([calc_representation(self.irreps_in, x) for x in rotations]),
         )
         voxels = torch.arange(size_voxels**3, dtype=torch.float64).view(1, 1, *[size_voxels] * 3)
         order = torch.stack([rotate_voxels(voxels, x).flatten().long() for x in rotations])
         self.register_buffer("_order", order, persistent=False)
         turned = torch.einsum("rij,fj->rfi", rotations, NORMALS)
-        self._weights = (turned == NORMALS[0]).all(dim=2).double() / 4
+        self.register_exact("_weights", (turned == NORMALS[0]).all(dim=2).double() / 4)
 
     def forward(self, features: Float[Tensor, "b 2 f x y z"]) -> Float[Tensor, "b 6"]:
         num_pairs = len(features)
         # One product for all orientations, then their voxels; one call of the perceptron.
         channels = torch.einsum(
-            "rij,njk->rnik", self._representations.to(features), features.flatten(0, 1).flatten(2)
+            "rij,njk->rnik", self._representations, features.flatten(0, 1).flatten(2)
         )
         turned = channels.gather(3, self._order[:, None, None].expand_as(channels))
         views = turned.flatten(0, 1).unflatten(2, features.shape[3:]).unflatten(0, (-1, 2))
-        return self.score(views).view(-1, num_pairs).T @ self._weights.to(features)
+        return self.score(views).view(-1, num_pairs).T @ self._weights
 
 
 class NeighborClassifier(nn.Module):

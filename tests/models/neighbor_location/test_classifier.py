@@ -43,6 +43,20 @@ def test_the_equivariant_head_turns_its_prediction_with_the_views():
             torch.testing.assert_close(model(turned), expected, rtol=0, atol=1e-12)
 
 
+def test_the_head_moves_its_constants_only_with_the_model():
+    head = make_model().float().head
+    before = dict(head.named_buffers(recurse=False))
+    assert {name: x.dtype for name, x in before.items() if x.is_floating_point()} == {
+        "_representations": torch.float32, "_weights": torch.float32,
+    }  # fmt: skip
+    assert not [name for name in head.state_dict() if not name.startswith("score.")]
+    head.double()
+    # The representations are orthogonal up to rounding errors of float64.
+    squares = head._representations @ head._representations.mT
+    identity = torch.eye(10, dtype=torch.float64).expand_as(squares)
+    torch.testing.assert_close(squares, identity, rtol=0, atol=1e-14)
+
+
 def test_an_ordinary_head_does_not():
     model, views = make_model("mlp"), make_images(3, 2, 2, 15, 15, 15)
     with torch.no_grad():
