@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from atompaint_vae.models.encoder import Encoder
 from atompaint_vae.models.neighbor_location.classifier import NeighborClassifier
 from atompaint_vae.models.neighbor_location.views import FACES, NORMALS
 from atompaint_vae.nn.rotations import make_octahedral_group, rotate_voxels
@@ -132,9 +133,28 @@ def test_features_follow_the_weights_and_leave_everything_as_it_was():
     assert torch.equal(torch.get_rng_state(), before)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, state[name]), name
+    features.sum().backward()
+    assert model.encoder.blocks[0].norm.bias.grad.abs().min() > 0
     with torch.no_grad():
         model.encoder.blocks[0].norm.bias.add_(1)
     assert not torch.allclose(model.calc_features(images), features)
+
+
+def test_another_side_takes_no_other_encoder(monkeypatch):
+    model, images = make_model(), make_images(1, 2, 21, 21, 21)
+    monkeypatch.setattr(Encoder, "__init__", None)
+    assert model.calc_features(images).shape == (1, 12)
+
+
+@pytest.mark.parametrize("size_voxels", [15, 21])
+def test_gradients_of_features_of_empty_images_are_finite(size_voxels):
+    model = make_model()
+    images = make_images(2, 2, *[size_voxels] * 3)
+    images[1] = 0
+    images.requires_grad_()
+    model.calc_features(images).sum().backward()
+    assert images.grad.isfinite().all()
+    assert images.grad[0].abs().max() > 0
 
 
 def test_features_without_symmetry_are_of_every_channel():
