@@ -87,6 +87,7 @@ class NeighborClassifier(nn.Module):
     size_voxels:  the views' side, odd
     head:         "mlp" or "equivariant"
     mlp_width:    of the head's hidden layers
+    gap_A:        between views that are cut from images, see `images.predict_faces`
     image_std:    of the training images; saved with the weights
     encoder:      downsampling, convs_per_layer and the like, see `Encoder`
 
@@ -103,6 +104,7 @@ class NeighborClassifier(nn.Module):
         size_voxels: int,
         head: str = "mlp",
         mlp_width: int = 128,
+        gap_A: float = 3.0,
         image_std: float = 1.0,
         **encoder,
     ):
@@ -111,6 +113,7 @@ class NeighborClassifier(nn.Module):
         self.features = parse_field_type(features)
         self.irreps_in = Irreps([(num_channels, (0, 1))])
         self.size_voxels = size_voxels
+        self.gap_A = gap_A
         self.encoder = Encoder(
             self.irreps_in, self.layers, self.features.irreps, size_voxels=size_voxels, **encoder
         )

@@ -41,6 +41,7 @@ class NeighborObjective(Objective):
             size_voxels=model.views.size_voxels,
             head=model.head,
             mlp_width=model.mlp_width,
+            gap_A=(model.views.min_gap_A + model.views.max_gap_A) / 2,
             image_std=image_std,
             downsampling=model.downsampling,
             alignment=model.alignment,
