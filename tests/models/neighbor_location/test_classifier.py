@@ -171,3 +171,15 @@ def test_shapes_without_alignment():
     model = make_model("mlp", alignment="none")
     assert model.features_shape == (10, 4, 4, 4)
     assert model(make_images(1, 2, 2, 15, 15, 15)).shape == (1, 6)
+
+
+@pytest.mark.parametrize(("size_voxels", "is_exact"), [(15, False), (17, True)])
+def test_without_alignment_only_odd_sides_keep_the_symmetry(size_voxels, is_exact):
+    """15 → 8 → 4 voxels, or 17 → 9 → 5."""
+    model = make_model(alignment="none", size_voxels=size_voxels)
+    views, rotation = make_images(1, 2, 2, *[size_voxels] * 3), ROTATIONS[5]
+    with torch.no_grad():
+        turned = model(rotate_voxels(views.flatten(0, 1), rotation)[None])
+        expected = torch.empty_like(turned)
+        expected[:, find_turned_faces(rotation)] = model(views)
+    assert torch.allclose(turned, expected, rtol=0, atol=1e-12) == is_exact

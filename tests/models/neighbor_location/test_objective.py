@@ -141,6 +141,10 @@ def test_plan(trained, capsys):
         assert f"\n{layer} " in out
 
 
+def test_views_of_images_are_as_far_apart_as_those_in_training_on_average(model):
+    assert model.gap_A == (1 + 2) / 2
+
+
 def test_the_first_loss_is_that_of_chance(hparams):
     """Of a head whose last layer is zero, which makes all faces alike."""
     model = build_model(hparams)
@@ -217,7 +221,7 @@ def test_the_card_says_what_the_hyperparameters_are():
     card = " ".join(card.split())
     for text in (
         "A classifier of neighbor location, rotation-equivariant:",
-        "15³ voxels of 1 Å, 1 to 5 Å apart, the second turned by up to 20°.",
+        "15³ voxels of 1 Å, 1 to 5 Å apart, the second then turned by up to 20°.",
         "``4x0e`` → ``3x0e+1x1e``",
         "an equivariant multilayer perceptron of width 128",
         "random crops of 43³ voxels", "Crops have 40 atoms/nm³ where", "19 pairs of views",
@@ -225,6 +229,10 @@ def test_the_card_says_what_the_hyperparameters_are():
         "``2x0e``: :metric:`20240101_x/a features_shape` numbers", "don't change when an image is",
     ):
         assert text in card
+    rough = {**CARD, "model": {**CARD["model"], "alignment": "none"}}
+    card = " ".join(make_card("rough", "x/a", Hparams.model_validate(rough), metrics).split())
+    assert "rotation-equivariant except for even sides, as ``alignment`` is ``none``:" in card
+    assert "don't change when an image is" not in card
     plain = {**CARD, "model": {**CARD["model"], "head": "mlp", "symmetry": "none"}}
     card = " ".join(make_card("cnn", "x/a", Hparams.model_validate(plain), metrics).split())
     assert "neighbor location, without symmetry, for comparison:" in card
@@ -265,6 +273,9 @@ runs:
      "10:18: model.views.min_gap_A: 6 is above model.views.max_gap_A 5"),
     ("      - 4x0e\n", "      - 4x0e\n" * 4,
      "10:9: model.layers: 4 layers, but 15 voxels can be halved only 3 times: 15 → 7 → 3 → 1"),
+    ("features: 2x0e", "features: 2x0e\n    views:\n      min_density_atoms_nm3: 500",
+     "10:30: model.views.min_density_atoms_nm3: expected a density [atoms/nm³, atoms/Å³] >= 0, got "
+     "'500'; at most 176, the density of diamond"),
     ("features: 2x0e", "features: 2x0e\n    views:\n      size_voxels: 14",
      "10:20: model.views.size_voxels: expected an odd number of voxels >= 5, got '14'; an even "
      "side breaks the symmetry of the cube; the nearest are 13 and 15"),
