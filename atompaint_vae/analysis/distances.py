@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import t
+
+from .intervals import calc_jackknife_interval
 
 NUM_SPLITS = 20
 
@@ -79,28 +80,6 @@ def calc_distance_interval(
     return calc_jackknife_interval(leave_groups_out(calc_distance, features, groups, names))
 
 
-def calc_difference_interval(
-    calc_distance: Callable[[np.ndarray, np.ndarray], float],
-    features: tuple[np.ndarray, np.ndarray, np.ndarray],
-    groups: tuple[Sequence | np.ndarray, Sequence | np.ndarray, Sequence | np.ndarray],
-) -> tuple[float, float]:
-    """Return the 95 % interval of how much farther b is from a reference than a is.
-
-    calc_distance: as for `leave_groups_out`
-    features:      of a, b and the reference, each [samples, d]
-    groups:        of each of their samples, such as its structure; independent samples may be put
-                   into 50 groups of any names, as the time is proportional to the number of groups
-    returns:       as `calc_jackknife_interval`
-    """
-    names = np.unique(np.concatenate([np.asarray(x).astype(str) for x in groups]))
-    a, b = (
-        leave_groups_out(calc_distance, (features[i], features[2]), (groups[i], groups[2]), names)
-        for i in (0, 1)
-    )
-    num = min(len(a), len(b))
-    return calc_jackknife_interval(b[:num] - a[:num])
-
-
 def leave_groups_out(
     calc_distance: Callable[[np.ndarray, np.ndarray], float],
     features: tuple[np.ndarray, np.ndarray],
@@ -108,6 +87,9 @@ def leave_groups_out(
     names: Sequence[str] | np.ndarray,
 ) -> Float64[np.ndarray, " r"]:
     """Return the distance of two samples, then the distances without each group in turn.
+
+    The differences of these, of two samples to one reference, are what `calc_jackknife_interval`
+    needs for how much farther one of them is.
 
     calc_distance: of this module, but not `calc_frechet_infinity`: a random choice of samples would
                    widen the interval many times
@@ -118,31 +100,12 @@ def leave_groups_out(
     """
     groups = tuple(np.asarray(x).astype(str) for x in groups)
     chosen = [[slice(None)] * 2]
-    others = [[x != name for x in groups] for name in names]
+    others = [[x != str(name) for x in groups] for name in names]
     if len(names) > 1 and min(x.sum() for pair in others for x in pair) > 1:
         chosen += others
     return np.array([
         calc_distance(*(x[i] for x, i in zip(features, pair, strict=True))) for pair in chosen
     ])
-
-
-def calc_jackknife_interval(estimates: Float64[np.ndarray, " r"]) -> tuple[float, float]:
-    """Return the 95 % interval of an estimate by a jackknife of groups of samples.
-
-    Unlike a bootstrap, it never holds a sample twice, which distances take for a smaller spread.
-    The middle of the interval is the estimate without its bias of 1/n.
-
-    estimates: from all samples, then without each group in turn
-    returns:   NaNs if fewer than two groups were left out
-    source:    Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 10 and 11
-    """
-    whole, others = estimates[0], estimates[1:]
-    num = len(others)
-    if num < 2:
-        return np.nan, np.nan
-    middle = num * whole - (num - 1) * others.mean()
-    half_width = t.ppf(0.975, num - 1) * (num - 1) / np.sqrt(num) * others.std(ddof=1)
-    return float(middle - half_width), float(middle + half_width)
 
 
 def _calc_kernel(x: np.ndarray, y: np.ndarray) -> Float64[np.ndarray, "n m"]:

@@ -16,7 +16,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from ..data.crops.voxelize import CHANNELS
-from .intervals import calc_interval
+from .intervals import calc_share_interval
 from .peaks import find_atoms
 
 MIN_BOND_A = 1.15
@@ -149,14 +149,14 @@ def find_geometry(
 def calc_bonded_interval(
     geometries: Sequence[Geometry], groups: Sequence[str]
 ) -> tuple[float, float]:
-    """Return the 95 % interval of the share of bonded atoms, see `calc_interval`.
+    """Return the 95 % interval of the share of bonded atoms, see `calc_share_interval`.
 
     groups: of the images
     """
     num_bonded, num_atoms = (
         np.array([getattr(x, name) for x in geometries]) for name in ("num_bonded", "num_atoms")
     )
-    return calc_interval(num_bonded, groups, num_atoms)
+    return calc_share_interval(num_bonded, groups, num_atoms)
 
 
 def pool_geometries(geometries: Iterable[Geometry]) -> Geometry:

@@ -40,9 +40,6 @@ FILTERS = (
 MIN_SHARE = 1e-6
 """Smallest fraction of a voxel that an atom may fill; below it, images are empty in float32."""
 
-MAX_DENSITY_ATOMS_NM3 = 176
-"""The density of diamond; no structure is denser."""
-
 
 @dataclass(frozen=True)
 class CheckedExperiment:
@@ -215,7 +212,7 @@ def _make_any_hparams(data: DataHparams) -> SimpleNamespace:
 
 
 def check_scale(data: DataHparams, values: Located) -> Iterator[Problem]:
-    """Yield problems of atoms too large or too small to show, and of densities that don't exist."""
+    """Yield problems of atoms too large or too small to show."""
     place = find_value(values, "data", "radius_A").place
     side_A = data.size_voxels * data.resolution_A
     share = 4 / 3 * pi * (data.radius_A / data.resolution_A) ** 3
@@ -225,12 +222,6 @@ def check_scale(data: DataHparams, values: Located) -> Iterator[Problem]:
     elif share < MIN_SHARE:
         text = f"data.radius_A: an atom of {data.radius_A:g} Å fills {share:.2g} of a voxel of"
         yield Problem(place, f"{text} {data.resolution_A:g} Å; expected at least {MIN_SHARE:g}")
-    if data.min_density_atoms_nm3 > MAX_DENSITY_ATOMS_NM3:
-        text = (
-            f"data.min_density_atoms_nm3: no crop has {data.min_density_atoms_nm3:g} atoms/nm³; "
-            f"expected at most {MAX_DENSITY_ATOMS_NM3}, the density of diamond"
-        )
-        yield Problem(find_value(values, "data", "min_density_atoms_nm3").place, text)
 
 
 def check_learning_rate(hparams: Hparams, values: Located) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 Letters: b batch, i o channels in and out, x y z voxels.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,7 +12,7 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn.conv import SteerableConv, calc_halved_size, choose_padding
+from ..nn.conv import SteerableConv, calc_halved_size
 from ..nn.fields import FieldType
 from ..nn.resample import Pool
 from .blocks import ResampledConv, make_layer
@@ -39,8 +40,10 @@ def calc_sizes(size_voxels: int, num_layers: int) -> list[int]:
 class Encoder(nn.Module):
     """Layers that each halve the image's side, then one convolution to the output channels.
 
+    Images may also have another side, if it can be halved as often.
+
     layers:          the field type after each layer
-    size_voxels:     the image's side
+    size_voxels:     the image's side, `size_out` that of the result
     downsampling:    "strided", or "pooled" for averages after an ordinary convolution
     alignment:       "exact" for sides that keep the cube's symmetry, or "none" for strided
                      convolutions that always pad by half a kernel
@@ -72,18 +75,17 @@ class Encoder(nn.Module):
         half = kernel_size // 2
         same = partial(conv, kernel_size=kernel_size, padding=half)
         if alignment == "exact":
-            sizes = calc_sizes(size_voxels, len(layers))[:-1]
-            paddings = [choose_padding(size, kernel_size) for size in sizes]
+            self.size_out, padding = calc_sizes(size_voxels, len(layers))[-1], "auto"
         else:
-            paddings = [half] * len(layers)
+            self.size_out, padding = math.ceil(size_voxels / 2 ** len(layers)), half
+        if downsampling == "pooled":
+            first = partial(_make_pooled, same)
+        else:
+            first = partial(conv, kernel_size=kernel_size, stride=2, padding=padding)
 
         modules: list[nn.Module] = []
         irreps = self.irreps_in
-        for field_type, padding in zip(layers, paddings, strict=True):
-            if downsampling == "pooled":
-                first = partial(_make_pooled, same)
-            else:
-                first = partial(conv, kernel_size=kernel_size, stride=2, padding=padding)
+        for field_type in layers:
             modules += make_layer(
                 irreps,
                 field_type,

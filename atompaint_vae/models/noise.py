@@ -1,6 +1,8 @@
 """Random numbers of samples: functions of the run's seed, the sample's index and a stream's name.
 
 Neither interruptions nor the number of processes change them, and streams are independent.
+
+Letters: b samples, n atoms.
 """
 
 import zlib
@@ -9,6 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from ..data.crops.dataset import CropBatch
 
 UNNAMED_STREAM = "posterior"
 """The noise of a VAE's posterior is older than stream names. Its seeds don't contain one, so that
@@ -42,6 +46,16 @@ class Noise:
         """Return standard normal numbers of the shape of a tensor, on its device."""
         draws = [torch.randn(like.shape[1:], generator=x) for x in self.make_generators(stream)]
         return torch.stack(draws).to(like, non_blocking=True)
+
+    def draw_displacements(self, batch: CropBatch) -> Float[Tensor, "n 3"]:
+        """Return a standard normal displacement of each atom of the samples' crops.
+
+        The atoms of a crop are contiguous.
+        """
+        num_atoms = batch.image_index.bincount(minlength=len(self.sample_index)).tolist()
+        generators = self.make_generators("displacements")
+        draws = [torch.randn(n, 3, generator=x) for n, x in zip(num_atoms, generators, strict=True)]
+        return torch.cat(draws).to(batch.coords_A)
 
 
 class NoNoise(Noise):

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data.crops.dataset import CropBatch, CropDataset, collate_crops
-from .neighbor_location.robustness import draw_displacements
 from .noise import Noise
 from .scores import ImageSet
 from .vae.vae import VAE
@@ -34,7 +33,7 @@ def make_crop_set(
     """
     images = []
     for batch in iter_batches(dataset, indices):
-        offsets = draw_displacements(batch, Noise(dataset.seed, batch.sample_index))
+        offsets = Noise(dataset.seed, batch.sample_index).draw_displacements(batch)
         moved = batch._replace(coords_A=batch.coords_A + displacement_A * offsets)
         images.append(dataset.make_images(moved))
     return ImageSet(torch.cat(images), [dataset[i][1].structure for i in indices])

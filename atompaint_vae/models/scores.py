@@ -24,7 +24,7 @@ from ..analysis.geometry import (
     find_geometry,
     pool_geometries,
 )
-from ..analysis.intervals import calc_interval
+from ..analysis.intervals import calc_share_interval
 from ..text.formats import format_shape
 from .neighbor_location.classifier import NeighborClassifier
 from .neighbor_location.images import (
@@ -170,7 +170,7 @@ class Scorer:
         if weights.sum() < MIN_COMMON:
             weights[:] = 0
         right, total = (is_right * weights).sum(axis=1), weights.sum(axis=1)
-        low, high = calc_interval(right, images.groups, total)
+        low, high = calc_share_interval(right, images.groups, total)
         return {
             "neighbor_accuracy": right.sum() / total.sum() if total.any() else np.nan,
             "neighbor_accuracy_low": low,

@@ -6,6 +6,7 @@ an irrep, k voxels along a kernel's side.
 
 import warnings
 from functools import cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +89,8 @@ class SteerableConv(nn.Module):
     spherical harmonic.
 
     kernel_size: voxels along a side, odd
-    padding:     zeros on each side (cropped from the output, if transposed)
+    padding:     zeros on each side (cropped from the output, if transposed); "auto" for those of
+                 `choose_padding`, which depend on the image's side
     transposed:  the transposed convolution, which reverses a strided convolution's change of size
     bias:        a constant added to each l = 0 channel
     size_voxels: the side of the input images, if known
@@ -106,7 +108,7 @@ class SteerableConv(nn.Module):
         *,
         kernel_size: int = 3,
         stride: int = 1,
-        padding: int = 0,
+        padding: int | Literal["auto"] = 0,
         transposed: bool = False,
         bias: bool = False,
         size_voxels: int | None = None,
@@ -251,14 +253,17 @@ def convolve(
     bias: Float[Tensor, " o"] | None,
     *,
     stride: int,
-    padding: int,
+    padding: int | Literal["auto"],
     transposed: bool,
     groups: int = 1,
 ) -> Float[Tensor, "b o x2 y2 z2"]:
     """Convolve as torch does, in the way that is fastest on this processor.
 
-    kernel: [o, i / groups, k, k, k], or [i, o / groups, k, k, k] if transposed
+    kernel:  [o, i / groups, k, k, k], or [i, o / groups, k, k, k] if transposed
+    padding: "auto" for that of `choose_padding`
     """
+    if padding == "auto":
+        padding = choose_padding(image.shape[-1], kernel.shape[-1])
     device = image.device.type
     if (
         has_slow_bfloat16(image.device)

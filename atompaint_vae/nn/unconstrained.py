@@ -3,6 +3,8 @@
 Letters: b batch, i o channels, x y z voxels.
 """
 
+from typing import Literal
+
 import torch
 from e3nn.o3 import Irreps
 from jaxtyping import Float
@@ -25,7 +27,7 @@ class UnconstrainedConv(nn.Module):
         *,
         kernel_size: int = 3,
         stride: int = 1,
-        padding: int = 0,
+        padding: int | Literal["auto"] = 0,
         transposed: bool = False,
         bias: bool = False,
     ):
@@ -33,13 +35,13 @@ class UnconstrainedConv(nn.Module):
         self.irreps_in, self.irreps_out = (
             Irreps([(Irreps(irreps).dim, (0, 1))]) for irreps in (irreps_in, irreps_out)
         )
+        self.padding = padding
         make = nn.ConvTranspose3d if transposed else nn.Conv3d
         self.conv = make(
             self.irreps_in.dim,
             self.irreps_out.dim,
             kernel_size,
             stride=stride,
-            padding=padding,
             bias=bias,
         )
         # As in SteerableConv: inputs of unit variance give outputs of unit variance.
@@ -55,6 +57,6 @@ class UnconstrainedConv(nn.Module):
             self.conv.weight,
             self.conv.bias,
             stride=self.conv.stride[0],
-            padding=self.conv.padding[0],
+            padding=self.padding,
             transposed=self.conv.transposed,
         )

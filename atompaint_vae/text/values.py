@@ -13,6 +13,10 @@ from .typed import Float, Hint, Int, Noun, Unit
 _FIELD_TERM = r"[1-9][0-9]{0,12}x(fourier[0-3]|quotient[0-3]|[0-6]e)"
 
 
+MAX_DENSITY_ATOMS_NM3 = 176
+"""The density of diamond; no structure is denser."""
+
+
 _ELEMENTS = frozenset(re.findall(
     r"\w+",
     "He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br "
@@ -58,6 +62,12 @@ def limit(most: float) -> Callable[[float], float]:
     return check
 
 
+def _check_density(atoms_nm3: float) -> float:
+    if atoms_nm3 > MAX_DENSITY_ATOMS_NM3:
+        raise Hint(f"at most {MAX_DENSITY_ATOMS_NM3}, the density of diamond")
+    return atoms_nm3
+
+
 def _check_printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError
@@ -98,7 +108,9 @@ Weight = Annotated[Float, AfterValidator(limit(1e30))]
 
 
 Density = Annotated[
-    Float, Unit({"atoms/nm³": 1, "atoms/Å³": 1000}), Noun("a density [atoms/nm³, atoms/Å³]")]
+    Float, AfterValidator(_check_density), Unit({"atoms/nm³": 1, "atoms/Å³": 1000}),
+    Noun("a density [atoms/nm³, atoms/Å³]"),
+]
 
 
 Name = Annotated[str, AfterValidator(_check_printable), Noun("a name")]

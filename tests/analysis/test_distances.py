@@ -7,12 +7,13 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from atompaint_vae.analysis.distances import (
-    calc_difference_interval,
     calc_distance_interval,
     calc_frechet_distance,
     calc_frechet_infinity,
     calc_kernel_distance,
+    leave_groups_out,
 )
+from atompaint_vae.analysis.intervals import calc_jackknife_interval
 
 
 def whiten(x):
@@ -24,6 +25,16 @@ def whiten(x):
 def calc_normal_frechet(std_x, std_y, offset=0.0):
     """The Fréchet distance of normal distributions without correlations, per Heusel et al."""
     return ((std_x - std_y) ** 2).sum() + offset**2 * len(std_x)
+
+
+def calc_difference_interval(calc_distance, a, b, reference, groups):
+    """The 95 % interval of how much farther b is from the reference than a is."""
+    names = np.unique(groups[2])
+    from_a, from_b = (
+        leave_groups_out(calc_distance, (x, reference), (groups[i], groups[2]), names)
+        for i, x in enumerate((a, b))
+    )
+    return calc_jackknife_interval(from_b - from_a)
 
 
 class Identity(torch.nn.Module):
@@ -125,9 +136,9 @@ def test_interval_of_a_difference_of_means_is_that_of_a_paired_t_test():
     order = rng.permutation(25)
     interval = calc_difference_interval(
         subtract,
-        (np.repeat(a, 4, axis=0), np.repeat(b[order], 4, axis=0), reference),
+        np.repeat(a, 4, axis=0), np.repeat(b[order], 4, axis=0), reference,
         (np.repeat(groups, 4), np.repeat(np.array(groups)[order], 4), groups),
-    )
+    )  # fmt: skip
     expected = ttest_1samp((b - a)[:, 0], 0).confidence_interval(0.95)
     assert interval == pytest.approx(tuple(expected))
 
@@ -156,15 +167,14 @@ def test_the_middle_of_an_interval_is_unbiased():
 
     # The unbiased estimate of a squared mean: less the mean's variance.
     expected = [x.mean() ** 2 - x.var(ddof=1) / 30 for x in (a, b)]
-    names = range(30), [str(i) for i in range(30)], range(30)
-    interval = calc_difference_interval(square, (a, b, a), names)
+    interval = calc_difference_interval(square, a, b, a, (range(30),) * 3)
     assert np.mean(interval) == pytest.approx(expected[1] - expected[0])
 
 
 def test_fewer_than_two_groups_have_no_interval():
     x = np.ones((5, 2))
-    interval = calc_difference_interval(calc_frechet_distance, (x, x, x), (["a"] * 5,) * 3)
-    assert np.isnan(interval).all()
+    same = ["a"] * 5
+    assert np.isnan(calc_distance_interval(calc_frechet_distance, (x, x), (same, same))).all()
     groups = list("abcde"), list("xxxxy")
     assert np.isnan(calc_distance_interval(calc_frechet_distance, (x, x), groups)).all()
 
@@ -184,7 +194,7 @@ def test_intervals_of_distances_cover_the_difference_19_times_in_20(calc_distanc
         mean, own = rng.normal(size=(20, 4))[group], rng.normal(size=(len(group), 4))
         reference = 0.5**0.5 * (mean + own)
         a, b = (reference + std * rng.normal(size=reference.shape) for std in (0.3, 0.8))
-        low, high = calc_difference_interval(calc_distance, (a, b, reference), (groups,) * 3)
+        low, high = calc_difference_interval(calc_distance, a, b, reference, (groups,) * 3)
         return low < expected < high
 
     assert np.mean([covers(group) for _ in range(100)]) == pytest.approx(0.94, abs=0.06)

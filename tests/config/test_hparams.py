@@ -305,7 +305,7 @@ some_hparams = st.fixed_dictionaries({
     "data": st.fixed_dictionaries({}, optional={
         "source": st.text(min_size=1).filter(lambda x: x.isprintable() and x.strip()),
         "size_voxels": st.integers(2, 100).map(lambda x: 2 * x + 1),
-        "resolution_A": lengths, "radius_A": lengths, "min_density_atoms_nm3": numbers}),
+        "resolution_A": lengths, "radius_A": lengths, "min_density_atoms_nm3": st.floats(0, 176)}),
     "model": st.fixed_dictionaries(
         {"layers": st.lists(fields, min_size=1, max_size=4), "latent": fields},
         optional={"grid": st.sampled_from(["octahedral_48", "octahedral_144"])}),

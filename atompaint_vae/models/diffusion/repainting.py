@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from ...analysis.intervals import calc_interval
+from ...analysis.intervals import calc_interval, calc_share_interval
 from ...analysis.recovery import RECOVERED, count_recovered, count_recovered_by_chance
 from ...data.crops.dataset import make_filters
 from ...data.hparams import DataHparams
@@ -133,7 +133,9 @@ def summarise_recovery(counts: pd.DataFrame) -> pd.DataFrame:
 
     def add(name: str, measure: str, values: pd.Series, divisors: pd.Series):
         groups = parts[PAINTED]["structure"]
-        low, high = calc_interval(values.to_numpy(), groups.to_numpy(str), divisors.to_numpy())
+        # A gain may be negative.
+        calc = calc_interval if name == GAIN else calc_share_interval
+        low, high = calc(values.to_numpy(), groups.to_numpy(str), divisors.to_numpy())
         value = values.sum() / divisors.sum() if divisors.sum() else np.nan
         row = {"atoms": name, "measure": measure, "value": value, "low": low, "high": high}
         rows.append(row | size)

@@ -14,11 +14,14 @@ from jaxtyping import Float64
 
 from ...analysis.distances import (
     calc_frechet_distance,
-    calc_jackknife_interval,
     calc_kernel_distance,
     leave_groups_out,
 )
-from ...analysis.intervals import calc_interval
+from ...analysis.intervals import (
+    calc_interval,
+    calc_jackknife_interval,
+    calc_share_interval,
+)
 from .classifier import NeighborClassifier
 from .views import ViewPair
 
@@ -70,8 +73,8 @@ def compare_levels(
     num_images: of the pairs, how many are used, the first of them
     returns:    columns `metric`, `num_images`, `noise_A`, `than_noise_A`, `value`, and its 95 %
                 interval over the structures, `low` and `high`; where `than_noise_A` is not NaN,
-                they are of how much larger the metric is than at that level.  Intervals of
-                distances are without the bias of few images, which the values have
+                they are of how much larger the metric is than at that level.  Distances are the
+                jackknife's, without the bias of few images; NaN for fewer than two structures
     """
     groups = (np.asarray(structures)[:num_images], np.asarray(reference_structures))
     names = np.unique(np.concatenate(groups))
@@ -90,9 +93,11 @@ def compare_levels(
         changes |= {(b, a): of_levels[b] - of_levels[a] for a, b in combinations(of_levels, 2)}
         for levels, x in changes.items():
             if metric == "accuracy":
-                value, interval = x.mean(), calc_interval(x, groups[0])
+                calc = calc_share_interval if np.isnan(levels[1]) else calc_interval
+                value, interval = x.mean(), calc(x, groups[0])
             else:
-                value, interval = x[0], calc_jackknife_interval(x)
+                interval = calc_jackknife_interval(x)
+                value = np.mean(interval)
             rows.append((metric, num_images, *levels, value, *interval))
     columns = ["metric", "num_images", "noise_A", "than_noise_A", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)

@@ -12,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...nn.fields import FieldType, list_copies, parse_field_type
+from ...nn.precision import ExactModule
 from ...nn.rotations import calc_representation, make_octahedral_group, rotate_voxels
 from ...text.formats import format_shape
-from ..encoder import Encoder, calc_sizes
+from ..encoder import Encoder
 from .views import FACES, NORMALS
 
 
@@ -38,7 +39,7 @@ class MLPHead(nn.Module):
         return self.layers(features.flatten(1))
 
 
-class EquivariantHead(nn.Module):
+class EquivariantHead(ExactModule):
     """A perceptron that scores whether the second view is beside one fixed face of the first.
 
     It sees the features of both views in all 24 orientations.  A face's logit is the average over
@@ -53,25 +54,25 @@ class EquivariantHead(nn.Module):
         self.irreps_in = Irreps(irreps_in)
         self.score = MLPHead(2 * self.irreps_in.dim * size_voxels**3, width, num_outputs=1)
         rotations = make_octahedral_group()
-        # In float64, as rounding to float32 can't be undone.
-        self._representations = torch.stack(
-            [calc_representation(self.irreps_in, x) for x in rotations]
+        self.register_exact(
+            "_representations",
+            torch.stack([calc_representation(self.irreps_in, x) for x in rotations]),
         )
         voxels = torch.arange(size_voxels**3, dtype=torch.float64).view(1, 1, *[size_voxels] * 3)
         order = torch.stack([rotate_voxels(voxels, x).flatten().long() for x in rotations])
         self.register_buffer("_order", order, persistent=False)
         turned = torch.einsum("rij,fj->rfi", rotations, NORMALS)
-        self._weights = (turned == NORMALS[0]).all(dim=2).double() / 4
+        self.register_exact("_weights", (turned == NORMALS[0]).all(dim=2).double() / 4)
 
     def forward(self, features: Float[Tensor, "b 2 f x y z"]) -> Float[Tensor, "b 6"]:
         num_pairs = len(features)
         # One product for all orientations, then their voxels; one call of the perceptron.
         channels = torch.einsum(
-            "rij,njk->rnik", self._representations.to(features), features.flatten(0, 1).flatten(2)
+            "rij,njk->rnik", self._representations, features.flatten(0, 1).flatten(2)
         )
         turned = channels.gather(3, self._order[:, None, None].expand_as(channels))
         views = turned.flatten(0, 1).unflatten(2, features.shape[3:]).unflatten(0, (-1, 2))
-        return self.score(views).view(-1, num_pairs).T @ self._weights.to(features)
+        return self.score(views).view(-1, num_pairs).T @ self._weights
 
 
 class NeighborClassifier(nn.Module):
@@ -86,6 +87,7 @@ class NeighborClassifier(nn.Module):
     size_voxels:  the views' side, odd
     head:         "mlp" or "equivariant"
     mlp_width:    of the head's hidden layers
+    gap_A:        between views that are cut from images, see `images.predict_faces`
     image_std:    of the training images; saved with the weights
     encoder:      downsampling, convs_per_layer and the like, see `Encoder`
 
@@ -102,6 +104,7 @@ class NeighborClassifier(nn.Module):
         size_voxels: int,
         head: str = "mlp",
         mlp_width: int = 128,
+        gap_A: float = 3.0,
         image_std: float = 1.0,
         **encoder,
     ):
@@ -110,24 +113,16 @@ class NeighborClassifier(nn.Module):
         self.features = parse_field_type(features)
         self.irreps_in = Irreps([(num_channels, (0, 1))])
         self.size_voxels = size_voxels
-        self._options = encoder
-        self.encoder = self._make_encoder(size_voxels)
+        self.gap_A = gap_A
+        self.encoder = Encoder(
+            self.irreps_in, self.layers, self.features.irreps, size_voxels=size_voxels, **encoder
+        )
         self.head = (
-            EquivariantHead(self.features.irreps, self.features_shape[1], mlp_width)
+            EquivariantHead(self.features.irreps, self.encoder.size_out, mlp_width)
             if head == "equivariant"
             else MLPHead(2 * torch.Size(self.features_shape).numel(), mlp_width)
         )
         self.register_buffer("image_std", torch.tensor(float(image_std)))
-
-    def _make_encoder(self, size_voxels: int) -> Encoder:
-        """Return an encoder with new weights, whose shapes don't depend on the images' side."""
-        return Encoder(
-            self.irreps_in,
-            self.layers,
-            self.features.irreps,
-            size_voxels=size_voxels,
-            **self._options,
-        )
 
     @property
     def image_shape(self) -> tuple[int, int, int, int]:
@@ -137,12 +132,7 @@ class NeighborClassifier(nn.Module):
     @property
     def features_shape(self) -> tuple[int, int, int, int]:
         """The shape of the encoder's output for one view."""
-        num_layers = len(self.layers)
-        if self._options.get("alignment", "exact") == "exact":
-            side = calc_sizes(self.size_voxels, num_layers)[-1]
-        else:
-            side = -(-self.size_voxels // 2**num_layers)
-        return (self.features.size, side, side, side)
+        return (self.features.size, *[self.encoder.size_out] * 3)
 
     def forward(self, views: Float[Tensor, "b 2 c x y z"]) -> Float[Tensor, "b 6"]:
         """Return the logits of `FACES`."""
@@ -159,25 +149,18 @@ class NeighborClassifier(nn.Module):
         image:   of any side that can be halved as often as there are layers, such as 15, 21, 35
         raises:  ValueError for other sides
         """
-        fields = self._find_blocks(image.shape[-1])(image / self.image_std)
+        fields = self.encoder.blocks(image / self.image_std)
         irreps = self.encoder.head.irreps_in
         copies = list_copies(irreps)
         dims = torch.tensor([irrep.dim for irrep in copies], device=fields.device)
         copy_of_channel = torch.arange(len(dims), device=fields.device).repeat_interleave(dims)
         zeros = fields.new_zeros(len(fields), len(dims), *fields.shape[2:])
         scalars = zeros.index_add(1, copy_of_channel, fields)
-        norms = zeros.index_add(1, copy_of_channel, fields.square()).sqrt()
+        squares = zeros.index_add(1, copy_of_channel, fields.square())
+        # The gradient of the square root at 0, as in empty images, isn't finite.
+        norms = squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt()
         values = torch.where((dims == 1).view(-1, 1, 1, 1), scalars, norms).flatten(2)
         return torch.cat([values.mean(dim=2), values.std(dim=2, correction=0)], dim=1)
-
-    def _find_blocks(self, size_voxels: int) -> nn.Module:
-        """Return the encoder's layers for images of another side, which need other paddings."""
-        if size_voxels == self.size_voxels:
-            return self.encoder.blocks
-        with torch.random.fork_rng(devices=[]):
-            encoder = self._make_encoder(size_voxels)
-        encoder.to(self.image_std).load_state_dict(self.encoder.state_dict(), assign=True)
-        return encoder.blocks.train(self.training)
 
     def extra_repr(self):
         return f"2 views {format_shape(self.image_shape)} -> {len(FACES)} faces"

@@ -39,10 +39,11 @@ class ModelHparams(NetworkHparams):
         "voxels after a convolution."))
     alignment: Literal["exact", "none"] = Field("exact", description=(
         "`exact` pads images such that all sides are odd, which keeps the symmetry of the cube; "
-        "`none` always pads by half a kernel."))
+        "`none` always pads by half a kernel, so that sides such as 15 → 8 lose it."))
     head: Literal["mlp", "equivariant"] = Field("mlp", description=(
         "`mlp` is an ordinary multilayer perceptron; `equivariant` applies one to the features in "
-        "24 orientations, so that turning both views turns the prediction."))
+        "24 orientations, so that turning both views turns the prediction. Even sides, "
+        "which `alignment: none` allows, break this symmetry."))
     mlp_width: Count = Field(128, ge=1, description="Width of the perceptron's two hidden layers.")
     views: ViewsHparams
 

@@ -14,9 +14,6 @@ from torch import Tensor
 from .classifier import NeighborClassifier
 from .views import FACES, ViewPair
 
-GAP_A = 3.0
-"""Between two views that are cut from an image, the middle of what models are trained with."""
-
 BIN_ATOMS_NM3 = 5.0
 """Width of the classes of density within which accuracies are compared."""
 
@@ -40,14 +37,14 @@ def calc_image_features(
     return torch.cat(parts).cpu().numpy()
 
 
-def calc_gap_voxels(resolution_A: float) -> int:
-    """Return the odd number of voxels nearest to `GAP_A`, for pairs that the centre divides."""
-    return 2 * math.floor(GAP_A / resolution_A / 2) + 1
+def calc_gap_voxels(gap_A: float, resolution_A: float) -> int:
+    """Return the odd number of voxels nearest to a gap, for pairs that the centre divides."""
+    return 2 * math.floor(gap_A / resolution_A / 2) + 1
 
 
 def can_hold_views(model: NeighborClassifier, size_voxels: int, resolution_A: float) -> bool:
     """Tell whether images are large enough for two views beside each other."""
-    return 2 * model.size_voxels + calc_gap_voxels(resolution_A) <= size_voxels
+    return 2 * model.size_voxels + calc_gap_voxels(model.gap_A, resolution_A) <= size_voxels
 
 
 def cut_image_views(
@@ -91,7 +88,7 @@ def predict_faces(
 
     The density of a pair is that of its emptier view: the filled volume, in atoms.
     """
-    gap_voxels = calc_gap_voxels(resolution_A)
+    gap_voxels = calc_gap_voxels(model.gap_A, resolution_A)
     ball_A3 = 4 / 3 * math.pi * radius_A**3
     is_right, densities = [], []
     for batch in images.split(BATCH_SIZE):

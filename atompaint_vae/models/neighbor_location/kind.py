@@ -10,19 +10,26 @@ def describe_for_card(hparams: Any) -> dict[str, str]:
     """Return the parts of a model card that describe a classifier's hyperparameters."""
     model, views = hparams.model, hparams.model.views
     is_equivariant = model.symmetry == "rotation"
+    is_exact = is_equivariant and model.alignment == "exact"
     head = "equivariant" if model.head == "equivariant" else "ordinary"
+    if is_exact:
+        kind = "rotation-equivariant"
+    elif is_equivariant:
+        kind = "rotation-equivariant except for even sides, as ``alignment`` is ``none``"
+    else:
+        kind = "without symmetry, for comparison"
     return {
-        "kind": "rotation-equivariant" if is_equivariant else "without symmetry, for comparison",
+        "kind": kind,
         "view_size": str(views.size_voxels),
         "views": (
-            f"{views.min_gap_A:g} to {views.max_gap_A:g} Å apart, the second turned by up to "
+            f"{views.min_gap_A:g} to {views.max_gap_A:g} Å apart, the second then turned by up to "
             f"{views.max_turn_deg:g}°"
         ),
         "layers": " → ".join(f"``{layer}``" for layer in model.layers),
         "features": model.features,
         "invariance": (
             ", which don't change when an image is rotated by one of the 24 rotations of the cube"
-            if is_equivariant and model.alignment == "exact"
+            if is_exact
             else ""
         ),
         "head": f"an {head} multilayer perceptron of width {model.mlp_width}",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from ...analysis.intervals import calc_interval
+from ...analysis.intervals import calc_interval, calc_share_interval
 from ...data.crops.dataset import CropBatch, CropDataset
 from ...data.crops.voxelize import CHANNELS
 from ...nn.distributed import sum_over_processes
@@ -41,6 +41,7 @@ class NeighborObjective(Objective):
             size_voxels=model.views.size_voxels,
             head=model.head,
             mlp_width=model.mlp_width,
+            gap_A=(model.views.min_gap_A + model.views.max_gap_A) / 2,
             image_std=image_std,
             downsampling=model.downsampling,
             alignment=model.alignment,
@@ -64,30 +65,40 @@ class NeighborObjective(Objective):
         self._loss = MeanMetric()
         self._accuracy = MulticlassAccuracy(len(FACES), average="micro")
         self._test = test
-        self._hits = torch.zeros(0 if test is None else len(test))
+        num_crops = 0 if test is None else len(test)
+        self._losses, self._hits = torch.zeros(2, num_crops)
 
     def add_held_out(self, inputs: ViewPair, noise: Noise):
         logits, face = self.model(inputs.images), inputs.face
         for metric in (self._loss, self._accuracy):
             metric.to(logits.device)
-        self._loss.update(F.cross_entropy(logits, face, reduction="none"))
+        losses = F.cross_entropy(logits, face, reduction="none")
+        self._loss.update(losses)
         self._accuracy.update(logits, face)
         if self._test is not None:
+            self._losses[noise.sample_index] = losses.float().cpu()
             self._hits[noise.sample_index] = (logits.argmax(dim=1) == face).float().cpu()
 
     def calc_metrics(self) -> dict[str, float]:
         """Return the metrics of all held-out crops.
 
-        accuracy_low, accuracy_high: of a test, the 95 % interval over its structures
+        loss_low, loss_high, accuracy_low, accuracy_high: of a test, the 95 % intervals over its
+        structures
         """
         metrics = {
             "loss": self._loss.compute().item(),
             "accuracy": self._accuracy.compute().item(),
         }
         if self._test is not None:
-            hits = sum_over_processes(self._hits.to(self.model.image_std.device))
-            interval = calc_interval(hits.cpu().numpy(), list_structures(self._test))
-            metrics |= dict(zip(("accuracy_low", "accuracy_high"), interval, strict=True))
+            structures = list_structures(self._test)
+            for name, values, calc in (
+                ("loss", self._losses, calc_interval),
+                ("accuracy", self._hits, calc_share_interval),
+            ):
+                values = sum_over_processes(values.to(self.model.image_std.device))
+                metrics[f"{name}_low"], metrics[f"{name}_high"] = calc(
+                    values.cpu().numpy(), structures
+                )
         return metrics
 
     def make_artifacts(self, dataset: CropDataset, device: torch.device) -> dict[str, bytes]:

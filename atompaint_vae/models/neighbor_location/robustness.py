@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from ...analysis.intervals import calc_interval
+from ...analysis.intervals import calc_share_interval
 from ...data.crops.dataset import CropBatch, CropDataset, collate_crops
 from ..noise import Noise
 from .classifier import NeighborClassifier
@@ -80,20 +80,12 @@ def iter_displaced_views(
         batch = CropBatch(*(x.to(device) for x in crops))
         noise = Noise(dataset.seed, crops.sample_index)
         placement = place_views(batch, noise, views, resolution_A=dataset.resolution_A)
-        displacement = draw_displacements(batch, noise)
+        displacement = noise.draw_displacements(batch)
         pairs = {}
         for level_A in levels_A:
             moved = batch._replace(coords_A=batch.coords_A + level_A * displacement)
             pairs[level_A] = make_views(dataset, moved, views, placement)
         yield noise, pairs
-
-
-def draw_displacements(batch: CropBatch, noise: Noise) -> Tensor:
-    """Return a standard normal displacement of each atom; the atoms of a crop are contiguous."""
-    num_atoms = batch.image_index.bincount(minlength=len(batch.sample_index)).tolist()
-    generators = noise.make_generators("displacements")
-    draws = [torch.randn(n, 3, generator=x) for n, x in zip(num_atoms, generators, strict=True)]
-    return torch.cat(draws).to(batch.coords_A)
 
 
 def tabulate_confusion(predictions: Predictions) -> pd.DataFrame:
@@ -110,7 +102,7 @@ def tabulate_accuracy(predictions: Predictions, structures: Sequence[str]) -> pd
     rows = []
     for (kind, level), faces in predictions.items():
         hits = (faces[:, 0] == faces[:, 1]).double().numpy()
-        low, high = calc_interval(hits, structures)
+        low, high = calc_share_interval(hits, structures)
         rows.append((kind, level, hits.mean(), low, high, len(hits)))
     columns = ["noise", "level", "accuracy", "low", "high", "num_pairs"]
     return pd.DataFrame(rows, columns=columns)

@@ -12,17 +12,17 @@ groups of images with their own scale and shift, each of u voxels.
 
 import torch
 from e3nn.o3 import Irreps
-from jaxtyping import Float, Float64
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
-from ..precision import has_slow_bfloat16
+from ..precision import ExactModule, has_slow_bfloat16
 
 CHUNK_VALUES = 2**19
 """Intermediate values of a chunk on a CPU, 2 MB: with fewer, the overhead of calls dominates; with
 more, they no longer fit the cache."""
 
 
-class VoxelwiseNonlinearity(nn.Module):
+class VoxelwiseNonlinearity(ExactModule):
     """A nonlinearity of each voxel's features.
 
     num_out:    number of channels of the result, since torch.compile can't trace Irreps
@@ -34,24 +34,8 @@ class VoxelwiseNonlinearity(nn.Module):
     num_out: int
     num_values: int
 
-    def __init__(self):
-        super().__init__()
-        self._exact: dict[str, Tensor] = {}
-
     def __repr__(self):
         return f"{type(self).__name__}({self.extra_repr()})"
-
-    def register_exact(self, name: str, values: Float64[Tensor, "..."]):
-        """Register a buffer that isn't saved, and is rounded anew when the module is converted."""
-        self._exact[name] = values
-        self.register_buffer(name, values.to(torch.get_default_dtype()), persistent=False)
-
-    def _apply(self, *args, **kwargs):
-        super()._apply(*args, **kwargs)
-        # From the exact values, since rounding to float32 can't be undone in float64.
-        for name, values in self._exact.items():
-            setattr(self, name, values.to(getattr(self, name)))
-        return self
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v o"]:
         """Calculate the result; features may be overwritten."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from atompaint_vae.models.encoder import Encoder
 from atompaint_vae.models.neighbor_location.classifier import NeighborClassifier
 from atompaint_vae.models.neighbor_location.views import FACES, NORMALS
 from atompaint_vae.nn.rotations import make_octahedral_group, rotate_voxels
@@ -41,6 +42,20 @@ def test_the_equivariant_head_turns_its_prediction_with_the_views():
             expected[:, find_turned_faces(rotation)] = logits
             # Rounding errors of float64.
             torch.testing.assert_close(model(turned), expected, rtol=0, atol=1e-12)
+
+
+def test_the_head_moves_its_constants_only_with_the_model():
+    head = make_model().float().head
+    before = dict(head.named_buffers(recurse=False))
+    assert {name: x.dtype for name, x in before.items() if x.is_floating_point()} == {
+        "_representations": torch.float32, "_weights": torch.float32,
+    }  # fmt: skip
+    assert not [name for name in head.state_dict() if not name.startswith("score.")]
+    head.double()
+    # The representations are orthogonal up to rounding errors of float64.
+    squares = head._representations @ head._representations.mT
+    identity = torch.eye(10, dtype=torch.float64).expand_as(squares)
+    torch.testing.assert_close(squares, identity, rtol=0, atol=1e-14)
 
 
 def test_an_ordinary_head_does_not():
@@ -118,9 +133,28 @@ def test_features_follow_the_weights_and_leave_everything_as_it_was():
     assert torch.equal(torch.get_rng_state(), before)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, state[name]), name
+    features.sum().backward()
+    assert model.encoder.blocks[0].norm.bias.grad.abs().min() > 0
     with torch.no_grad():
         model.encoder.blocks[0].norm.bias.add_(1)
     assert not torch.allclose(model.calc_features(images), features)
+
+
+def test_another_side_takes_no_other_encoder(monkeypatch):
+    model, images = make_model(), make_images(1, 2, 21, 21, 21)
+    monkeypatch.setattr(Encoder, "__init__", None)
+    assert model.calc_features(images).shape == (1, 12)
+
+
+@pytest.mark.parametrize("size_voxels", [15, 21])
+def test_gradients_of_features_of_empty_images_are_finite(size_voxels):
+    model = make_model()
+    images = make_images(2, 2, *[size_voxels] * 3)
+    images[1] = 0
+    images.requires_grad_()
+    model.calc_features(images).sum().backward()
+    assert images.grad.isfinite().all()
+    assert images.grad[0].abs().max() > 0
 
 
 def test_features_without_symmetry_are_of_every_channel():
@@ -137,3 +171,15 @@ def test_shapes_without_alignment():
     model = make_model("mlp", alignment="none")
     assert model.features_shape == (10, 4, 4, 4)
     assert model(make_images(1, 2, 2, 15, 15, 15)).shape == (1, 6)
+
+
+@pytest.mark.parametrize(("size_voxels", "is_exact"), [(15, False), (17, True)])
+def test_without_alignment_only_odd_sides_keep_the_symmetry(size_voxels, is_exact):
+    """15 → 8 → 4 voxels, or 17 → 9 → 5."""
+    model = make_model(alignment="none", size_voxels=size_voxels)
+    views, rotation = make_images(1, 2, 2, *[size_voxels] * 3), ROTATIONS[5]
+    with torch.no_grad():
+        turned = model(rotate_voxels(views.flatten(0, 1), rotation)[None])
+        expected = torch.empty_like(turned)
+        expected[:, find_turned_faces(rotation)] = model(views)
+    assert torch.allclose(turned, expected, rtol=0, atol=1e-12) == is_exact

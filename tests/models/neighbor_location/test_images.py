@@ -44,11 +44,19 @@ def test_views_lie_at_each_face_about_the_centre():
     torch.testing.assert_close(centres[:, 0], -4 * NORMALS[face].float())
 
 
-def test_gaps_are_odd_and_about_3_A():
-    assert [calc_gap_voxels(x) for x in (0.5, 0.75, 1.0, 1.5, 3.0)] == [7, 5, 3, 3, 1]
+def test_gaps_are_odd_and_those_of_the_model():
+    assert [calc_gap_voxels(3.0, x) for x in (0.5, 0.75, 1.0, 1.5, 3.0)] == [7, 5, 3, 3, 1]
     model = Oracle()
     assert not can_hold_views(model, 11, 1.0)
     assert can_hold_views(model, 13, 1.0)
+    model.gap_A = 1.0
+    assert can_hold_views(model, 11, 1.0)
+    # The centres of views of 5 voxels are 6 apart.
+    seen = []
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    predict_faces(model, make_coordinates(1, 15), resolution_A=1.0, radius_A=0.75)
+    first, second = seen[0].mean(dim=(3, 4, 5)).unbind(1)
+    torch.testing.assert_close((second - first).norm(dim=1), torch.full((6,), 6.0))
 
 
 def test_predictions_are_compared_with_the_faces():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_expt import train_pair
 
+from atompaint_vae.analysis.intervals import calc_interval
 from atompaint_vae.cli import run_command
 from atompaint_vae.config.checks import check_experiment
 from atompaint_vae.config.datasets import make_dataset
@@ -56,7 +57,8 @@ def test_what_a_run_leaves(trained):
     assert paths.train_metrics.read_text().startswith("step,epoch,elapsed_s,loss,learning_rate\n")
     assert paths.val_metrics.read_text().startswith("step,epoch,elapsed_s,loss,accuracy\n")
     row = pd.read_csv(paths.test_metrics).iloc[0]
-    assert [*row.index] == ["step", "loss", "accuracy", "accuracy_low", "accuracy_high"]
+    intervals = ["loss_low", "loss_high", "accuracy_low", "accuracy_high"]
+    assert [*row.index] == ["step", "loss", "accuracy", *intervals]
     assert row.accuracy_low <= row.accuracy <= row.accuracy_high
     record = load_record(paths.record)
     assert record.best.metric == "accuracy"
@@ -109,6 +111,18 @@ def test_any_crops_can_be_tested(trained, model, hparams):
     assert metrics == pytest.approx(row.drop("step").to_dict(), rel=1e-5)
 
 
+def test_the_interval_of_the_loss_is_over_the_structures(trained, model, hparams):
+    dataset = make_dataset(hparams, trained.path, "test")
+    (views, face), = iter_views(dataset, hparams.model.views, batch_size=len(dataset))
+    with torch.no_grad():
+        losses = -model(views).log_softmax(dim=1)[range(len(face)), face].double()
+    row = pd.read_csv(trained.paths.test_metrics).iloc[0]
+    assert row.loss == pytest.approx(losses.mean().item(), rel=1e-5)
+    expected = calc_interval(losses.numpy(), robustness.list_structures(dataset))
+    assert (row.loss_low, row.loss_high) == pytest.approx(expected, rel=1e-4)
+    assert row.loss_low < row.loss < row.loss_high
+
+
 def test_views_of_a_dataset_are_those_that_its_test_sees(trained, model, hparams):
     dataset = make_dataset(hparams, trained.path, "test")
     objective = get_kind("neighbor_location").load_objective()(model, hparams, dataset)
@@ -125,6 +139,10 @@ def test_plan(trained, capsys):
     assert "5×3×3×3" in out
     for layer in ("encoder.blocks.0", "encoder.head", "head"):
         assert f"\n{layer} " in out
+
+
+def test_views_of_images_are_as_far_apart_as_those_in_training_on_average(model):
+    assert model.gap_A == (1 + 2) / 2
 
 
 def test_the_first_loss_is_that_of_chance(hparams):
@@ -185,8 +203,8 @@ def test_tables_count_what_is_predicted():
     assert found == {("+x", "+x"): 1, ("-x", "-x"): 1, ("+y", "+y"): 1, ("+y", "-z"): 1}
     table = robustness.tabulate_accuracy(predictions, ["a", "a", "b", "b"])
     assert table.accuracy.tolist() == [0.75, 1.0]
-    # All of structure a are right, one half of b; the bootstrap takes either, or both.
-    assert table.low.tolist() == [0.5, 1.0]
+    # All of structure a are right, one half of b: two structures say little, if they differ.
+    assert table.low.tolist() == [0.0, 1.0]
     assert table.high.tolist() == [1.0, 1.0]
 
 
@@ -203,7 +221,7 @@ def test_the_card_says_what_the_hyperparameters_are():
     card = " ".join(card.split())
     for text in (
         "A classifier of neighbor location, rotation-equivariant:",
-        "15³ voxels of 1 Å, 1 to 5 Å apart, the second turned by up to 20°.",
+        "15³ voxels of 1 Å, 1 to 5 Å apart, the second then turned by up to 20°.",
         "``4x0e`` → ``3x0e+1x1e``",
         "an equivariant multilayer perceptron of width 128",
         "random crops of 43³ voxels", "Crops have 40 atoms/nm³ where", "19 pairs of views",
@@ -211,6 +229,10 @@ def test_the_card_says_what_the_hyperparameters_are():
         "``2x0e``: :metric:`20240101_x/a features_shape` numbers", "don't change when an image is",
     ):
         assert text in card
+    rough = {**CARD, "model": {**CARD["model"], "alignment": "none"}}
+    card = " ".join(make_card("rough", "x/a", Hparams.model_validate(rough), metrics).split())
+    assert "rotation-equivariant except for even sides, as ``alignment`` is ``none``:" in card
+    assert "don't change when an image is" not in card
     plain = {**CARD, "model": {**CARD["model"], "head": "mlp", "symmetry": "none"}}
     card = " ".join(make_card("cnn", "x/a", Hparams.model_validate(plain), metrics).split())
     assert "neighbor location, without symmetry, for comparison:" in card
@@ -251,6 +273,9 @@ runs:
      "10:18: model.views.min_gap_A: 6 is above model.views.max_gap_A 5"),
     ("      - 4x0e\n", "      - 4x0e\n" * 4,
      "10:9: model.layers: 4 layers, but 15 voxels can be halved only 3 times: 15 → 7 → 3 → 1"),
+    ("features: 2x0e", "features: 2x0e\n    views:\n      min_density_atoms_nm3: 500",
+     "10:30: model.views.min_density_atoms_nm3: expected a density [atoms/nm³, atoms/Å³] >= 0, got "
+     "'500'; at most 176, the density of diamond"),
     ("features: 2x0e", "features: 2x0e\n    views:\n      size_voxels: 14",
      "10:20: model.views.size_voxels: expected an odd number of voxels >= 5, got '14'; an even "
      "side breaks the symmetry of the cube; the nearest are 13 and 15"),

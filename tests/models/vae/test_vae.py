@@ -294,7 +294,7 @@ def test_model_reads_as_its_architecture():
     assert [line for line in lines if "->" in line] == [
         "image 6×11×11×11 -> latent 1x0e+1x1e, 4×5×5×5 -> image 6×11×11×11",
         "6x0e -> 1xfourier1+2x0e",
-        "(conv): SteerableConv(6x0e -> 1x0e+3x1e+2x0e, kernel=3, stride=2)",
+        "(conv): SteerableConv(6x0e -> 1x0e+3x1e+2x0e, kernel=3, stride=2, padding=auto)",
         "(nonlinearity): FourierNonlinearity(1xfourier1 -> 1xfourier1, elu on 48 points)"
         " + Gate(2x0e -> 2x0e, elu)",
         "(head): SteerableConv(1x0e+3x1e+2x0e -> 1x0e+1x1e+2x0e, kernel=3, padding=1)",
