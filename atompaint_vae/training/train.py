@@ -143,10 +143,13 @@ class Training:
 
         raises: as `train_run`
         """
-        with self.processes.watch_for_loss():
-            resume = self.assignment.paths.last if self.assignment.is_resumed else None
-            self.trainer.fit(self.module, self.feed, ckpt_path=resume, weights_only=True)
-            return test_best(self.trainer, self.module, self.feed, self.assignment.paths)
+        try:
+            with self.processes.watch_for_loss():
+                resume = self.assignment.paths.last if self.assignment.is_resumed else None
+                self.trainer.fit(self.module, self.feed, ckpt_path=resume, weights_only=True)
+                return test_best(self.trainer, self.module, self.feed, self.assignment.paths)
+        finally:
+            self.feed.end_workers()
 
 
 def train_run(
