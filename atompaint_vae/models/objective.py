@@ -50,6 +50,8 @@ class Objective(ABC):
         """Measure what a new model needs to know of the training crops, and store it in it.
 
         The model and the crops' images are on the CPU.
+
+        raises: UserError if no model can be trained on them
         """
 
     def prepare(self, cache: Path, device: torch.device):  # noqa: B027 (optional)

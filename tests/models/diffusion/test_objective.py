@@ -14,6 +14,7 @@ from atompaint_vae.config.hparams import load_resolved
 from atompaint_vae.config.schema import Hparams
 from atompaint_vae.data.crops.dataset import collate_crops
 from atompaint_vae.models.diffusion import samples
+from atompaint_vae.models.diffusion.denoiser import Denoiser
 from atompaint_vae.models.diffusion.kind import BANDS
 from atompaint_vae.models.diffusion.objective import DiffusionObjective
 from atompaint_vae.models.noise import Noise
@@ -68,6 +69,19 @@ def test_what_a_run_leaves(trained):
         assert len(stored["path_sigma"]) == len(stored["path"])
         assert (np.diff(stored["path_sigma"]) < 0).all()
         assert stored["path_sigma"][-1] == 0
+
+
+def test_data_that_do_not_vary_are_refused_before_old_results_are_removed(make_expt):
+    expt = make_expt(VOXELS)
+    expt.paths.run_dir.mkdir(parents=True)
+    expt.paths.test_metrics.write_text("step\n1\n")
+    code, _, stderr = expt.train(
+        prepare=lambda: setattr(Denoiser, "find_data", lambda self, images, noise: 0 * images)
+    )
+    message = "the data of l = 0 don't vary, so they can't be scaled"
+    assert (code, stderr) == (2, f"runs/a: {message}\n")
+    assert expt.paths.test_metrics.read_text() == "step\n1\n"
+    assert not expt.paths.record.exists()
 
 
 def test_trained_weights_have_their_scale(trained):
