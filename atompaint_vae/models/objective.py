@@ -87,6 +87,10 @@ class Objective(ABC):
         """Return factors of the learning rate, by the names of the parts they apply to."""
         return {}
 
+    def estimate_test(self) -> float:
+        """Return the number of held-out crops that take as long as the rest of a test."""
+        return 0.0
+
     def make_inputs(self, batch: CropBatch, seed: int) -> Any:
         """Return the inputs of a batch of crops: their images [b, c, x, y, z].
 

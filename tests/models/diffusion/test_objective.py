@@ -129,6 +129,21 @@ def test_a_network_that_knows_nothing_has_loss_one():
     assert all(value == pytest.approx(1, abs=0.01) for value in metrics.values())
 
 
+@pytest.mark.parametrize("self_conditioning", [False, True])
+def test_the_rest_of_a_test_in_evaluations_of_the_denoiser(trained, self_conditioning):
+    sampler = {"num_steps": 3}
+    objective = make_objective(self_conditioning=self_conditioning, sampler=sampler)
+    dataset = make_dataset(objective.hparams, trained.paths.expt_dir, "test")
+    counts, y = [], torch.randn(1, 6, 11, 11, 11)
+    objective.model.register_forward_hook(lambda model, inputs, output: counts.append(len(output)))
+    objective.begin_held_out(dataset)
+    objective.add_held_out(y, Noise(0, torch.arange(1)))
+    num_of_crop = len(counts)
+    objective.calc_metrics()
+    objective.make_artifacts(dataset, torch.device("cpu"))
+    assert objective.estimate_test() == sum(counts[num_of_crop:]) / num_of_crop
+
+
 def test_a_perfect_denoiser_of_bands():
     # D returning the true y has no loss; noise levels lie in their bands.
     objective = make_objective()
