@@ -1,10 +1,11 @@
-"""Test a published model on your own structures.
+"""Test a model on your own structures.
 
 Usage:
     atompaint-vae evaluate NAME INPUT... [--crops N]
     atompaint-vae evaluate (-h | --help)
 
-NAME is a published model, such as finer-wide-10. INPUT is a folder, a structure file, a pattern or
+NAME is a published model, such as finer-wide-10, or a finished run of this notebook, such as
+20241217_train_vae/2-layer. INPUT is a folder, a structure file, a pattern or
 a text file that lists files, as for `atompaint-vae data build`; or `starter`, the test structures
 of the package. Crops are made as for the test of the model's run.
 
@@ -18,6 +19,7 @@ Exit codes: 0 success; 2 there is no such model, or a file can't be read.
 """
 
 import sys
+from pathlib import Path
 
 import docopt
 
@@ -32,25 +34,21 @@ def main(argv: list[str]) -> int:
     if not (num_crops.isdecimal() and int(num_crops)):
         raise ValueError(f"--crops: expected a number of at least 1, got {num_crops!r}")
 
-    from ..config.datasets import SEED_OF_SPLIT
+    from ..config.datasets import SEED_OF_SPLIT, resolve_source
     from ..data.crops.dataset import make_crops
     from ..training.evaluate import calc_test_metrics
-    from ..training.weights import (
-        find_pretrained,
-        load_pretrained,
-        load_pretrained_hparams,
-    )
+    from ..training.weights import find_model, load_trained
 
-    name = arguments["NAME"]
-    model, hparams = load_pretrained(name), load_pretrained_hparams(name)
+    paths = find_model(arguments["NAME"], Path.cwd())
+    model, hparams = load_trained(arguments["NAME"], Path.cwd())
     atoms = load_inputs(arguments["INPUT"])
     crops = make_crops(
         atoms, hparams.data, num_samples=int(num_crops), seed=SEED_OF_SPLIT["test"]
     )
     structures = atoms["structure"].cat.categories
     print(f"{len(structures)} structures, {len(atoms):,} atoms, {num_crops} crops")
-    warn_of_training_structures(structures, hparams.data.source)
-    recorded = load_metrics(find_pretrained(name).test_metrics).iloc[0]
+    warn_of_training_structures(structures, resolve_source(hparams, paths.expt_dir))
+    recorded = load_metrics(paths.test_metrics).iloc[0]
     metrics = calc_test_metrics(model, hparams, crops)
     for line in describe_metrics(metrics, recorded, get_kind(hparams.kind).card_metrics):
         print(line)
@@ -68,13 +66,15 @@ def load_inputs(inputs: list[str]):
     return concatenate_atoms([read_structure(path) for path in find_structure_files(inputs)])
 
 
-def warn_of_training_structures(structures, source: str) -> None:
-    """List the structures whose names occur in the model's training set."""
-    from ..data.sets.sources import STARTER, load_split
+def warn_of_training_structures(structures, source: str | Path) -> None:
+    """List the structures whose names occur in the model's training set, if that is here."""
+    from ..data.sets.sources import find_atoms_path, find_structures_path, load_structures
 
-    if source != STARTER:
+    atoms_path = find_atoms_path(source)
+    if not find_structures_path(atoms_path).exists():
         return
-    known = {x.lower() for x in load_split(STARTER, "train")["structure"].cat.categories}
+    table = load_structures(atoms_path)
+    known = {x.lower() for x in table.loc[table["split"] == "train", "pdb_id"]}
     trained = [x for x in structures if x.lower() in known]
     if trained:
         print(f"the model was trained on {', '.join(trained)}", file=sys.stderr)

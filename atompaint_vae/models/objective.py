@@ -57,6 +57,8 @@ class Objective(ABC):
         """Measure what a new model needs to know of the training crops, and store it in it.
 
         The model and the crops' images are on the CPU.
+
+        raises: UserError if no model can be trained on them
         """
 
     def prepare(self, cache: Path, device: torch.device):  # noqa: B027 (optional)
@@ -91,6 +93,10 @@ class Objective(ABC):
     def scale_learning_rates(self) -> dict[str, float]:
         """Return factors of the learning rate, by the names of the parts they apply to."""
         return {}
+
+    def estimate_test(self) -> float:
+        """Return the number of held-out crops that take as long as the rest of a test."""
+        return 0.0
 
     def make_inputs(self, batch: CropBatch, seed: int) -> Any:
         """Return the inputs of a batch of crops: their images [b, c, x, y, z].

@@ -1,6 +1,7 @@
 """Data loaders of a run."""
 
 import os
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -46,6 +47,14 @@ class CropFeed(L.LightningDataModule):
         self.datasets = {
             split: make_dataset(hparams, expt_dir, split) for split in SEED_OF_SPLIT
         }
+        self._workers = ExitStack()
+
+    def end_workers(self):
+        """End the processes that load crops; Python would wait for them forever.
+
+        They ignore signals, and Lightning ends only those of the loop that an exception left.
+        """
+        self._workers.close()  # of all loaders, also if a signal arrives meanwhile
 
     def calc_image_std(self) -> float:
         return calc_image_std(self.datasets["train"], NUM_STD_IMAGES)
@@ -83,7 +92,7 @@ class CropFeed(L.LightningDataModule):
         return self.batch_size // self.trainer.world_size
 
     def _make_loader(self, dataset: CropDataset, sampler: EpochSampler | range) -> DataLoader:
-        return DataLoader(
+        loader = DataLoader(
             dataset,
             batch_size=self._calc_own_batch_size(),
             sampler=sampler,
@@ -92,3 +101,10 @@ class CropFeed(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             worker_init_fn=partial(begin_worker, os.getpid()),
         )
+        self._workers.callback(_end_workers, loader)
+        return loader
+
+
+def _end_workers(loader: DataLoader):
+    if loader._iterator is not None:
+        loader._iterator._shutdown_workers()

@@ -19,7 +19,7 @@ from ..records.record import OVER, RunPaths, find_run_state, load_record
 from ..records.validations import describe_best
 from ..slurm.progress import format_progress, list_progress
 from ..slurm.submit import submit_runs
-from ..text.errors import EXIT_FAILED, UserError, find_exit_code, say
+from ..text.errors import EXIT_FAILED, EXIT_MISTAKE, UserError, find_exit_code, say
 from ..text.located import LocatedError, list_problems
 from ..threads import set_thread_waiting
 from .options import (
@@ -118,12 +118,14 @@ def show_plans(
         describe_table,
         make_layer_table,
     )
-    from .weights import load_inputs
+    from .weights import make_planned_inputs
 
     table, notes, layers = RunTable(runs), [], []
+    planned, untrained = {f"{expt.name}/{name}": x for name, x in all_runs.items()}, set()
     print(table.make_header())
     for name, hparams in runs.items():
-        inputs = load_inputs(hparams, expt.expt_dir).modules
+        inputs, found = make_planned_inputs(hparams, expt.expt_dir, planned)
+        untrained |= found
         plan = make_plan(hparams, num_devices, inputs=inputs)
         model = build_model(hparams, inputs=inputs)
         cost = calc_cost(hparams, model, batch_size=plan.batch_size)
@@ -134,6 +136,9 @@ def show_plans(
         notes.append(describe_inputs(name, hparams, model, inputs))
         notes.append(describe_losses(name, hparams, steps))
         layers.append(f"\n{name}\n{make_layer_table(cost)}")
+    if untrained:
+        names = ", ".join(sorted(untrained))
+        notes.append(f"{names}: no weights yet; planned with initial ones")
     notes += describe_confounded(all_runs)
     print(describe_table(device, num_devices))
     print("\n".join(["", *filter(None, notes)]) if any(notes) else "", end="\n" * any(notes))
@@ -158,10 +163,13 @@ def _begin(expt: Experiment, arguments: dict) -> dict[str, Hparams]:
     runs = _select_runs(_check(expt, parse_number(arguments, "--devices"), names), names)
     if arguments["--restart"]:
         if not arguments["--dry-run"]:
-            from .weights import load_inputs
+            from .weights import list_sources, load_inputs
 
+            restarted = {f"{expt.name}/{name}" for name in runs}
             for hparams in runs.values():  # before anything is moved
-                load_inputs(hparams, expt.expt_dir)
+                sources = list_sources(hparams)
+                keys = [key for key in sources if sources[key] not in restarted]
+                load_inputs(hparams, expt.expt_dir, keys)
             _archive(expt, runs)
         return runs
     for name, hparams in runs.items():
@@ -175,7 +183,7 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
     from .processes import Processes, ProcessLost
     from .signals import Interrupted
     from .train import choose_device, follow, train_run
-    from .weights import load_inputs
+    from .weights import InputError, load_inputs
 
     when = parse_when(arguments)
     num_devices = parse_number(arguments, "--devices")
@@ -195,9 +203,9 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
             print(f"{name}: {state}")
             continue
         trained = expt.get_again_paths(name) if is_again else paths
-        if is_again:
-            load_inputs(hparams, expt.expt_dir).check(load_record(paths.record), paths)
         try:
+            if is_again:
+                load_inputs(hparams, expt.expt_dir).check(load_record(paths.record), paths)
             record = train_run(trained, hparams, processes, **when)
         except StepsReached:
             stop = f"--max-steps {when['max_steps']}"
@@ -206,6 +214,8 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
             return say(f"{name}: interrupted by {reason}", reason.exit_code)
         except Diverged as error:
             exit_code = say(f"{name}: failed: {error}", EXIT_FAILED)
+        except InputError as error:
+            exit_code = say(f"{name}: can't start: {error}", EXIT_MISTAKE)
         except OSError as error:
             return _say_cut_off(name, describe_os_error(error, trained))
         except ProcessLost as error:

@@ -130,6 +130,7 @@ def try_first_steps(
     # The first step warms up; the fastest of the others is the least disturbed.
     step_s = min(times_s[1:]) * hparams.optim.batch_size / num_at_once
     num_held_out = train.epochs * train.num_val_crops + train.num_test_crops
+    num_held_out += module.held_out_objective.estimate_test()
     return FirstSteps(
         losses=module.kind.first_losses(first, hparams),
         step_s=step_s,

@@ -112,7 +112,10 @@ class Training:
         model = build_model(hparams, image_std=assignment.image_std, inputs=inputs.modules)
         train = feed.datasets["train"]
         if not assignment.is_resumed:
-            get_kind(hparams.kind).load_objective().calibrate(model, train)
+            try:
+                get_kind(hparams.kind).load_objective().calibrate(model, train)
+            except UserError as error:
+                raise UserError(f"{paths.run_dir}: {error}") from error
         self.module = TrainingModule(model, hparams, train)
         self.trainer = L.Trainer(
             accelerator=processes.device,
@@ -143,10 +146,13 @@ class Training:
 
         raises: as `train_run`
         """
-        with self.processes.watch_for_loss():
-            resume = self.assignment.paths.last if self.assignment.is_resumed else None
-            self.trainer.fit(self.module, self.feed, ckpt_path=resume, weights_only=True)
-            return test_best(self.trainer, self.module, self.feed, self.assignment.paths)
+        try:
+            with self.processes.watch_for_loss():
+                resume = self.assignment.paths.last if self.assignment.is_resumed else None
+                self.trainer.fit(self.module, self.feed, ckpt_path=resume, weights_only=True)
+                return test_best(self.trainer, self.module, self.feed, self.assignment.paths)
+        finally:
+            self.feed.end_workers()
 
 
 def train_run(
@@ -183,6 +189,8 @@ def train_run(
         training = Training(
             assignment, feed, inputs, processes, watch, writers=writers, callbacks=callbacks
         )
+        if not assignment.is_resumed:
+            _begin_anew(paths, hparams)
         trainer = training.trainer
         session = make_session(
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -248,7 +256,7 @@ def _find_start(
     data_hash = calc_source_hash(resolve_source(hparams, paths.expt_dir))
     earlier = load_record(paths.record) if paths.record.exists() else None
     if not (earlier and (paths.last.exists() or paths.previous.exists())):
-        return None, _start_anew(paths, hparams, feed, inputs, data_hash, earlier)
+        return None, _make_record(paths, hparams, feed, inputs, data_hash, earlier)
     if earlier.data_hash != data_hash:
         raise UserError(
             f"{paths.record}: {hparams.data.source} holds other structures than when the run "
@@ -261,7 +269,7 @@ def _find_start(
     return checkpoint, earlier
 
 
-def _start_anew(
+def _make_record(
     paths: RunPaths,
     hparams: Hparams,
     feed: CropFeed,
@@ -269,9 +277,9 @@ def _start_anew(
     data_hash: str,
     earlier: RunRecord | None,
 ) -> RunRecord:
-    """Return the record of a new run; write its hyperparameters, and remove old results."""
+    """Return the record of a new run."""
     plan = make_plan(hparams, inputs=inputs.modules)
-    record = RunRecord(
+    return RunRecord(
         run=paths.name,
         experiment=paths.expt_dir.resolve().name,
         num_parameters=plan.num_parameters,
@@ -281,12 +289,15 @@ def _start_anew(
         inputs=inputs.hashes,
         sessions=earlier.sessions if earlier else (),
     )
+
+
+def _begin_anew(paths: RunPaths, hparams: Hparams):
+    """Write the hyperparameters of a new run, and remove old results."""
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
     artifacts = [paths.run_dir / name for name in get_kind(hparams.kind).artifacts]
     for path in (paths.test_metrics, *artifacts, paths.best, paths.best_copy):
         path.unlink(missing_ok=True)
     write_atomic(paths.hparams, dump_hparams(hparams))
-    return record
 
 
 def _end(

@@ -5,7 +5,7 @@ the run's own; weights.sha256 is in the form that `sha256sum --check` reads.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..config.checks import CheckedExperiment
 from ..config.hparams import load_resolved
 from ..config.schema import Hparams
 from ..models.kind import get_kind
-from ..records.find import find_expts_dir, find_runs
+from ..records.find import UnknownRunError, find_expts_dir, find_runs
 from ..records.record import RunPaths, RunRecord, find_run_state, load_record
 from ..text.errors import UserError
 from ..text.located import Problem, find_value
@@ -32,6 +32,10 @@ HASH = "weights.sha256"
 
 class PretrainedError(ValueError):
     """An unknown model, or one that isn't what was published; one line."""
+
+
+class InputError(UserError):
+    """A run can't start, since a model that it names is missing or has changed; one line."""
 
 
 def list_pretrained() -> list[str]:
@@ -172,61 +176,114 @@ class InputModels:
         return next((float(std) for std in found if std is not None), None)
 
     def check(self, record: RunRecord, paths: RunPaths):
-        """Raise UserError if these aren't the models that a run was trained with."""
+        """Raise InputError if these aren't the models that a run was trained with."""
         changed = [x for x, digest in self.hashes.items() if record.inputs.get(x) != digest]
         if changed:
-            raise UserError(
+            raise InputError(
                 f"{paths.record}: {', '.join(changed)} has other weights than when the run "
                 f"started; train.py --restart {paths.name} trains it from scratch"
             )
 
 
 def load_inputs(
-    hparams: Hparams, expt_dir: Path, keys: Iterable[str] | None = None
+    hparams: Hparams, expt_dir: Path, keys: Collection[str] | None = None
 ) -> InputModels:
     """Return the models that a run's hyperparameters name.
 
     expt_dir: of the run; the models are runs of the same notebook, or published
     keys:     of `model`; by default all that training needs
-    raises:   UserError with the key if there is no such model, or its weights aren't here
+    raises:   InputError with the key if there is no such model, or its weights aren't here
     """
-    found, kind = InputModels(), get_kind(hparams.kind)
-    for key in (*kind.inputs, *kind.initial) if keys is None else keys:
-        name = getattr(hparams.model, key)
-        if not name:
+    found = InputModels()
+    for key, name in list_sources(hparams).items():
+        if keys is not None and key not in keys:
             continue
         try:
             module, digest = _load_input(name, expt_dir)
         except ValueError as error:
-            raise UserError(f"model.{key}: {error}") from None
+            raise InputError(f"model.{key}: {error}") from None
         found.modules[key] = module
         found.hashes[f"model.{key}"] = digest
     return found
 
 
+def list_sources(hparams: Hparams) -> dict[str, str]:
+    """Return the names of the models that training needs, by their keys of `model`."""
+    kind = get_kind(hparams.kind)
+    names = {key: getattr(hparams.model, key) for key in (*kind.inputs, *kind.initial)}
+    return {key: name for key, name in names.items() if name}
+
+
+def make_planned_inputs(
+    hparams: Hparams, expt_dir: Path, planned: Mapping[str, Hparams]
+) -> tuple[dict[str, nn.Module], set[str]]:
+    """Return the models that a run names, by key, and the names of those without weights.
+
+    These have initial weights: shapes, costs and times are the same.
+
+    planned: hyperparameters of the runs of the same file, by `experiment/run`
+    raises:  ValueError if there is no such model
+    """
+    modules, untrained = {}, set()
+    for key, name in list_sources(hparams).items():
+        try:
+            modules[key], _ = _load_input(name, expt_dir)
+        except (UnknownRunError, UserError):
+            source = planned.get(name) or load_resolved(find_model(name, expt_dir).hparams)
+            inputs, others = make_planned_inputs(source, expt_dir, planned)
+            objective = get_kind(source.kind).load_objective()
+            with torch.random.fork_rng(devices=[]):
+                model = objective.build_model(source, inputs=inputs)
+            modules[key] = model.eval().requires_grad_(False)
+            untrained |= {name, *others}
+    return modules, untrained
+
+
 def check_inputs(
     checked: CheckedExperiment, expt_dir: Path, names: Collection[str] = ()
 ) -> Iterator[Problem]:
-    """Yield problems of the models that runs name: unknown ones, and those that don't fit.
+    """Yield problems of the models that runs name: those that can't be had, or don't fit.
 
-    names: runs to check; all if empty
+    names: runs to train, in the order of the file; all if empty
     """
-    own = {f"{expt_dir.resolve().name}/{name}": x for name, x in checked.runs.items()}
     for name, hparams in checked.runs.items():
         if names and name not in names:
             continue
         written = checked.values[name]
-        kind = get_kind(hparams.kind)
-        for key in (*kind.inputs, *kind.initial):
-            if not (source := getattr(hparams.model, key)):
-                continue
+        for key, source in list_sources(hparams).items():
             try:
-                found = own.get(source) or load_resolved(find_model(source, expt_dir).hparams)
+                found = _find_source(source, name, checked, expt_dir, names)
             except ValueError as error:
                 place = find_value(written, "model", key).place
                 yield Problem(place, f"model.{key}: {error}")
             else:
-                yield from kind.load_objective().check_input(key, hparams, found, written)
+                objective = get_kind(hparams.kind).load_objective()
+                yield from objective.check_input(key, hparams, found, written)
+
+
+def _find_source(
+    source: str, name: str, checked: CheckedExperiment, expt_dir: Path, names: Collection[str]
+) -> Hparams:
+    """Return the hyperparameters of a model that a run names.
+
+    raises: ValueError if there is no such model, or none that is trained before the run
+    """
+    experiment, _, own = source.rpartition("/")
+    runs = [*checked.runs]
+    if experiment == expt_dir.resolve().name and own in runs:
+        if own == name:
+            raise UserError(f"{source} is this run itself")
+        if runs.index(own) > runs.index(name):
+            raise UserError(f"{source} comes later in the file, so it is trained later")
+        paths, hparams = RunPaths(expt_dir / "runs" / own), checked.runs[own]
+        is_trained_now = not names or own in names
+    else:
+        paths = find_model(source, expt_dir)
+        hparams, is_trained_now = load_resolved(paths.hparams), False
+    state = find_run_state(paths)
+    if state in ("failed", "pruned") and not is_trained_now:
+        raise UserError(f"{source} is {state}, not finished")
+    return hparams
 
 
 def find_model(name: str, folder: Path) -> RunPaths:

@@ -249,8 +249,12 @@ def test_the_command_evaluates_any_structures(structure_file, tmp_path, capsys):
     assert capsys.readouterr().err == "the model was trained on 5pti\n"
 
 
-def test_the_command_measures_what_the_run_recorded_of_its_test(published, capsys):
-    assert run_command(["evaluate", "small", "starter", "--crops", "3"]) == 0
+@pytest.mark.parametrize("name", ["small", "20240101_x/a"])
+def test_the_command_measures_what_the_run_recorded_of_its_test(
+    published, name, capsys, monkeypatch
+):
+    monkeypatch.chdir(published.expt_dir)
+    assert run_command(["evaluate", name, "starter", "--crops", "3"]) == 0
     _, _, *lines = capsys.readouterr().out.splitlines()
     values = {name: found for name, *found in map(str.split, lines)}
     del values["equivariance_error_90"]  # a rounding error
@@ -259,10 +263,26 @@ def test_the_command_measures_what_the_run_recorded_of_its_test(published, capsy
         assert float(found[0]) == pytest.approx(float(found[-1]), rel=0.01, nan_ok=True), name
 
 
+def test_the_command_lists_structures_of_the_set_that_a_run_was_trained_on(
+    run, structure_file, capsys, monkeypatch
+):
+    monkeypatch.chdir(run.expt_dir)
+    run.hparams.write_text(run.hparams.read_text().replace(" starter", " my_set.parquet"))
+    Path("my_set.structures.csv").write_text("pdb_id,split\n1ABC,train\n2abc,test\n")
+    for name in ("1abc", "2abc"):
+        shutil.copy(structure_file, f"{name}.pdb")
+    command = ["evaluate", "20240101_x/a", "1abc.pdb", "2abc.pdb", "--crops", "1"]
+    assert run_command(command) == 0
+    assert capsys.readouterr().err == "the model was trained on 1abc\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["x", "starter"], f"unknown model 'x'; known: {', '.join(NAMES)}"),
+        (
+            ["x", "starter"],
+            "'x': neither a published model nor experiment/run; known: " + ", ".join(NAMES),
+        ),
         (
             [pretrained.BEST, "starter", "--crops", "0"],
             "--crops: expected a number of at least 1, got '0'",

@@ -1,15 +1,18 @@
 """What train.py says to a user's mistakes, and what damage it survives."""
 
 import math
+import multiprocessing
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from small_expt import run_train_py
 
 from atompaint_vae.models.kind import get_kind
 from atompaint_vae.models.vae.metrics import HeldOutMetrics
@@ -268,6 +271,50 @@ def test_divergence_fails_the_run(make_expt):
     record = load_record(RunPaths(expt.path / "runs/a").record)
     assert record.state == "failed"
     assert record.sessions[-1].error == "Diverged: the validation loss is nan at step 5"
+
+
+def train_and_count_children(expt_dir: Path):
+    """Python waits at its exit for all children that there still are."""
+    try:
+        run_train_py(expt_dir)
+    finally:
+        print(f"{len(multiprocessing.active_children())} children")
+
+
+def diverge(module: TrainingModule):
+    module.held_out_metrics = {"loss": math.nan, "r2": math.nan}
+
+
+def interrupt_twice(module: TrainingModule):
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("act", "code", "says"),
+    [
+        (diverge, 1, "a: failed: the validation loss is nan at step 5"),
+        (interrupt_twice, 130, "a: interrupted by SIGINT"),
+    ],
+)
+def test_loaders_end_with_a_run_that_ends_in_a_validation(make_expt, act, code, says):
+    expt = make_expt({"runs:\n  a:\n": "runs:\n  a:\n  b:\n", "epochs: 3": "epochs: 1"})
+    expt.num_loaders = 1
+    original, pending = TrainingModule.on_validation_epoch_end, [act]
+
+    def act_once(module):
+        original(module)
+        if pending:
+            pending.pop()(module)
+
+    process = expt.start(
+        prepare=lambda: setattr(TrainingModule, "on_validation_epoch_end", act_once),
+        program=train_and_count_children,
+    )
+    found, stdout, stderr = process.wait()
+    assert (found, says in stderr) == (code, True), stderr
+    assert stdout.endswith("0 children\n")
+    assert ("b: finished" in stdout) == (act is diverge)
 
 
 def test_weights_that_are_no_numbers_replace_no_checkpoint(tmp_path):

@@ -9,6 +9,7 @@ from atompaint_vae.config.hparams import load_hparams
 from atompaint_vae.config.schema import Hparams
 from atompaint_vae.models.kind import get_kind
 from atompaint_vae.models.vae.loss import calc_loss
+from atompaint_vae.models.vae.objective import VAEObjective
 from atompaint_vae.nn import conv
 from atompaint_vae.nn.nonlinearities import voxelwise
 from atompaint_vae.training import plan
@@ -140,6 +141,9 @@ def test_time_is_that_of_all_steps_and_held_out_crops(make_expt, monkeypatch):
     assert steps.step_s == 8 / 4
     assert steps.total_s == 3 * 5 * 8 / 4 + (3 * 3 + 7) / 4
     assert steps.losses["data loss"] > 0
+    monkeypatch.setattr(VAEObjective, "estimate_test", lambda self: 10.0)
+    longer = plan.try_first_steps(hparams, expt.path, device="cpu")
+    assert longer.total_s == steps.total_s + 10 / 4
 
 
 def test_losses_of_the_plan_are_those_that_add_up():

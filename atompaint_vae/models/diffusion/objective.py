@@ -27,7 +27,7 @@ from .denoiser import SIGMA_DATA, Denoiser
 from .edm import calc_sigma, calc_weight
 from .encodings import find_encodings
 from .kind import BANDS
-from .samples import SampleMetrics, make_stored_samples
+from .samples import NUM_SAMPLES, NUM_STORED, SampleMetrics, make_stored_samples
 
 NUM_SCALING_CROPS = 64
 """Training crops from which means and standard deviations of data are measured."""
@@ -111,6 +111,12 @@ class DiffusionObjective(Objective):
                 previous = self.model(x, sigma) * is_seen.view(-1, 1, 1, 1, 1)
         error = (self.model(x, sigma, previous) - y).square().flatten(1).mean(dim=1)
         return calc_weight(sigma, SIGMA_DATA) * error
+
+    def estimate_test(self) -> float:
+        model = self.hparams.model
+        num_in_samples = (NUM_SAMPLES + NUM_STORED) * (2 * model.sampler.num_steps - 1)
+        num_in_crop = (1 + len(BANDS)) * (1 + model.self_conditioning)
+        return num_in_samples / num_in_crop
 
     def begin_held_out(self, test: CropDataset | None = None):
         self._sums = torch.zeros(2 + len(BANDS), dtype=torch.float64)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...nn.fields import list_copies
+from ...text.errors import UserError
 
 
 class Scaling(nn.Module):
@@ -34,7 +35,7 @@ class Scaling(nn.Module):
     def measure(self, data: Float[Tensor, "b c x y z"]):
         """Set mean and standard deviations to those of the data.
 
-        raises: ValueError if the numbers of an irrep are all the same
+        raises: UserError if the numbers of an irrep are all the same, or NaN
         """
         data = data.double().movedim(1, 0).flatten(1)
         if self._is_scalar.any():
@@ -43,7 +44,7 @@ class Scaling(nn.Module):
         for i, l in enumerate(self.degrees):
             std = centred[self._degree_of_channel == i].square().mean().sqrt()
             if not std > 0:
-                raise ValueError(f"the data of l = {l} don't vary, so they can't be scaled")
+                raise UserError(f"the data of l = {l} don't vary, so they can't be scaled")
             self.std[i] = std
 
     def _expand_mean(self) -> Float[Tensor, " c"]:

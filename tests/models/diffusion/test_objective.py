@@ -14,6 +14,7 @@ from atompaint_vae.config.hparams import load_resolved
 from atompaint_vae.config.schema import Hparams
 from atompaint_vae.data.crops.dataset import collate_crops
 from atompaint_vae.models.diffusion import samples
+from atompaint_vae.models.diffusion.denoiser import Denoiser
 from atompaint_vae.models.diffusion.kind import BANDS
 from atompaint_vae.models.diffusion.objective import DiffusionObjective
 from atompaint_vae.models.noise import Noise
@@ -70,6 +71,19 @@ def test_what_a_run_leaves(trained):
         assert stored["path_sigma"][-1] == 0
 
 
+def test_data_that_do_not_vary_are_refused_before_old_results_are_removed(make_expt):
+    expt = make_expt(VOXELS)
+    expt.paths.run_dir.mkdir(parents=True)
+    expt.paths.test_metrics.write_text("step\n1\n")
+    code, _, stderr = expt.train(
+        prepare=lambda: setattr(Denoiser, "find_data", lambda self, images, noise: 0 * images)
+    )
+    message = "the data of l = 0 don't vary, so they can't be scaled"
+    assert (code, stderr) == (2, f"runs/a: {message}\n")
+    assert expt.paths.test_metrics.read_text() == "step\n1\n"
+    assert not expt.paths.record.exists()
+
+
 def test_trained_weights_have_their_scale(trained):
     model = make_trained(trained.paths, load_run_weights(trained.paths))
     hparams = load_resolved(trained.paths.hparams)
@@ -113,6 +127,21 @@ def test_a_network_that_knows_nothing_has_loss_one():
     metrics = objective.calc_metrics()
     assert [*metrics] == ["loss", "band_loss", *BANDS]
     assert all(value == pytest.approx(1, abs=0.01) for value in metrics.values())
+
+
+@pytest.mark.parametrize("self_conditioning", [False, True])
+def test_the_rest_of_a_test_in_evaluations_of_the_denoiser(trained, self_conditioning):
+    sampler = {"num_steps": 3}
+    objective = make_objective(self_conditioning=self_conditioning, sampler=sampler)
+    dataset = make_dataset(objective.hparams, trained.paths.expt_dir, "test")
+    counts, y = [], torch.randn(1, 6, 11, 11, 11)
+    objective.model.register_forward_hook(lambda model, inputs, output: counts.append(len(output)))
+    objective.begin_held_out(dataset)
+    objective.add_held_out(y, Noise(0, torch.arange(1)))
+    num_of_crop = len(counts)
+    objective.calc_metrics()
+    objective.make_artifacts(dataset, torch.device("cpu"))
+    assert objective.estimate_test() == sum(counts[num_of_crop:]) / num_of_crop
 
 
 def test_a_perfect_denoiser_of_bands():
