@@ -11,7 +11,7 @@ the structure of each image if they are, say, reconstructions of crops.
 
     atompaint-vae score images.npz
     atompaint-vae score latent.npz voxel.npz --references --vae finer-wide-10 --csv scores.csv
-    atompaint-vae score images.npz --features 20261129_neighbor_location/mlp-0
+    atompaint-vae score images.npz --features neighbor-small
 
 Of the structures, the test split has the reference's crops, and the train split those that may
 have been copied. Brackets hold 95 % intervals, by structure.
