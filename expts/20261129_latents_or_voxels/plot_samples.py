@@ -34,7 +34,7 @@ def describe(run: RecordedRun) -> dict:
         "run": run.name,
         "data": run.name.partition("-")[0],
         "steps": run.record.best.step,
-        "core-minutes": load_metrics(run.paths.val_metrics)["elapsed_s"].iloc[-1] / 60,
+        "minutes": load_metrics(run.paths.val_metrics)["elapsed_s"].iloc[-1] / 60,
         "sample_s": test["sample_s"],
         **test[[*SCORES, "bonded_low", "bonded_high"]],
         "bonded of test crops": test["bonded_true"],
@@ -49,12 +49,12 @@ def draw(table: pd.DataFrame):
     for ax, (score, label) in zip(axes, SCORES.items(), strict=True):
         for data, runs in table.groupby("data"):
             ax.plot(
-                runs["core-minutes"], runs[score], "o", color=colours[data], ms=5, alpha=0.8,
+                runs["minutes"], runs[score], "o", color=colours[data], ms=5, alpha=0.8,
                 label=data,
             )  # fmt: skip
-            means = runs.groupby("steps")[["core-minutes", score]].mean()
-            ax.plot(means["core-minutes"], means[score], color=colours[data], lw=1.2)
-        ax.set(xscale="log", xlabel="time on one core [min]", ylabel=label)
+            means = runs.groupby("steps")[["minutes", score]].mean()
+            ax.plot(means["minutes"], means[score], color=colours[data], lw=1.2)
+        ax.set(xscale="log", xlabel="time of training [min]", ylabel=label)
     line = {"color": "#5b5b5b", "lw": 1.1, "zorder": 1}
     axes[0].axhline(table["bonded of test crops"].mean(), **line, ls="-", label="test crops")
     axes[0].axhline(
