@@ -20,12 +20,16 @@ SCORES = {
     "clashing": "clashing share",
     "atoms_nm3": "atoms per volume [atoms/nm³]",
 }
+TIMES_MIN = (5, 10, 20, 50, 100)
+CHANCE = "atoms displaced by 1 Å"
 
 
 def main(expt: Experiment):
     table = pd.DataFrame([describe(run) for run in expt.load_runs()])
     save_table(table.round(4), expt.expt_dir / f"{expt.date}_samples.csv")
-    save_figure(draw(table), expt.expt_dir / f"{expt.date}_samples.svg")
+    scores = pd.read_csv(expt.expt_dir / f"{expt.date}_scores.csv", index_col="images")
+    figure = draw(table, chance=scores["bonded"][CHANCE])
+    save_figure(figure, expt.expt_dir / f"{expt.date}_samples.svg")
 
 
 def describe(run: RecordedRun) -> dict:
@@ -43,7 +47,7 @@ def describe(run: RecordedRun) -> dict:
     }
 
 
-def draw(table: pd.DataFrame):
+def draw(table: pd.DataFrame, *, chance: float):
     figure, axes = make_figure(1, len(SCORES), figsize=(9, 3.2))
     colours = dict(zip(("latents", "voxels"), RUN_COLOURS, strict=False))
     for ax, (score, label) in zip(axes, SCORES.items(), strict=True):
@@ -54,12 +58,15 @@ def draw(table: pd.DataFrame):
             )  # fmt: skip
             means = runs.groupby("steps")[["minutes", score]].mean()
             ax.plot(means["minutes"], means[score], color=colours[data], lw=1.2)
-        ax.set(xscale="log", xlabel="time of training [min]", ylabel=label)
+        ax.set(xscale="log", xlabel="time of training [min]", ylabel=label, xticks=TIMES_MIN)
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.minorticks_off()
     line = {"color": "#5b5b5b", "lw": 1.1, "zorder": 1}
     axes[0].axhline(table["bonded of test crops"].mean(), **line, ls="-", label="test crops")
     axes[0].axhline(
         table["bonded of reconstructions"].mean(), **line, ls="--", label="reconstructions"
     )
+    axes[0].axhline(chance, **line, ls=":", label=CHANCE)
     axes[2].axhline(table["atoms_nm3 of test crops"].mean(), **line, ls="-")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
