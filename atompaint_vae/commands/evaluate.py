@@ -5,9 +5,9 @@ Usage:
     atompaint-vae evaluate (-h | --help)
 
 NAME is a published model, such as finer-wide-10, or a finished run of this notebook, such as
-20241217_train_vae/2-layer. INPUT is a folder, a structure file, a pattern or
-a text file that lists files, as for `atompaint-vae data build`; or `starter`, the test structures
-of the package. Crops are made as for the test of the model's run.
+20241217_train_vae/2-layer. INPUT is a folder, a structure file, a pattern or a text file that lists
+files, as for `atompaint-vae data build`; or `starter`, the test structures of the package. Crops
+are made as for the test of the model's run.
 
 The first column is measured now, in float32; the second was recorded by the test of the model's
 run. Structures whose names occur in its training set are listed.
