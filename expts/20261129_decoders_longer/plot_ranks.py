@@ -8,10 +8,10 @@ Usage:
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import t
 
 from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.search import calc_rank_correlation, plot_ranks
+from atompaint_vae.figures.seeds import format_mean
 from atompaint_vae.figures.style import save_figure
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.records.experiment import Experiment
@@ -81,14 +81,6 @@ def correlate_steps(expt: Experiment) -> pd.DataFrame:
         }
         for step in steps
     ).map(lambda text: text.removeprefix("Kendall's τ = ").partition(", n")[0])
-
-
-def format_mean(values: pd.Series) -> str:
-    """Return a mean over seeds, with half its 95 % interval by Student's t."""
-    num = len(values)
-    if num < 2:
-        return f"{values.mean():.3f}"
-    return f"{values.mean():.3f} ± {t.ppf(0.975, num - 1) * values.std() / num**0.5:.3f}"
 
 
 if __name__ == "__main__":

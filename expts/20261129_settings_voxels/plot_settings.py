@@ -9,10 +9,10 @@ from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import t
 
 from atompaint_vae.figures.provenance.script import run_script
 from atompaint_vae.figures.search import calc_rank_correlation, plot_ranks
+from atompaint_vae.figures.seeds import format_mean
 from atompaint_vae.figures.style import save_figure
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.records.experiment import Experiment
@@ -60,14 +60,6 @@ def load_scores(expt: Experiment, space: str) -> pd.DataFrame:
             "minutes": val["elapsed_s"].iloc[-1] / 60,
         })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def format_mean(values: list[float]) -> str:
-    """Return a mean over seeds, with half its 95 % interval by Student's t."""
-    series, num = pd.Series(values), len(values)
-    if num < 2:
-        return f"{series.mean():.3f}"
-    return f"{series.mean():.3f} ± {t.ppf(0.975, num - 1) * series.std() / num**0.5:.3f}"
 
 
 if __name__ == "__main__":
