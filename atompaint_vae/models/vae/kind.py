@@ -114,6 +114,6 @@ KIND = Kind(
     alarms={"collapsed": describe_collapse},
     first_losses=list_first_losses,
     judge_first_losses=find_dominant,
-    card_metrics=("r2", "bonded", "prior_loss", "active", "equivariance"),
+    card_metrics=("r2", "bonded", "prior_loss", "active", "equivariance", "encoder_equivariance"),
     describe_for_card=describe_for_card,
 )  # fmt: skip
