@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from ..config.hparams import HparamsError, find_differences, load_resolved
+from ..config.hparams import HparamsError, find_changes, load_resolved
 from ..config.schema import Hparams
 from ..records.experiment import Experiment
 from ..records.lock import archive_run
@@ -253,9 +253,7 @@ def check_unchanged(expt: Experiment, name: str, hparams: Hparams):
     paths = expt.get_run_paths(name)
     if not paths.record.exists():
         return
-    values = find_differences({"then": load_resolved(paths.hparams), "now": hparams})
-    changes = [f"{key} was {values['then'][key]}, is {new}" for key, new in values["now"].items()]
-    if changes:
+    if changes := find_changes(load_resolved(paths.hparams), hparams):
         raise UserError(
             f"{expt.hparams_path}: run {name!r} has changed since it started: "
             f"{'; '.join(changes)}; train.py --restart {name} archives it and trains from scratch, "

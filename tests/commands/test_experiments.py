@@ -166,6 +166,19 @@ def test_show(root, capsys):
     ]  # fmt: skip
 
 
+def test_show_has_the_hyperparameters_that_runs_started_with(root, capsys):
+    before = run(capsys, "show", "20241217")[1]
+    path = root / "expts/20241217_train_vae/hparams.nt"
+    path.write_text(path.read_text().replace("latent: 5xfourier2", "latent: 4xfourier2"))
+    table, _, notes = run(capsys, "show", "20241217")[1].partition("\n\n")
+    assert table == before.rstrip()
+    assert notes.splitlines() == [
+        f"{name}: hparams.nt has changed since it started: model.latent was 5xfourier2, is "
+        "4xfourier2"
+        for name in ("2-layer-wide", "3-layer-wide")
+    ]  # fmt: skip
+
+
 def test_damaged_files_hide_no_other_run(root, capsys):
     folder = root / "expts/20241217_train_vae/runs"
     (folder / "2-layer-wide/record.nt").write_bytes(b"\xff\x00garbage")
