@@ -15,7 +15,7 @@ from typing import Any
 
 from ...config.schema import list_hparams, list_rules
 from ...records.compare import EFFECTLESS
-from ...records.filters import filter_runs
+from ...records.filters import describe_nearest, filter_runs
 from ...records.find import UnknownRunError, find_runs, list_runs
 from ...records.properties import Run, load_run, load_runs, make_signature
 from ...records.record import RunPaths
@@ -47,6 +47,8 @@ class RunsDirective(NotebookDirective):
         chosen = [runs[i] for i in filter_runs(where, [run.properties for run in runs])]
         if not chosen:
             which = f":where: matches none of {len(runs)} runs" if runs else "no run has a record"
+            near = describe_nearest(where, [run.properties for run in runs])
+            which += f"; {near}" if near else ""
             raise UnknownRunError(f"{' or '.join(names)}: {which}")
         return chosen
 
