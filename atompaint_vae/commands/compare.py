@@ -4,8 +4,8 @@ Usage:
     atompaint-vae compare NAME... [--metric METRIC] [--where EXPR] [--sort KEY] [--top N] [-o FILE]
     atompaint-vae compare (-h | --help)
 
-NAME is an experiment, by its date or its folder's name, or a run, `experiment/run`; `all` means
-all experiments:
+NAME is an experiment, by its date, name or folder, or a run, `experiment/run`, or just `run` in the
+experiment's folder; `all` means all experiments:
 
     atompaint-vae compare 20241029 20241217
     atompaint-vae compare 20241217/2-layer-wide 20241217/3-layer-wide --metric val.data_loss
@@ -58,7 +58,7 @@ from ..records.compare import (
     write_cells,
 )
 from ..records.filters import WhereError, describe_nearest, filter_runs, list_named
-from ..records.find import find_expts_dir, find_runs
+from ..records.find import locate_runs
 from ..records.properties import Run, list_best_metrics, load_runs
 from ..text.files import write_atomic
 from ..text.tables import format_table
@@ -110,8 +110,7 @@ def choose_runs(names: Sequence[str], where: str) -> list[Run]:
 
     raises: ValueError if there are none, or a name or the expression is invalid
     """
-    expts_dir = find_expts_dir(Path.cwd())
-    runs = load_runs(find_runs(expts_dir, [_strip_path(name, expts_dir) for name in names]))
+    runs = load_runs(locate_runs(names))
     if not runs:
         raise ValueError(f"{' '.join(names)}: no run has a record; ./train.py first")
     try:
@@ -123,14 +122,6 @@ def choose_runs(names: Sequence[str], where: str) -> list[Run]:
         hint = f"; {near}" if near else ""
         raise ValueError(f"--where: none of {len(runs)} runs matches{hint}")
     return [runs[i] for i in chosen]
-
-
-def _strip_path(name: str, expts_dir: Path) -> str:
-    """Return a name for `find_runs` from a path that the shell completed."""
-    path = Path(name).resolve()
-    if not (path.is_dir() and path.is_relative_to(expts_dir) and path != expts_dir):
-        return name
-    return "/".join(x for x in path.relative_to(expts_dir).parts if x != "runs")
 
 
 def format_csv(runs: Sequence[Run], columns: Sequence[str]) -> str:

@@ -4,9 +4,9 @@ Usage:
     atompaint-vae show EXPT
     atompaint-vae show (-h | --help)
 
-EXPT is the experiment's name or date. Results are those on the test structures. The hyperparameters
-of a run are those that it started with; if hparams.nt has changed since, lines below the table say
-in what.
+EXPT is the experiment's name, date or folder. Results are those on the test structures. The
+hyperparameters of a run are those that it started with; if hparams.nt has changed since, lines
+below the table say in what.
 
 Exit codes: 0 success; 1 some runs have damaged files, which are listed; 2 there is no such
 experiment, or its hparams.nt has mistakes.
@@ -15,7 +15,6 @@ experiment, or its hparams.nt has mistakes.
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import docopt
 
@@ -23,7 +22,7 @@ from ..config.hparams import find_changes, find_differences, load_resolved
 from ..config.schema import Hparams
 from ..models.kind import get_kind
 from ..records.experiment import Experiment
-from ..records.find import find_experiment, find_expts_dir
+from ..records.find import locate_experiment
 from ..records.properties import Value
 from ..records.record import UNREADABLE
 from ..text.formats import format_hparam
@@ -32,7 +31,7 @@ from ..text.tables import format_table
 
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["show", *argv])
-    expt = Experiment(find_experiment(find_expts_dir(Path.cwd()), arguments["EXPT"]))
+    expt = Experiment(locate_experiment(arguments["EXPT"]))
     runs = expt.load_properties()
     print("\n".join(describe_runs(expt, runs)))
     damages = {x: run["error"] for x, run in runs.items() if run["state"] == UNREADABLE}
