@@ -86,6 +86,14 @@ def test_new_copies_no_results(root, capsys):
     assert (folder / "hparams.nt").read_text() == source.read_text()
 
 
+def test_new_in_an_empty_notebook_makes_notes_alone(tmp_path, monkeypatch, capsys):
+    (tmp_path / "conf.py").touch()
+    monkeypatch.chdir(tmp_path)
+    message = f"{TODAY}_vary_salt: edit notes.rst\n"
+    assert run(capsys, "new", "Vary salt") == (0, message, "")
+    assert [x.name for x in (tmp_path / f"{TODAY}_vary_salt").iterdir()] == ["notes.rst"]
+
+
 def test_new_tells_which_references_it_makes_ambiguous(root, capsys):
     run(capsys, "new", "First")
     day = f"{date.today():%Y-%m-%d}"
