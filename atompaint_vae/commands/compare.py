@@ -1,17 +1,19 @@
 """Compare runs of any dates: results, differences, reasons not to compare.
 
 Usage:
-    atompaint-vae compare NAME... [--metric METRIC] [--where EXPR] [-o FILE]
+    atompaint-vae compare NAME... [--metric METRIC] [--where EXPR] [--sort KEY] [--top N] [-o FILE]
     atompaint-vae compare (-h | --help)
 
-NAME is an experiment, by its date or its folder's name, or a run, `experiment/run`; `all` means
-all experiments:
+NAME is an experiment, by its date, name or folder, or a run, `experiment/run`, or just `run` in the
+experiment's folder; `all` means all experiments:
 
     atompaint-vae compare 20241029 20241217
     atompaint-vae compare 20241217/2-layer-wide 20241217/3-layer-wide --metric val.data_loss
     atompaint-vae compare 20241217 --where 'model.latent == 5xfourier2 and best(val.r2) > 0.5'
+    atompaint-vae compare all --where 'compression_ratio > 9 and compression_ratio < 11' --top 5
 
-The table shows the hyperparameters that differ. Lines below it tell which runs aren't comparable,
+The best run is first. The table shows the compression ratios and hyperparameters that differ, and
+what --where and --sort name. Lines below it tell which runs aren't comparable,
 which hyperparameters vary only together, and which code and data the runs were trained with.
 
 Options:
@@ -20,7 +22,10 @@ Options:
     --where EXPR       Only runs that match. Properties are columns of the table, hyperparameters,
                        and metrics such as last(val.loss), best(val.r2) or test.r2. Operators are
                        == != < <= > >= ~ (contains); join comparisons by and, or, not and
-                       parentheses.
+                       parentheses. If no run matches, the nearest values are shown.
+    --sort KEY         A metric, to have the best first, or another property, to have the smallest
+                       first; by default the metric.
+    --top N            Only the first N runs.
     -o FILE            Write the table to a FILE.csv, or the metric's curves to a FILE.svg.
 
 Exit codes: 0 success; 1 some runs have damaged files, which are listed; 2 failure.
@@ -39,20 +44,26 @@ import docopt
 
 from ..records.compare import (
     check_curve,
+    check_metric,
     choose_columns,
     describe_code,
     describe_data,
+    differs,
     find_confounded,
     find_incomparable,
+    find_sort_key,
     keep_readable,
     name_column,
+    sort_runs,
     write_cells,
 )
-from ..records.filters import WhereError, filter_runs
-from ..records.find import find_expts_dir, find_runs
+from ..records.filters import WhereError, describe_nearest, filter_runs, list_named
+from ..records.find import locate_runs
 from ..records.properties import Run, list_best_metrics, load_runs
 from ..text.files import write_atomic
 from ..text.tables import format_table
+
+RATIO = "compression_ratio"
 
 
 def main(argv: list[str]) -> int:
@@ -60,9 +71,22 @@ def main(argv: list[str]) -> int:
     out = Path(arguments["-o"]) if arguments["-o"] else None
     if out and out.suffix not in (".csv", ".svg"):
         raise ValueError(f"-o: expected a name that ends in .csv or .svg, got {str(out)!r}")
-    runs = choose_runs(arguments["NAME"], arguments["--where"] or "")
+    where, top = arguments["--where"] or "", arguments["--top"]
+    if top and not (top.isdecimal() and int(top)):
+        raise ValueError(f"--top: expected a number of at least 1, got {top!r}")
+    runs = choose_runs(arguments["NAME"], where)
     metric = arguments["--metric"] or f"val.{list_best_metrics(x.properties for x in runs)[0]}"
-    columns = choose_columns(runs, [metric])
+    check_metric(metric, runs)
+    named = list_named(where, [run.properties for run in runs])
+    if arguments["--sort"]:
+        key = find_sort_key(runs, arguments["--sort"])
+        named.append(key)
+    else:
+        key = find_sort_key(runs, metric)
+    runs = sort_runs(runs, key)[: int(top) if top else None]
+    if differs(RATIO, keep_readable([run.properties for run in runs])):
+        named.append(RATIO)
+    columns = choose_columns(runs, [metric], also=named)
     if out and out.suffix == ".csv":
         write_atomic(out, format_csv(runs, [*columns, "commit", "data_hash"]))
     elif out:
@@ -86,8 +110,7 @@ def choose_runs(names: Sequence[str], where: str) -> list[Run]:
 
     raises: ValueError if there are none, or a name or the expression is invalid
     """
-    expts_dir = find_expts_dir(Path.cwd())
-    runs = load_runs(find_runs(expts_dir, [_strip_path(name, expts_dir) for name in names]))
+    runs = load_runs(locate_runs(names))
     if not runs:
         raise ValueError(f"{' '.join(names)}: no run has a record; ./train.py first")
     try:
@@ -95,16 +118,10 @@ def choose_runs(names: Sequence[str], where: str) -> list[Run]:
     except WhereError as error:
         raise ValueError(f"--where: {error}") from None
     if not chosen:
-        raise ValueError(f"--where: none of {len(runs)} runs matches")
+        near = describe_nearest(where, [run.properties for run in runs])
+        hint = f"; {near}" if near else ""
+        raise ValueError(f"--where: none of {len(runs)} runs matches{hint}")
     return [runs[i] for i in chosen]
-
-
-def _strip_path(name: str, expts_dir: Path) -> str:
-    """Return a name for `find_runs` from a path that the shell completed."""
-    path = Path(name).resolve()
-    if not (path.is_dir() and path.is_relative_to(expts_dir) and path != expts_dir):
-        return name
-    return "/".join(x for x in path.relative_to(expts_dir).parts if x != "runs")
 
 
 def format_csv(runs: Sequence[Run], columns: Sequence[str]) -> str:

@@ -9,10 +9,10 @@ Usage:
     atompaint-vae data (-h | --help)
 
 build reads structure files (mmCIF, PDB, BinaryCIF; gzipped or not), splits them by sequence and
-writes FILE, which is a value for `data.source` in hparams.nt, and beside it the tables
-*.structures.csv and *.chains.csv. INPUT is a folder, a file, a pattern such as 'pdb/**/*.cif.gz',
-or a text file that lists files and PDB ids. Broken files are reported and left out. An interrupted
-build resumes when it is started again.
+writes FILE, and beside it the tables *.structures.csv and *.chains.csv. `data.source` in hparams.nt
+names FILE by its path from the experiment's folder, such as ../../structures/mine.parquet. INPUT is
+a folder, a file, a pattern such as 'pdb/**/*.cif.gz', or a text file that lists files and PDB ids.
+Broken files are reported and left out. An interrupted build resumes when it is started again.
 
 show prints the contents of a set and draws them, in an SVG file beside the set by default. SET is a
 file that build wrote, a database of macromol_gym_unsupervised, or `starter`.

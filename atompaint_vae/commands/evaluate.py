@@ -6,8 +6,9 @@ Usage:
 
 NAME is a published model, such as finer-wide-10, or a finished run of this notebook, such as
 20241217_train_vae/2-layer. INPUT is a folder, a structure file, a pattern or a text file that lists
-files, as for `atompaint-vae data build`; or `starter`, the test structures of the package. Crops
-are made as for the test of the model's run.
+files, as for `atompaint-vae data build`; or a set that it wrote, a database of
+macromol_gym_unsupervised or `starter`, of which the test structures are taken. Crops are made as
+for the test of the model's run.
 
 The first column is measured now, in float32; the second was recorded by the test of the model's
 run. Structures whose names occur in its training set are listed.
@@ -34,6 +35,8 @@ def main(argv: list[str]) -> int:
     if not (num_crops.isdecimal() and int(num_crops)):
         raise ValueError(f"--crops: expected a number of at least 1, got {num_crops!r}")
 
+    import pandas as pd
+
     from ..config.datasets import SEED_OF_SPLIT, resolve_source
     from ..data.crops.dataset import make_crops
     from ..training.evaluate import calc_test_metrics
@@ -45,8 +48,10 @@ def main(argv: list[str]) -> int:
     crops = make_crops(
         atoms, hparams.data, num_samples=int(num_crops), seed=SEED_OF_SPLIT["test"]
     )
-    structures = atoms["structure"].cat.categories
-    print(f"{len(structures)} structures, {len(atoms):,} atoms, {num_crops} crops")
+    is_table = isinstance(atoms, pd.DataFrame)
+    structures = sorted(atoms["structure"].unique() if is_table else {*atoms.structures})
+    size = f"{len(structures)} structures, {len(atoms):,} atoms" if is_table else repr(atoms)
+    print(f"{size}, {num_crops} crops")
     warn_of_training_structures(structures, resolve_source(hparams, paths.expt_dir))
     recorded = load_metrics(paths.test_metrics).iloc[0]
     metrics = calc_test_metrics(model, hparams, crops)
@@ -56,13 +61,21 @@ def main(argv: list[str]) -> int:
 
 
 def load_inputs(inputs: list[str]):
-    """Return the atoms of structure files, or of the package's test structures."""
+    """Return the atoms of structure files, or the test split of a set or a database.
+
+    raises: ValueError if they can't be read, or there is something besides a set
+    """
+    from ..data import STARTER
     from ..data.sets.inputs import find_structure_files
-    from ..data.sets.sources import STARTER, load_split
+    from ..data.sets.macromol_db import is_database
+    from ..data.sets.sources import open_split
     from ..data.structures.table import concatenate_atoms, read_structure
 
-    if inputs == [STARTER]:
-        return load_split(STARTER, "test")
+    for name in inputs:
+        if name == STARTER or Path(name).suffix == ".parquet" or is_database(Path(name)):
+            if len(inputs) > 1:
+                raise ValueError(f"{name}: a set can't be evaluated together with other inputs")
+            return open_split(name, "test")
     return concatenate_atoms([read_structure(path) for path in find_structure_files(inputs)])
 
 

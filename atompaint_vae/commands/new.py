@@ -13,8 +13,9 @@ If pages refer to an older experiment only by this date, or only by this name, t
 listed: they now need its whole name.
 
 Options:
-    --from EXPT    The experiment to copy, by its name or date; by default the quick start, which
-                   trains in minutes.
+    --from EXPT    The experiment to copy, by its name, date or folder; by default the quick start,
+                   which trains in minutes. In a notebook without the quick start, the folder has
+                   notes alone.
 
 Exit codes: 0 success; 2 failure, or the folder exists.
 """
@@ -29,10 +30,11 @@ from pathlib import Path
 import docopt
 
 from ..records.find import (
-    find_experiment,
     find_experiments,
     find_expts_dir,
     find_references,
+    get_root,
+    locate_experiment,
 )
 
 DEFAULT = "20241001_quick_start"
@@ -65,11 +67,14 @@ def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["new", *argv])
     expts_dir = find_expts_dir(Path.cwd())
     title = " ".join(arguments["TITLE"].split())
-    folder = make_experiment(
-        expts_dir, title, find_experiment(expts_dir, arguments["--from"] or DEFAULT), date.today()
-    )
+    if arguments["--from"]:
+        template = locate_experiment(arguments["--from"])
+    else:
+        template = expts_dir / DEFAULT if DEFAULT in find_experiments(expts_dir) else None
+    folder = make_experiment(expts_dir, title, template, date.today())
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    print(f"{shown}: edit hparams.nt, then ./train.py --dry-run")
+    next_step = "edit hparams.nt, then ./train.py --dry-run" if template else "edit notes.rst"
+    print(f"{shown}: {next_step}")
     for place, name, meant in find_ambiguous(expts_dir, folder.name):
         text = f"{name!r} may be {meant} or {folder.name} from now on; write {meant}"
         print(f"{place}: {text}", file=sys.stderr)
@@ -84,21 +89,23 @@ def find_ambiguous(expts_dir: Path, new: str) -> list[tuple[str, str, str]]:
         (place, name, meant[0])
         for name in new.split("_", 1)
         if len(meant := [x for x in others if name in x.split("_", 1)]) == 1
-        for place in find_references(expts_dir.parent, name)
+        for place in find_references(get_root(expts_dir), name)
     ]
 
 
-def make_experiment(expts_dir: Path, title: str, template: Path, day: date) -> Path:
+def make_experiment(expts_dir: Path, title: str, template: Path | None, day: date) -> Path:
     """Make the new experiment's folder, and return its path.
 
+    template: folder of the experiment to copy; None for notes alone
     raises: ValueError if no name can be made from the title, or the folder exists
     """
     folder = expts_dir / f"{day:%Y%m%d}_{make_slug(title)}"
     if folder.exists():
         raise ValueError(f"{folder}: exists already; give the experiment another title")
     folder.mkdir()
-    for path in sorted(x for pattern in COPIED for x in template.glob(pattern)):
-        shutil.copy(path, folder)
+    for pattern in COPIED if template else ():
+        for path in sorted(template.glob(pattern)):
+            shutil.copy(path, folder)
     escaped = re.sub(r"([\\*`_|$])", r"\\\1", title)
     # Wide letters take two columns, and the line must be as wide as the title.
     width = sum(2 if unicodedata.east_asian_width(x) in "WF" else 1 for x in escaped)

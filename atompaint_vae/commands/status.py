@@ -4,7 +4,7 @@ Usage:
     atompaint-vae status [EXPT...]
     atompaint-vae status (-h | --help)
 
-EXPT is an experiment's name or date; without it, all experiments are shown.
+EXPT is an experiment's name, date or folder; without it, all experiments are shown.
 
 The state of a run is one of:
     planned       It has not started.
@@ -33,7 +33,7 @@ import docopt
 from ..config.hparams import HparamsError
 from ..config.trials import load_trials
 from ..records.experiment import Experiment
-from ..records.find import find_experiment, find_experiments, find_expts_dir
+from ..records.find import find_experiments, find_expts_dir, locate_experiment
 from ..slurm.progress import format_progress, list_progress
 from ..slurm.queue import load_submissions
 
@@ -41,7 +41,7 @@ from ..slurm.queue import load_submissions
 def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["status", *argv])
     expts_dir = find_expts_dir(Path.cwd())
-    folders = [find_experiment(expts_dir, name) for name in arguments["EXPT"]]
+    folders = [locate_experiment(name) for name in arguments["EXPT"]]
     folders = folders or [expts_dir / name for name in find_experiments(expts_dir)[::-1]]
     blocks = ["\n".join(describe_experiment(Experiment(folder))) for folder in folders]
     print("\n\n".join(blocks), end="\n" if blocks else "")

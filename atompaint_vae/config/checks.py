@@ -4,7 +4,7 @@ They find layers that can't be built, missing data, batches that can't be split 
 of one kind of model are in its `Objective`.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import pi
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..data.hparams import DataHparams
 from ..data.sets.sources import StructureCountError
 from ..models.kind import KINDS, get_kind
 from ..text.files import is_file
-from ..text.located import Located, Problem, find_value, list_problems
+from ..text.located import Located, Place, Problem, find_value, list_problems
 from ..text.suggest import suggest_key
 from ..text.typed import COMMENT_HINT, check_model, has_comment
 from .datasets import SEED_OF_SPLIT, make_dataset, resolve_source
@@ -73,7 +73,21 @@ def check_experiment(
         warnings += check_metric(file.search)
     if problems:
         raise HparamsError(list_problems(problems))
-    return CheckedExperiment(file.values, file.runs, list_problems(warnings).splitlines())
+    return CheckedExperiment(file.values, file.runs, group_warnings(warnings))
+
+
+def group_warnings(warnings: Iterable[Problem]) -> list[str]:
+    """Return a line for each text, at its first place; further places are at the line's end."""
+    in_order = sorted(warnings, key=lambda x: (str(x.place.path), x.place.line, x.place.column))
+    places: dict[str, list[Place]] = {}
+    for warning in in_order:
+        places.setdefault(warning.text, []).append(warning.place)
+    lines = []
+    for text, (first, *others) in places.items():
+        more = [f"line {x.line}" if x.path == first.path else str(x) for x in others if x != first]
+        also = f" (also at {', '.join(dict.fromkeys(more))})" if more else ""
+        lines.append(f"{first}: {text}{also}")
+    return lines
 
 
 def check_runs(

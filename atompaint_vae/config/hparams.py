@@ -188,6 +188,12 @@ def dump_hparams(hparams: Hparams) -> str:
     return dump_model(hparams)
 
 
+def find_changes(then: Hparams, now: Hparams) -> list[str]:
+    """Return the hyperparameters that have changed, such as `seed was 1, is 2`."""
+    values = find_differences({"then": then, "now": now})
+    return [f"{key} was {values['then'][key]}, is {new}" for key, new in values["now"].items()]
+
+
 def find_differences(runs: Mapping[str, Hparams]) -> dict[str, dict[str, Any]]:
     """Return, for each run, its values of the dotted keys in which the runs differ."""
     flat = {run: flatten(hparams) for run, hparams in runs.items()}

@@ -18,6 +18,7 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
     """Plot the curves of the runs' kind against epochs: of a VAE, losses, R² and active units.
 
     Thin lines are single training batches; thick lines are the same held-out crops each time.
+    Validations below a panel's axis are triangles at its lower end.
     """
     kinds = [get_kind(name) for name in dict.fromkeys(run.hparams.kind for run in runs)]
     panels = list({x.column: x for kind in kinds for x in kind.list_curves()}.values())
@@ -29,10 +30,10 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
         axis.set_visible(False)
     for axis, panel in zip(axes.flat, panels, strict=False):
         axis.set_yscale("log" if panel.log else "linear")
-        for run, colour in zip(runs, _cycle_colours(len(runs)), strict=True):
-            _plot_curve(axis, panel, run, colour)
         label = panel.ylabel.format(**_join_values(runs)) if panel.ylabel else None
         axis.set(title=panel.title, ylabel=label, ylim=panel.limits)
+        for run, colour in zip(runs, _cycle_colours(len(runs)), strict=True):
+            _plot_curve(axis, panel, run, colour)
         if panel.log:
             set_log_ticks(axis)
         if panel.limits and panel.limits[0] < 0 < panel.limits[1] and not panel.percent_of:
@@ -58,14 +59,26 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
 def _plot_curve(axis: Axes, panel: Curve, run: RecordedRun, colour: str):
     sizes = run.record.sizes
     scale = 100 / sizes[panel.percent_of][0] if panel.percent_of in sizes else 1
-    train, val = load_metrics(run.paths.train_metrics), load_metrics(run.paths.val_metrics)
+    # A run of few steps ends before the first row of train.csv.
+    train, val = (
+        load_metrics(path) if path.exists() else {}
+        for path in (run.paths.train_metrics, run.paths.val_metrics)
+    )
     if panel.column in train:
         axis.plot(train["epoch"], scale * train[panel.column], color=colour, alpha=0.35, lw=0.6)
     if panel.column in val:
         label = run.name
         if _has_ratio(run):
             label += f" ({run.record.sizes['compression_ratio']:.1f}×)"
-        axis.plot(val["epoch"], scale * val[panel.column], color=colour, lw=1.6, label=label)
+        values = scale * val[panel.column]
+        marker = "o" if len(val) == 1 else None
+        axis.plot(val["epoch"], values, color=colour, lw=1.6, marker=marker, label=label)
+        if panel.limits and (is_below := values < panel.limits[0]).any():
+            below = val["epoch"][is_below]
+            low = [panel.limits[0]] * len(below)
+            axis.plot(below, low, "v", color=colour, ms=4, clip_on=False)
+            limit = f"{panel.limits[0]:g}".replace("-", "−")
+            axis.set_title(f"{panel.title} (▼ below {limit})")
 
 
 def _has_ratio(run: RecordedRun) -> bool:

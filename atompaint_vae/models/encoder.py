@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..nn.conv import SteerableConv, calc_halved_size
 from ..nn.fields import FieldType
 from ..nn.resample import Pool
+from ..text.formats import format_shape
 from .blocks import ResampledConv, make_layer
 
 
@@ -35,6 +36,18 @@ def calc_sizes(size_voxels: int, num_layers: int) -> list[int]:
     if num_layers >= len(sizes):
         calc_halved_size(sizes[-1])  # raises
     return sizes[: num_layers + 1]
+
+
+def check_shape(what: str, found: Sequence[int], expected: Sequence[int]) -> None:
+    """Check the shape of a batch; raises: ValueError if an axis is missing or has another length.
+
+    expected: the shape of one item
+    """
+    if tuple(found[1:]) == tuple(expected):
+        return
+    hint = "; one needs a batch axis too" if tuple(found) == tuple(expected) else ""
+    wanted = format_shape(("n", *expected))
+    raise ValueError(f"{what}: expected shape {wanted}, got {format_shape(found)}{hint}")
 
 
 class Encoder(nn.Module):

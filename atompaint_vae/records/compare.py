@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
 from ..config.schema import list_hparams, list_rules
+from ..models.kind import DEFAULT_KIND, get_kind
 from ..text.formats import format_value
 from ..text.suggest import suggest
 from .properties import (
@@ -28,6 +29,8 @@ Properties = Mapping[str, Value]
 
 SEED = "seed"
 
+TABLES = ("train", "val", "test")
+
 EFFECTLESS = ("kind", SEED, "train.num_val_crops", "train.num_test_crops")
 """Hyperparameters whose effects are not of interest."""
 
@@ -37,12 +40,16 @@ MINUTES = {"duration_s": "duration [min]"}
 
 
 def choose_columns(
-    runs: Sequence[Run], metrics: Sequence[str], hparams: Sequence[str] | None = None
+    runs: Sequence[Run],
+    metrics: Sequence[str],
+    hparams: Sequence[str] | None = None,
+    also: Sequence[str] = (),
 ) -> list[str]:
     """
     Return the columns of a table of runs: names, metrics, hyperparameters, state.
 
     hparams: names of hyperparameters, None for those that differ
+    also:    other properties to show after the metrics
     raises:  PropertyError if there is no such hyperparameter or metric
     """
     known, reduced = list_properties(runs), []
@@ -56,7 +63,42 @@ def choose_columns(
             raise PropertyError(say_unknown_property(name, known))
     several = len({run.properties["experiment"] for run in runs}) > 1
     names = ["experiment"] * several + ["run"]
-    return [*names, *reduced, *hparams, "state", "duration_s"]
+    return list(dict.fromkeys([*names, *reduced, *also, *hparams, "state", "duration_s"]))
+
+
+def sort_runs(runs: Sequence[Run], key: str) -> list[Run]:
+    """
+    Return runs sorted by a property: the best first if it is a metric, else ascending.
+
+    Runs without the property are last; equals stay in their order.
+    """
+    table, _, column = re.sub(r"^\w+\((.*)\)$", r"\1", key).partition(".")
+    is_metric = table in TABLES
+    kinds = {run.properties.get("kind") or DEFAULT_KIND for run in runs if key in run.properties}
+    found = [get_kind(kind).find_metric(column) for kind in sorted(kinds)] if is_metric else []
+    sign = -1 if any(metric and metric.better == "higher" for metric in found) else 1
+
+    def rank(run: Run):
+        value = run.properties.get(key)
+        if isinstance(value, int | float):
+            return 0, sign * value, ""
+        return (2, 0, "") if value is None else (1, 0, value)
+
+    return sorted(runs, key=rank)
+
+
+def find_sort_key(runs: Sequence[Run], name: str) -> str:
+    """
+    Return the property to sort by: a property, or the best or last value of a metric's curve.
+
+    raises: PropertyError if there is no such property or metric
+    """
+    known = list_properties(runs)
+    if name in known:
+        return name
+    if reduced := list_reduced(name, known):
+        return reduced[-1]  # the best, if one is better
+    raise PropertyError(say_unknown_property(name, known))
 
 
 def check_metric(metric: str, runs: Sequence[Run]) -> None:
@@ -66,7 +108,7 @@ def check_metric(metric: str, runs: Sequence[Run]) -> None:
     raises: PropertyError with the known metrics
     """
     known, table = list_metrics(runs), metric.partition(".")[0]
-    is_early = table in ("train", "val", "test") and not any(table in x.tables for x in runs)
+    is_early = table in TABLES and not any(table in x.tables for x in runs)
     if metric not in known and not is_early:
         raise PropertyError(f"unknown metric {metric!r}; {suggest(metric, known)}")
 

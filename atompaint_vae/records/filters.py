@@ -16,6 +16,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from ..text.formats import format_value
+from ..text.suggest import find_near
 from .properties import Value, say_unknown_property
 
 TOKEN = re.compile(
@@ -56,6 +58,14 @@ class Token(NamedTuple):
     column: int
 
 
+class Comparison(NamedTuple):
+    """A part of an expression: whether a property of a run is equal to a value, for example."""
+
+    name: str
+    wanted: float | str
+    condition: Condition
+
+
 def filter_runs(text: str, runs: Sequence[Properties]) -> list[int]:
     """
     Return the indices of the runs that match an expression; all if it is blank.
@@ -70,6 +80,42 @@ def filter_runs(text: str, runs: Sequence[Properties]) -> list[int]:
         return [i for i, properties in enumerate(runs) if condition(properties)]
     except RecursionError:
         raise WhereError(1, "too many nested brackets or 'not'") from None
+
+
+def list_named(text: str, runs: Sequence[Properties]) -> list[str]:
+    """Return the properties that a valid expression names."""
+    return list(dict.fromkeys(x.name for x in _list_comparisons(text, runs)))
+
+
+def describe_nearest(text: str, runs: Sequence[Properties]) -> str:
+    """
+    Return the values nearest to those of an expression that matches no run; "" if there are none.
+
+    They are those of the comparisons that match no run by themselves, or else of all.
+    """
+    comparisons = _list_comparisons(text, runs)
+    failing = [x for x in comparisons if not any(map(x.condition, runs))] or comparisons
+    found: dict[str, list[Value]] = {}
+    for name, wanted, _ in failing:
+        values = {x for run in runs if (x := run.get(name)) is not None}
+        if isinstance(wanted, str):
+            near = find_near(wanted, map(str, values))
+        else:
+            near = [
+                *sorted(x for x in values if x <= wanted)[-1:],
+                *sorted(x for x in values if x >= wanted)[:1],
+            ]
+        found[name] = [*found.get(name, []), *near]
+    parts = {name: ", ".join(map(format_value, dict.fromkeys(x))) for name, x in found.items() if x}
+    return "; ".join(f"nearest {name}: {values}" for name, values in parts.items())
+
+
+def _list_comparisons(text: str, runs: Sequence[Properties]) -> list[Comparison]:
+    if not text.strip():
+        return []
+    parser = _Parser(text, runs)
+    parser.parse()
+    return parser.comparisons
 
 
 def _split_tokens(text: str) -> list[Token]:
@@ -93,6 +139,7 @@ class _Parser:
         self.tokens = _split_tokens(text)
         self.runs = runs
         self.properties = list(dict.fromkeys(name for properties in runs for name in properties))
+        self.comparisons: list[Comparison] = []
 
     def parse(self) -> Condition:
         condition = self._parse_or()
@@ -155,6 +202,7 @@ class _Parser:
             value = properties.get(name)
             return value is not None and compare(value, wanted)
 
+        self.comparisons.append(Comparison(name, wanted, condition))
         return condition
 
     def _accept(self, text: str) -> bool:

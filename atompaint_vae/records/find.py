@@ -1,9 +1,13 @@
 """
 Find runs and experiments of a notebook by name.
 
-Experiments are the folders below `expts` that hold `hparams.nt` or `runs/`, at any depth. A run is
-named `experiment/run`. An experiment is named by its folder, by the date at the start of the
-folder's name, or by the folder's path below `expts`. `all` stands for all experiments.
+Experiments are the folders below `expts` that hold `hparams.nt` or records of runs, at any depth;
+in a notebook without `expts`, they are below the folder of its `conf.py`.
+
+An experiment is named by its folder, the date or number at the start of the folder's name, the rest
+of that name, or the folder's path below `expts`. A run is named `experiment/run`; within its own
+experiment, on its pages or in its folder, `run` will do. `all` stands for all experiments. Commands
+also take paths, as a shell completes them. The same names work in commands and on pages.
 """
 
 import os
@@ -23,6 +27,12 @@ REFERENCE = re.compile(
 )
 """References to experiments in a page."""
 
+NUMBER_FILE = ".expt/id"
+"""The file in which exmemo stores an experiment's number."""
+
+NUMBER = re.compile(r"(\d+)(?:_|$)", re.ASCII)
+NUM_DATE_DIGITS = 8
+
 
 class UnknownRunError(ValueError):
     """A name matches no run or experiment, or several."""
@@ -30,23 +40,53 @@ class UnknownRunError(ValueError):
 
 def find_expts_dir(start: Path) -> Path:
     """
-    Return the folder `expts` of the notebook that contains a folder.
+    Return the folder that holds the experiments of the notebook that contains a folder.
 
-    raises: UnknownRunError if neither the folder nor one above it has `expts`
+    It is the folder `expts`, or that of Sphinx's `conf.py` if there is no `expts` beside it.
+
+    raises: UnknownRunError if neither the folder nor one above it has `expts` or `conf.py`
     """
     start = Path(start).resolve()
     for folder in (start, *start.parents):
         if (folder / "expts").is_dir():
             return folder / "expts"
-    raise UnknownRunError(f"{start}: no folder 'expts' here or above")
+        if (folder / "conf.py").is_file():
+            return folder
+    raise UnknownRunError(f"{start}: no folder 'expts' here or above, and no conf.py")
+
+
+def get_expts_dir(root: Path) -> Path:
+    """Return the folder that holds the experiments of a notebook, by the notebook's root."""
+    return root / "expts" if (root / "expts").is_dir() else root
+
+
+def get_root(expts_dir: Path) -> Path:
+    """Return the root of the notebook whose experiments a folder holds."""
+    return expts_dir.parent if expts_dir.name == "expts" else expts_dir
 
 
 def find_experiments(expts_dir: Path) -> list[str]:
-    """Return the paths of all experiments below `expts`, with slashes, sorted by date."""
+    """Return the paths of all experiments below a folder, with slashes, sorted by date."""
+    return _find_folders(
+        expts_dir,
+        lambda folder, subfolders, files: "hparams.nt" in files
+        or ("runs" in subfolders and any(Path(folder).glob("runs/*/record.nt"))),
+    )
+
+
+def find_notes(expts_dir: Path) -> list[str]:
+    """Return the paths of all folders with `notes.rst` below a folder, with slashes, sorted."""
+    return _find_folders(expts_dir, lambda folder, subfolders, files: "notes.rst" in files)
+
+
+def _find_folders(top: Path, test: Callable[[str, list[str], list[str]], bool]) -> list[str]:
     names = []
-    for folder, subfolders, files in os.walk(expts_dir):
-        if "hparams.nt" in files or "runs" in subfolders:
-            names.append(Path(folder).relative_to(expts_dir).as_posix())
+    for folder, subfolders, files in os.walk(top):
+        if "pyvenv.cfg" in files:  # an environment of Python in a notebook of one's own
+            subfolders.clear()
+            continue
+        if folder != str(top) and test(folder, subfolders, files):
+            names.append(Path(folder).relative_to(top).as_posix())
         subfolders[:] = sorted(x for x in subfolders if x != "runs" and x[0] not in "._")
     return sorted(names)
 
@@ -55,29 +95,55 @@ def find_experiment(expts_dir: Path, name: str) -> Path:
     """
     Return the folder of one experiment.
 
-    name:   as for `find_runs`; also the part after the date, or a path from the shell's completion,
-            such as `expts/20241217_train_vae/`
     raises: UnknownRunError if the name matches none or several
     """
     known = find_experiments(expts_dir)
-    name = name.rstrip("/").removeprefix("expts/")
-    matches = _match_experiments(known, name) or [
-        x for x in known if x.rpartition("/")[2].partition("_")[2] == name
-    ]
-    return expts_dir / _choose(name, matches, known)
+    return expts_dir / _choose(expts_dir, known, name.rstrip("/").removeprefix("expts/"))
+
+
+def find_own_experiment(known: Sequence[str], path: str) -> str | None:
+    """
+    Return the experiment whose folder a page or folder lies in, at any depth.
+
+    path: below `expts`, with slashes
+    """
+    return max((x for x in known if f"{path}/".startswith(f"{x}/")), key=len, default=None)
 
 
 def locate_experiment(name: str) -> Path:
     """
     Return the folder of the experiment that a command's argument names.
 
-    name:   a folder with hparams.nt, or a name as for `find_experiment`
+    name:   as for `find_experiment`, or a path from the current folder
     raises: UnknownRunError as `find_experiment`
     """
     folder = Path(name)
     if (folder / "hparams.nt").exists():
         return folder
-    return find_experiment(find_expts_dir(Path.cwd()), name)
+    expts_dir = find_expts_dir(Path.cwd())
+    return find_experiment(expts_dir, _strip_path(name, expts_dir))
+
+
+def locate_runs(names: Sequence[str]) -> dict[str, RunPaths]:
+    """
+    Return the paths of the recorded runs that a command's arguments name, by `experiment/run`.
+
+    names:  as for `find_runs`, or paths from the current folder
+    raises: UnknownRunError as `find_runs`
+    """
+    expts_dir = find_expts_dir(Path.cwd())
+    known, here = find_experiments(expts_dir), Path.cwd().resolve()
+    inside = here.relative_to(expts_dir).as_posix() if here.is_relative_to(expts_dir) else "."
+    own = find_own_experiment(known, inside)
+    return find_runs(expts_dir, [_strip_path(x, expts_dir) for x in names], known, own=own)
+
+
+def _strip_path(name: str, expts_dir: Path) -> str:
+    """Return a name for `find_runs` from a path that the shell completed."""
+    path = Path(name).resolve()
+    if not (path.is_dir() and path.is_relative_to(expts_dir) and path != expts_dir):
+        return name
+    return "/".join(x for x in path.relative_to(expts_dir).parts if x != "runs")
 
 
 def list_runs(expts_dir: Path, experiment: str) -> dict[str, RunPaths]:
@@ -94,6 +160,7 @@ def find_runs(
     names: Sequence[str] = (),
     known: Sequence[str] | None = None,
     list_runs: Callable[[Path, str], dict[str, RunPaths]] = list_runs,
+    own: str | None = None,
 ) -> dict[str, RunPaths]:
     """
     Return the paths of recorded runs, by `experiment/run`.
@@ -101,6 +168,7 @@ def find_runs(
     names:  experiments or runs; all experiments if empty or `all`
     known:  result of `find_experiments`, to avoid calling it again
     list_runs: cached version of the function of that name, to look up many names
+    own:    the experiment whose runs need no prefix
     raises: UnknownRunError if a name matches nothing, or several experiments
     """
     if known is None:
@@ -110,20 +178,25 @@ def find_runs(
         names = known
     for name in names:
         parent, _, run = name.rpartition("/")
-        if name in known or not parent:
-            if name not in known and not _match_experiments(known, name):
-                _check_not_run(expts_dir, known, name)
-            experiment = name if name in known else _choose_named(known, name)
-            found |= list_runs(expts_dir, experiment)
-            continue
-        experiment = parent if parent in known else _choose_named(known, parent)
-        runs = list_runs(expts_dir, experiment)
-        if (run_id := f"{experiment}/{run}") not in runs:
-            names_there = [x.rpartition("/")[2] for x in runs]
-            hint = suggest(run, names_there)
-            raise UnknownRunError(f"unknown run {run!r} of {experiment}; {hint}")
-        found[run_id] = runs[run_id]
+        if name in known:
+            found |= list_runs(expts_dir, name)
+        elif parent:
+            experiment = _choose(expts_dir, known, parent)
+            found |= _choose_run(list_runs(expts_dir, experiment), experiment, run)
+        elif own and not _match_folders(known, name) and f"{own}/{name}" in (
+            runs := list_runs(expts_dir, own)
+        ):
+            found |= _choose_run(runs, own, name)
+        else:
+            found |= list_runs(expts_dir, _choose(expts_dir, known, name))
     return found
+
+
+def _choose_run(runs: dict[str, RunPaths], experiment: str, run: str) -> dict[str, RunPaths]:
+    if (id := f"{experiment}/{run}") not in runs:
+        hint = suggest(run, [x.rpartition("/")[2] for x in runs])
+        raise UnknownRunError(f"unknown run {run!r} of {experiment}; {hint}")
+    return {id: runs[id]}
 
 
 def find_references(root: Path, name: str) -> list[str]:
@@ -145,35 +218,59 @@ def get_date(experiment: str) -> str | None:
     """Return the date YYYYMMDD of the innermost dated folder in an experiment's path."""
     for part in reversed(experiment.split("/")):
         date = part.partition("_")[0]
-        if len(date) == 8 and date.isascii() and date.isdigit():
+        if len(date) == NUM_DATE_DIGITS and date.isascii() and date.isdigit():
             return date
     return None
 
 
-def _match_experiments(known: Sequence[str], name: str) -> list[str]:
+def read_number(folder: Path) -> int | None:
+    """
+    Return an experiment's number: that in `.expt/id`, else the one that its name begins with.
+
+    A date isn't a number.
+    """
+    path = folder / NUMBER_FILE
+    text = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
+    return int(text) if text.isdecimal() else parse_number(folder.name)
+
+
+def parse_number(name: str) -> int | None:
+    """Return the number that a folder's name begins with, None if there is none or it's a date."""
+    match = NUMBER.match(name)
+    return int(match[1]) if match and len(match[1]) != NUM_DATE_DIGITS else None
+
+
+def _match_folders(known: Sequence[str], name: str) -> list[str]:
+    """Return the experiments whose path, folder or date a name is."""
     exact = [x for x in known if name in (x, x.rpartition("/")[2])]
     by_date = [x for x in known if x.rpartition("/")[2].partition("_")[0] == name]
     return exact or by_date
 
 
-def _check_not_run(expts_dir: Path, known: Sequence[str], name: str) -> None:
-    """Check that a name is not that of a run without its experiment; raises: UnknownRunError."""
-    for experiment in reversed(known):
-        if name and is_file(RunPaths(expts_dir / experiment / "runs" / name).record):
-            hint = f"write experiment/run, for example {experiment}/{name}"
-            raise UnknownRunError(f"unknown experiment {name!r}; {hint}")
-
-
-def _choose_named(known: Sequence[str], name: str) -> str:
-    return _choose(name, _match_experiments(known, name), known)
-
-
-def _choose(name: str, matches: Sequence[str], known: Sequence[str]) -> str:
+def _choose(expts_dir: Path, known: Sequence[str], name: str) -> str:
+    """Return the one experiment that a name matches; raises: UnknownRunError."""
+    matches = _match_folders(known, name)
+    if not matches:
+        matches = [x for x in known if x.rpartition("/")[2].partition("_")[2] == name]
+    if not matches and name.isdecimal():
+        matches = [x for x in known if read_number(expts_dir / x) == int(name)]
     if len(matches) > 1:
         raise UnknownRunError(f"{name!r} may be {' or '.join(matches)}; give the whole name")
     if not matches:
-        raise UnknownRunError(f"unknown experiment {name!r}; {suggest(name, known)}")
+        raise UnknownRunError(_say_unknown(expts_dir, known, name))
     return matches[0]
+
+
+def _say_unknown(expts_dir: Path, known: Sequence[str], name: str) -> str:
+    parent, _, run = name.rpartition("/")
+    for experiment in _match_folders(known, parent) if parent else ():
+        if is_file(RunPaths(expts_dir / experiment / "runs" / run).record):
+            return f"{name!r} is a run; expected an experiment, such as {experiment}"
+    for experiment in reversed(known):
+        if name and is_file(RunPaths(expts_dir / experiment / "runs" / name).record):
+            hint = f"write experiment/run, for example {experiment}/{name}"
+            return f"unknown experiment {name!r}; {hint}"
+    return f"unknown experiment {name!r}; {suggest(name, known)}"
 
 
 def _split_numbers(name: str) -> list[tuple[bool, int, str]]:

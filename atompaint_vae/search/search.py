@@ -109,7 +109,8 @@ def plan_search(expt: Experiment, *, device: str):
     check_experiment(expt.hparams_path)
     history, runs = load_history(expt), {}
     check_shared_inputs(history, expt)
-    num_drafts = min(NUM_DRAFTS, history.search.settings.trials - history.count_runs())
+    num_left = history.search.settings.trials - history.count_runs()
+    num_drafts = min(NUM_DRAFTS, num_left)
     samples = sample_trials(history, expt) if num_drafts > 0 else ()
     for number, _, hparams, reason in samples:
         name = f"trial-{number:03}"
@@ -123,6 +124,11 @@ def plan_search(expt: Experiment, *, device: str):
         print()
         show_plans(expt, runs, {}, device)  # so few drafts vary together by chance
     print(f"\nsearch: {describe_search(load_history(expt), expt)}")
+    if num_left > len(runs) == NUM_DRAFTS:
+        rest = "later ones depend on the results"
+        print(f"shown are the first {NUM_DRAFTS} of the next {num_left} trials; {rest}")
+    elif num_left > len(runs):
+        print(f"only {len(runs)} of {num_left} trials were found: the space seems exhausted")
 
 
 def check_shared_inputs(history: History, expt: Experiment):

@@ -1,10 +1,11 @@
 """Progress of runs, also while other processes train them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
+from ..config.hparams import find_changes, load_resolved
 from ..config.schema import Hparams
 from ..models.kind import get_kind
 from ..records.experiment import Experiment
@@ -33,6 +34,8 @@ class Progress:
     """The progress of a run.
 
     step:    of the last metrics, 0 before the first
+    num_steps: of the hyperparameters that the run started with
+    changes: what has changed in the experiment's hparams.nt since then
     began:   start of its last session, None if there was none
     end:     expected end if it is being trained, None if unknown
     error:   reason why it failed or was pruned, or the damage of its files
@@ -43,6 +46,7 @@ class Progress:
     state: RunState | Literal["queued", "unreadable"]
     step: int
     num_steps: int
+    changes: Sequence[str] = ()
     best: Best | None = None
     began: datetime | None = None
     end: datetime | None = None
@@ -66,7 +70,10 @@ class Progress:
             details.append(f"Slurm {self.task.name}: {self.task.reason}")
         if self.task and self.task.start and self.state == "queued":
             details.append(f"start {format_end(self.task.start, datetime.now())}")
-        return ", ".join([*details, *filter(None, [self.error])])
+        details += filter(None, [self.error])
+        if self.changes:
+            details.append(f"hparams.nt has changed since: {'; '.join(self.changes)}")
+        return ", ".join(details)
 
 
 def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
@@ -78,11 +85,12 @@ def find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
 
 
 def _find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
-    num_steps = hparams.train.epochs * hparams.train.steps_per_epoch
     is_running = is_locked(paths)
     if not paths.record.exists():
-        return Progress("running" if is_running else "planned", 0, num_steps)
-    record = load_record(paths.record)
+        state = "running" if is_running else "planned"
+        return Progress(state, 0, _count_steps(hparams))
+    record, started = load_record(paths.record), load_resolved(paths.hparams)
+    num_steps = _count_steps(started)
     # A process that was killed outright left the state "running".
     state = "interrupted" if record.state == "running" else record.state
     state = "running" if is_running else state
@@ -95,11 +103,16 @@ def _find_progress(paths: RunPaths, hparams: Hparams) -> Progress:
         state,
         session.steps_end if session and session.steps_end is not None else step,
         num_steps,
-        best=find_best_validation(paths, get_kind(hparams.kind)),
+        changes=find_changes(started, hparams),
+        best=find_best_validation(paths, get_kind(started.kind)),
         began=session.started if session else None,
         end=end,
         error=session.error if session and state in ("failed", "pruned") else None,
     )
+
+
+def _count_steps(hparams: Hparams) -> int:
+    return hparams.train.epochs * hparams.train.steps_per_epoch
 
 
 def _find_last_row(paths: RunPaths) -> tuple[int, float, datetime]:

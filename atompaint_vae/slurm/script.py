@@ -52,6 +52,16 @@ scontrol requeue "$task" || give_up "can't be requeued"
 """
 
 
+def describe_array(runs: Sequence[str], settings: SlurmSettings) -> str:
+    """Return the numbers of tasks in all and at once, and their time, in one line."""
+    tasks = "1 task" if len(runs) == 1 else f"{len(runs)} tasks"
+    limit = settings.array_limit
+    at_once = f", at most {limit} at once" if limit and limit < len(runs) else ""
+    time = settings.sbatch.get("time")
+    time = f"{time} each" if time else "the partition's default time each"
+    return f"{tasks}{at_once}, {time}, requeued until the run is finished"
+
+
 def make_script(
     expt: Experiment,
     runs: Sequence[str],
@@ -77,7 +87,7 @@ def make_script(
         "signal": f"USR1@{settings.notice_s}",
         **settings.sbatch,
     }
-    lines = ["#!/bin/bash"]
+    lines = ["#!/bin/bash", f"# {describe_array(runs, settings)}"]
     for name, value in directives.items():
         lines.append(f"#SBATCH --{name}" + (f"={shlex.quote(value)}" if value else ""))
     setup = [settings.setup.rstrip("\n"), ""] if settings.setup else []

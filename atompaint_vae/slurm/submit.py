@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from ..config.schema import Hparams
 from ..records.experiment import Experiment
 from ..records.record import OVER, UNREADABLE
-from ..text.errors import UserError
+from ..text.errors import UserError, say
 from .progress import list_progress
 from .queue import Submission, save_submission
 from .script import make_script
@@ -58,6 +58,9 @@ def submit_runs(
     script = make_script(expt, missing, settings, train, num_devices)
     if dry_run:
         print(script, end="")
+        if "time" not in settings.sbatch:
+            hint = "--time, or 'time' below 'sbatch' in slurm.nt, sets it"
+            say(f"warning: no time limit is given, so the partition's default applies; {hint}", 0)
         return
     submission = Submission(runs=missing, options=_join(options, without=ONLY_NOW))
     job = _submit(expt, script)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 
-def format_shape(shape: Sequence[int]) -> str:
+def format_shape(shape: Sequence[int | str]) -> str:
     """Return a shape such as 9×5×5×5."""
     return "×".join(map(str, shape))
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from ..config.hparams import HparamsError, find_differences, load_resolved
+from ..config.hparams import HparamsError, find_changes, load_resolved
 from ..config.schema import Hparams
 from ..records.experiment import Experiment
 from ..records.lock import archive_run
@@ -113,9 +113,9 @@ def show_plans(
     from .plan_text import (
         RunTable,
         describe_confounded,
-        describe_inputs,
-        describe_losses,
         describe_table,
+        group_notes,
+        list_notes,
         make_layer_table,
     )
     from .weights import make_planned_inputs
@@ -133,15 +133,13 @@ def show_plans(
             hparams, expt.expt_dir, device=device, num_devices=num_devices, inputs=inputs
         )
         print(table.make_line(name, plan, cost, steps), flush=True)
-        notes.append(describe_inputs(name, hparams, model, inputs))
-        notes.append(describe_losses(name, hparams, steps))
+        notes += [(name, text) for text in list_notes(hparams, steps, model, inputs)]
         layers.append(f"\n{name}\n{make_layer_table(cost)}")
-    if untrained:
-        names = ", ".join(sorted(untrained))
-        notes.append(f"{names}: no weights yet; planned with initial ones")
-    notes += describe_confounded(all_runs)
+    notes += [(name, "no weights yet; planned with initial ones") for name in sorted(untrained)]
+    lines = [*group_notes(notes), *describe_confounded(all_runs)]
     print(describe_table(device, num_devices))
-    print("\n".join(["", *filter(None, notes)]) if any(notes) else "", end="\n" * any(notes))
+    if lines:
+        print("\n".join(["", *lines]))
     return layers
 
 
@@ -253,9 +251,7 @@ def check_unchanged(expt: Experiment, name: str, hparams: Hparams):
     paths = expt.get_run_paths(name)
     if not paths.record.exists():
         return
-    values = find_differences({"then": load_resolved(paths.hparams), "now": hparams})
-    changes = [f"{key} was {values['then'][key]}, is {new}" for key, new in values["now"].items()]
-    if changes:
+    if changes := find_changes(load_resolved(paths.hparams), hparams):
         raise UserError(
             f"{expt.hparams_path}: run {name!r} has changed since it started: "
             f"{'; '.join(changes)}; train.py --restart {name} archives it and trains from scratch, "

@@ -1,7 +1,8 @@
 """Plans as text: a table of runs, a table of a run's layers, notes."""
 
+import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -19,6 +20,11 @@ from ..text.formats import (
 from ..text.tables import format_row, format_table
 from .cost import StepCost
 from .plan import MAX_CROPS, NUM_TIMED_STEPS, FirstSteps, Plan
+
+NUM_NAMES = 3
+"""Runs that a note names, if it is one of several."""
+
+_NUMBER = re.compile(r"(?<!\S)\d[\d,]*(?!\S)")
 
 
 class RunTable:
@@ -99,18 +105,42 @@ def _format_side(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}³" if len(shape) == 4 else format_shape(shape)
 
 
-def describe_losses(name: str, hparams: Hparams, steps: FirstSteps) -> str | None:
-    """Return the kind's note on a run's first losses, None without one."""
-    text = get_kind(hparams.kind).judge_first_losses(steps.losses)
-    return f"{name}: {text}" if text else None
+def list_notes(
+    hparams: Hparams, steps: FirstSteps, model: nn.Module, inputs: Mapping[str, nn.Module]
+) -> list[str]:
+    """Return the kind's notes on what a run's model took over from others, and its first losses."""
+    kind = get_kind(hparams.kind)
+    taken_over = kind.load_objective().describe_inputs(hparams, model, inputs)
+    return [x for x in (taken_over, kind.judge_first_losses(steps.losses)) if x]
 
 
-def describe_inputs(
-    name: str, hparams: Hparams, model: nn.Module, inputs: Mapping[str, nn.Module]
-) -> str | None:
-    """Return the kind's note on what a run's model took over from others, None without one."""
-    text = get_kind(hparams.kind).load_objective().describe_inputs(hparams, model, inputs)
-    return f"{name}: {text}" if text else None
+def group_notes(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """
+    Return a line for each note; notes that differ only in numbers become one, with their range.
+
+    notes: names of runs, and what there is to say of them
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for name, text in notes:
+        groups.setdefault(_NUMBER.sub("#", text), {})[name] = text
+    lines = []
+    for texts in groups.values():
+        numbers = zip(*map(_NUMBER.findall, texts.values()), strict=True)
+        ranges = map(_join_numbers, numbers)
+        text = _NUMBER.sub(lambda _, ranges=ranges: next(ranges), next(iter(texts.values())))
+        lines.append(f"{_join_names([*texts])}: {text}")
+    return lines
+
+
+def _join_names(names: Sequence[str]) -> str:
+    if len(names) <= NUM_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[: NUM_NAMES - 1])} and {len(names) - NUM_NAMES + 1} more runs"
+
+
+def _join_numbers(numbers: Sequence[str]) -> str:
+    in_order = sorted(set(numbers), key=lambda x: int(x.replace(",", "")))
+    return " to ".join(dict.fromkeys([in_order[0], in_order[-1]]))
 
 
 def describe_confounded(runs: Mapping[str, Hparams]) -> list[str]:

@@ -30,9 +30,9 @@ def test_what_differs_between_two_experiments(notebook, capsys):
     assert rows == [
         ["experiment", "run", "last(val.r2)", "best(val.r2)", "model.latent", "loss.reduction",
          "loss.beta", "state", "duration"],
-        ["20250101_x", "narrow", "0.917915", "0.917915", "2x0e", "sum", "1", "finished", "20.0"],
         ["20250101_x", "wide", "0.999955", "0.999955", "8x0e", "sum", "2", "finished", "20.0"],
         ["20250202_y", "mean", "0.993262", "0.993262", "2x0e", "mean", "1", "finished", "20.0"],
+        ["20250101_x", "narrow", "0.917915", "0.917915", "2x0e", "sum", "1", "finished", "20.0"],
     ]  # fmt: skip
     assert notes.splitlines() == [
         "confounded: model.latent and loss.beta vary only together: "
@@ -60,13 +60,38 @@ def test_filter_and_metric(notebook, capsys):
     assert "mean" not in out
 
 
+def read_runs(out: str) -> list[str]:
+    header, *rows = [line.split() for line in out.partition("\n\n")[0].splitlines()]
+    return [row[header.index("run")] for row in rows]
+
+
+def test_the_best_is_first_or_the_smallest(notebook, write_run, capsys):
+    sizes = {"compression_ratio": 21.0}
+    write_run(notebook / "expts/20250101_x", "early", sizes=sizes, tau=1, test=False)
+    both = ["20250101", "20250202"]
+    assert read_runs(run(capsys, *both)[1]) == ["early", "wide", "mean", "narrow"]
+    assert read_runs(run(capsys, *both, "--metric", "val.loss")[1])[0] == "early"
+    assert read_runs(run(capsys, *both, "--metric", "test.r2")[1])[-1] == "early"  # it has none
+    assert read_runs(run(capsys, *both, "--sort", "loss.beta")[1])[-1] == "wide"
+    out = run(capsys, *both, "--sort", "train.loss", "--top", "2")[1]
+    assert read_runs(out) == ["early", "wide"]
+    assert out.split()[:5] == ["run", "last(val.r2)", "best(val.r2)", "best(train.loss)", "compr"
+                               "ession_ratio"]  # fmt: skip
+
+
+def test_what_a_filter_names_is_shown(notebook, capsys):
+    out = run(capsys, "20250101", "--where", "steps > 5 and compression_ratio < 11")[1]
+    header = out.splitlines()[0].split()
+    assert header[3:5] == ["steps", "compression_ratio"]
+
+
 def test_table_as_csv_has_all_digits(notebook, capsys):
     code, _, _ = run(capsys, "20250101", "-o", "out.csv")
     assert code == 0
     with Path("out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["run"] for row in rows] == ["narrow", "wide"]
-    assert rows[0]["best(val.r2)"] == "0.917915001"  # 1 - exp(-20/8), nine digits as recorded
+    assert [row["run"] for row in rows] == ["wide", "narrow"]
+    assert rows[1]["best(val.r2)"] == "0.917915001"  # 1 - exp(-20/8), nine digits as recorded
     assert rows[0]["commit"] == 40 * "a"
 
 
@@ -85,7 +110,12 @@ def test_curves_as_svg(notebook, capsys):
         (["20250303"], "unknown experiment '20250303'; did you mean '20250202_y' or '2025"),
         (["20250101", "--where", "val.r2 >"], "--where: column 1: unknown property 'val.r2'; did "),
         (["20250101", "--where", "seed =="], "--where: column 8: expected a value, got the end"),
-        (["20250101", "--where", "seed == 7"], "--where: none of 2 runs matches"),
+        (
+            ["20250101", "--where", "seed == 7"],
+            "--where: none of 2 runs matches; nearest seed: 0\n",
+        ),
+        (["20250101", "--sort", "loss.bet"], "unknown property 'loss.bet'; did you mean 'loss.bet"),
+        (["20250101", "--top", "0"], "--top: expected a number of at least 1, got '0'"),
         (["20250101", "--metric", "val.r3"], "unknown metric 'val.r3'; did you mean 'val.r2'?\n"),
         (["20250101", "--metric", "xyz"], "unknown metric 'xyz'; known: test.r2, val.loss, val.r2"),
         (["20250101", "-o", "no/x.svg"], "no/x.svg: no such file or directory\n"),
@@ -120,7 +150,7 @@ def test_a_run_that_cant_be_read_hides_no_other(notebook, capsys):
     code, out, err = run(capsys, "20250101")
     assert (code, err) == (1, "")
     rows, _, notes = out.partition("\n\n")
-    header, narrow, wide = rows.replace("duration [min]", "duration").splitlines()
+    header, wide, narrow = rows.replace("duration [min]", "duration").splitlines()
     assert header.split() == ["run", "last(val.r2)", "best(val.r2)", "state", "duration"]
     assert narrow.split() == ["narrow", "0.917915", "0.917915", "finished", "20.0"]
     assert wide.split() == ["wide", "0.999955", "0.999955", "unreadable"]
@@ -132,7 +162,7 @@ def test_outside_a_notebook(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code, _, err = run(capsys, "20250101")
     assert code == 2
-    assert err == f"{tmp_path}: no folder 'expts' here or above\n"
+    assert err == f"{tmp_path}: no folder 'expts' here or above, and no conf.py\n"
 
 
 def test_losses_on_different_scales_are_not_compared(notebook, capsys):

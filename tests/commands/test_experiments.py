@@ -86,6 +86,14 @@ def test_new_copies_no_results(root, capsys):
     assert (folder / "hparams.nt").read_text() == source.read_text()
 
 
+def test_new_in_an_empty_notebook_makes_notes_alone(tmp_path, monkeypatch, capsys):
+    (tmp_path / "conf.py").touch()
+    monkeypatch.chdir(tmp_path)
+    message = f"{TODAY}_vary_salt: edit notes.rst\n"
+    assert run(capsys, "new", "Vary salt") == (0, message, "")
+    assert [x.name for x in (tmp_path / f"{TODAY}_vary_salt").iterdir()] == ["notes.rst"]
+
+
 def test_new_tells_which_references_it_makes_ambiguous(root, capsys):
     run(capsys, "new", "First")
     day = f"{date.today():%Y-%m-%d}"
@@ -166,6 +174,19 @@ def test_show(root, capsys):
     ]  # fmt: skip
 
 
+def test_show_has_the_hyperparameters_that_runs_started_with(root, capsys):
+    before = run(capsys, "show", "20241217")[1]
+    path = root / "expts/20241217_train_vae/hparams.nt"
+    path.write_text(path.read_text().replace("latent: 5xfourier2", "latent: 4xfourier2"))
+    table, _, notes = run(capsys, "show", "20241217")[1].partition("\n\n")
+    assert table == before.rstrip()
+    assert notes.splitlines() == [
+        f"{name}: hparams.nt has changed since it started: model.latent was 5xfourier2, is "
+        "4xfourier2"
+        for name in ("2-layer-wide", "3-layer-wide")
+    ]  # fmt: skip
+
+
 def test_damaged_files_hide_no_other_run(root, capsys):
     folder = root / "expts/20241217_train_vae/runs"
     (folder / "2-layer-wide/record.nt").write_bytes(b"\xff\x00garbage")
@@ -227,4 +248,4 @@ def test_outside_of_a_notebook(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     arguments = {"list": [], "status": [], "figures": ["check"]}.get(name, ["x"])
     code, _, stderr = run(capsys, name, *arguments)
-    assert (code, stderr) == (2, f"{tmp_path}: no folder 'expts' here or above\n")
+    assert (code, stderr) == (2, f"{tmp_path}: no folder 'expts' here or above, and no conf.py\n")

@@ -50,10 +50,11 @@ def expt_dir(tmp_path, monkeypatch, write_run):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "expts/20250102_x"
     write_run(folder, "done")
-    write_run(folder, "cut", state="interrupted")
-    write_run(folder, "killed", state="running")
-    write_run(folder, "at-work", state="running")
-    write_run(folder, "wrong", state="failed", error="Diverged: the loss is nan at step 200")
+    write_run(folder, "cut", {"seed": 1}, state="interrupted")
+    write_run(folder, "killed", {"seed": 2}, state="running")
+    write_run(folder, "at-work", {"seed": 3}, state="running")
+    error = "Diverged: the loss is nan at step 200"
+    write_run(folder, "wrong", {"seed": 4}, state="failed", error=error)
     (folder / "hparams.nt").write_text(HPARAMS)
     for name, step in [("killed", 50), ("at-work", 150), ("wrong", 200)]:
         paths = RunPaths(folder / "runs" / name)
@@ -109,6 +110,16 @@ def test_status(expt_dir, capsys):
     # Nobody is at work any more.
     resume = status(capsys, "20250102")[1].splitlines()[-1]
     assert resume == "  cd expts/20250102_x && ./train.py cut killed at-work wrong next"
+
+
+def test_steps_are_those_that_a_run_started_with(expt_dir, capsys):
+    path = expt_dir / "hparams.nt"
+    path.write_text(path.read_text().replace("epochs: 20", "epochs: 50"))
+    rows = status(capsys)[1].splitlines()
+    since = "hparams.nt has changed since: train.epochs was 20, is 50"
+    assert rows[1].endswith(f"finished     200 steps, best validation R² 0.982, {since}")
+    assert rows[2].endswith(f"step 40 of 200 (20%), best validation R² 0.982, {since}")
+    assert rows[6].endswith("planned      500 steps")
 
 
 def try_to_lock(path) -> bool:

@@ -4,9 +4,10 @@ from pathlib import Path
 import nestedtext as nt
 import pytest
 
-from atompaint_vae.config.checks import check_experiment
+from atompaint_vae.config.checks import check_experiment, group_warnings
 from atompaint_vae.config.hparams import HparamsError
 from atompaint_vae.data.sets.sources import find_atoms_path, load_split
+from atompaint_vae.text.located import Place, Problem
 
 CASES = nt.load(Path(__file__).parent / "checks_errors.nt")
 
@@ -46,3 +47,18 @@ def test_experiments_of_this_repository_can_be_trained():
         checked = check_experiment(path)
         assert checked.runs
         assert checked.warnings == []
+
+
+def test_a_warning_of_several_runs_is_one_line():
+    path, other = Path("hparams.nt"), Path("base.nt")
+    places = [Place(path, 12, 5), Place(path, 9, 5), Place(other, 3, 1), Place(path, 12, 5)]
+    warnings = [Problem(place, "warning: too short") for place in places[:2] + places[3:]]
+    warnings.append(Problem(places[0], "warning: too long"))
+    assert group_warnings(warnings) == [
+        "hparams.nt:9:5: warning: too short (also at line 12)",
+        "hparams.nt:12:5: warning: too long",
+    ]
+    assert group_warnings([Problem(x, "same") for x in places]) == [
+        "base.nt:3:1: same (also at hparams.nt:9:5, hparams.nt:12:5)"
+    ]
+    assert group_warnings([]) == []

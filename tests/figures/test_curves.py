@@ -56,3 +56,25 @@ def test_each_run_has_its_curves_in_its_colour(runs):
     assert figure.axes[0].get_yscale() == figure.axes[1].get_yscale() == "log"
     assert figure.axes[0].get_ylabel() == "squared error, sum"
     assert figure.axes[-1].get_xlabel() == "epoch"
+
+
+def test_a_run_of_few_steps_has_no_training_curve(runs):
+    for run in runs:
+        run.paths.train_metrics.unlink()
+        lines = run.paths.val_metrics.read_text().splitlines(keepends=True)
+        run.paths.val_metrics.write_text("".join(lines[:2]))
+    for axis in plot_curves(runs).axes:
+        lines = [x for x in axis.lines if x.get_label()[0] in "ab"]
+        assert [len(x.get_xdata()) for x in lines] == [1, 1]
+        assert [x.get_marker() for x in lines] == ["o", "o"]  # a line alone would be invisible
+
+
+def test_what_lies_below_an_axis_is_marked(runs):
+    path = runs[1].paths.val_metrics
+    path.write_text(path.read_text().replace("0.25,1.0\n", "-7.5,1.0\n"))
+    r2 = plot_curves(runs).axes[2]
+    assert r2.get_title() == "R² of held-out crops (▼ below −0.25)"
+    (mark,) = [x for x in r2.lines if x.get_marker() == "v"]
+    np.testing.assert_array_equal(mark.get_xydata(), [[1, -0.25]])
+    assert to_rgb(mark.get_color()) == to_rgb(RUN_COLOURS[1])
+    assert r2.get_ylim() == (-0.25, 1.02)

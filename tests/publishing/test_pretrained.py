@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save
@@ -247,6 +248,19 @@ def test_the_command_evaluates_any_structures(structure_file, tmp_path, capsys):
     trained_on = shutil.copy(structure_file, tmp_path / "5pti.pdb")
     run_command(["evaluate", pretrained.BEST, str(trained_on), "--crops", "1"])
     assert capsys.readouterr().err == "the model was trained on 5pti\n"
+
+
+def test_the_command_evaluates_the_test_structures_of_a_set(few_structures, capsys):
+    table = pd.read_csv(few_structures.with_name("few.structures.csv"))
+    (test,) = table[table["split"] == "test"].itertuples()
+    command = ["evaluate", pretrained.BEST, str(few_structures), "--crops", "1"]
+    assert run_command(command) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == f"1 structures, {test.num_atoms:,} atoms, 1 crops"
+    assert err == ""
+    assert run_command([*command, "starter"]) == 2
+    message = f"{few_structures}: a set can't be evaluated together with other inputs\n"
+    assert capsys.readouterr().err == message
 
 
 @pytest.mark.parametrize("name", ["small", "20240101_x/a"])

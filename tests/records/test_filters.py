@@ -4,7 +4,12 @@ from pathlib import Path
 import nestedtext as nt
 import pytest
 
-from atompaint_vae.records.filters import WhereError, filter_runs
+from atompaint_vae.records.filters import (
+    WhereError,
+    describe_nearest,
+    filter_runs,
+    list_named,
+)
 
 CASES = nt.load(Path(__file__).with_name("filters.nt"))
 RUNS = [json.loads(run) for run in CASES["runs"]]
@@ -45,3 +50,27 @@ def test_a_filter_of_no_runs_is_still_checked():
     assert filter_runs("anything == 1", []) == []
     with pytest.raises(WhereError, match="column 12: expected a value"):
         filter_runs("anything ==", [])
+
+
+NUMBERS = [{"size": x, "name": name} for x, name in [(8.5, "deep"), (10.5, "deeper"), (30, "flat")]]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("size == 10", "nearest size: 8.5, 10.5"),
+        ("size > 9 and size < 10", "nearest size: 8.5, 10.5"),  # each matches, but not both
+        ("size > 40", "nearest size: 30"),
+        ("name == dep and size > 0", "nearest name: deep, deeper"),  # only the name fails
+        ("name == xyz", ""),
+        ("not (size > 0)", "nearest size: 8.5"),
+    ],
+)
+def test_the_nearest_values_when_nothing_matches(where, expected):
+    assert filter_runs(where, NUMBERS) == []
+    assert describe_nearest(where, NUMBERS) == expected
+
+
+def test_properties_that_a_filter_names():
+    assert list_named("not (size > 1 or name == x) and size < 3", NUMBERS) == ["size", "name"]
+    assert list_named(" ", NUMBERS) == []

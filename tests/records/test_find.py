@@ -2,10 +2,14 @@ import pytest
 
 from atompaint_vae.records.find import (
     UnknownRunError,
+    find_experiment,
     find_experiments,
     find_expts_dir,
+    find_own_experiment,
     find_runs,
     get_date,
+    locate_experiment,
+    locate_runs,
 )
 
 
@@ -42,6 +46,8 @@ def test_experiments_lie_at_any_depth(expts):
         (["20250102_deep/20250103_nested"], "20250102_deep/20250103_nested/a"),
         (["20250104_y", "20250104_x", "20250104_y/a"], "20250104_y/a 20250104_x/a"),
         (["20250105"], ""),
+        (["deep"], "20250102_deep/a"),
+        (["nested/a"], "20250102_deep/20250103_nested/a"),
     ],
 )
 def test_names_of_experiments_and_runs(expts, names, expected):
@@ -64,12 +70,58 @@ def test_without_a_name_all_are_found(expts):
         ("20250101/run_11", "unknown run 'run_11' of 20250101_wide; did you mean 'run_10'?"),
         ("20250101/zzz", "unknown run 'zzz' of 20250101_wide; known: run_9, run_9b, run_10"),
         ("20250105/a", "unknown run 'a' of 20250105_planned; known: none"),
+        ("7", "unknown experiment '7'; known: 20250101_wide, "),
     ],
 )
 def test_names_that_mean_nothing(expts, name, message):
     with pytest.raises(UnknownRunError) as info:
         find_runs(expts, [name])
     assert str(info.value).startswith(message)
+
+
+def test_runs_of_ones_own_experiment_need_no_prefix(expts):
+    own = "20250102_deep/20250103_nested"
+    assert list(find_runs(expts, ["a", "20250101/run_9"], own=own)) == [
+        f"{own}/a", "20250101_wide/run_9"
+    ]  # fmt: skip
+    # A folder or date comes first, then the own run, then the rest of a folder's name.
+    assert list(find_runs(expts, ["20250104_x"], own=own)) == ["20250104_x/a"]
+    assert list(find_runs(expts, ["y"], own=own)) == ["20250104_y/a"]
+    with pytest.raises(UnknownRunError, match="unknown experiment 'run_9b'; write experiment/run"):
+        find_runs(expts, ["run_9b"], own=own)
+
+
+def test_one_experiment(expts, tmp_path, write_run):
+    for name in ("20250101", "20250101_wide", "wide", "expts/20250101_wide/"):
+        assert find_experiment(expts, name) == expts / "20250101_wide"
+    with pytest.raises(UnknownRunError, match="'20250101/run_9' is a run; expected an experiment, "
+                       "such as 20250101_wide"):  # fmt: skip
+        find_experiment(expts, "20250101/run_9")
+    write_run(tmp_path / "03_salt", "a")
+    write_run(tmp_path / "buffer", "a")
+    (tmp_path / "buffer/.expt").mkdir()
+    (tmp_path / "buffer/.expt/id").write_text("12\n")
+    for name, folder in (("3", "03_salt"), ("03", "03_salt"), ("12", "buffer")):
+        assert find_experiment(tmp_path, name) == tmp_path / folder
+
+
+def test_the_experiment_that_a_path_lies_in():
+    known = ["20250102_deep", "20250102_deep/20250103_nested", "20250104_x"]
+    assert find_own_experiment(known, "20250102_deep/20250103_nested/runs/a") == known[1]
+    assert find_own_experiment(known, "20250102_deep/other") == known[0]
+    assert find_own_experiment(known, "20250102_deeper") is None
+
+
+def test_arguments_are_names_or_paths(expts, monkeypatch):
+    monkeypatch.chdir(expts / "20250101_wide")
+    assert list(locate_runs(["run_9", "../20250102_deep/runs/a/"])) == [
+        "20250101_wide/run_9", "20250102_deep/a"
+    ]  # fmt: skip
+    for name in (".", "../20250101_wide", "wide"):
+        assert locate_experiment(name) == expts / "20250101_wide"
+    assert locate_experiment("../20250105_planned").samefile(expts / "20250105_planned")
+    monkeypatch.chdir(expts.parent)
+    assert list(locate_runs(["expts/20250104_x/"])) == ["20250104_x/a"]
 
 
 def test_the_notebook_is_found_from_inside(expts, tmp_path):

@@ -312,6 +312,11 @@ def test_dry_run_writes_nothing(make_search):
         assert re.search(rf"^trial-00{i}: {values}$", stdout, re.MULTILINE)
         assert re.search(rf"^{i + 1}  trial-00{i} +[\d,]+  [45]×5×5×5 ", stdout, re.MULTILINE)
     assert stdout.endswith("\nsearch: 0 of 2 trials done\n")
+    expt.edit({"trials: 2": "trials: 6"})
+    assert search(expt, "--dry-run")[1].endswith(
+        "\nsearch: 0 of 6 trials done\n"
+        "shown are the first 5 of the next 6 trials; later ones depend on the results\n"
+    )
 
 
 def test_shared_values_that_change(done, make_search):

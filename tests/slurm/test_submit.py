@@ -39,6 +39,8 @@ def test_submission(make_expt, slurm):
     code, script, stderr = expt.train(*args, "--dry-run", "--save-steps", "4", "c", "b")
     assert (code, stderr) == (0, "")
     assert not (expt.path / ".slurm").exists()
+    summary = "2 tasks, 2:00 each, requeued until the run is finished"
+    assert script.splitlines()[:2] == ["#!/bin/bash", f"# {summary}"]
     for line in ("--partition=gpu", "--time=2:00", "--mem=4G", "--array=0-1%2"):
         assert f"\n#SBATCH {line}\n" in script
     assert "\nruns=(\n    c\n    b\n)\n" in script
@@ -74,6 +76,22 @@ def test_only_what_is_missing_is_submitted(make_expt, slurm):
     assert not (expt.path / "runs/a").exists()
     assert "--restart" not in (slurm / "sbatch.in").read_text()
     assert load_submissions(Experiment(expt.path))[13].options == ("--slurm",)
+
+
+def test_a_dry_run_begins_with_what_would_be_submitted(make_expt, slurm):
+    args = ["--slurm", "--array-limit", "2"]
+    expt = make_expt(RUNS)
+    code, script, stderr = expt.train(*args, "--dry-run")
+    assert script.splitlines()[1] == (
+        "# 3 tasks, at most 2 at once, the partition's default time each, requeued until the run "
+        "is finished"
+    )
+    assert (code, stderr) == (
+        0,
+        "warning: no time limit is given, so the partition's default applies; --time, or 'time' "
+        "below 'sbatch' in slurm.nt, sets it\n",
+    )
+    assert expt.train(*args)[2] == ""
 
 
 def test_a_damaged_run_waits_for_restart(make_expt, slurm):

@@ -15,7 +15,7 @@ from atompaint_vae.nn.nonlinearities import voxelwise
 from atompaint_vae.training import plan
 from atompaint_vae.training.cost import calc_cost
 from atompaint_vae.training.plan import FirstSteps, build_model
-from atompaint_vae.training.plan_text import describe_confounded, describe_losses
+from atompaint_vae.training.plan_text import describe_confounded, group_notes, list_notes
 
 BATCH_SIZE = 3
 HPARAMS = Hparams.model_validate({
@@ -185,12 +185,27 @@ def test_find_confounded(tmp_path):
     ("data_loss", "prior_loss", "text"),
     [
         (1, 5, None),
-        (2, 400, "a: at the first step, the beta × prior loss is 200 times the data loss: the "
+        (2, 400, "at the first step, the beta × prior loss is 200 times the data loss: the "
          "latent may collapse"),
-        (400, 2, "a: at the first step, the data loss is 200 times the beta × prior loss"),
-        (4, 0, "a: at the first step, the beta × prior loss is zero beside the data loss"),
+        (400, 2, "at the first step, the data loss is 200 times the beta × prior loss"),
+        (4, 0, "at the first step, the beta × prior loss is zero beside the data loss"),
     ],
 )  # fmt: skip
-def test_describe_losses(data_loss, prior_loss, text):
+def test_notes_on_losses(data_loss, prior_loss, text, model):
     losses = {"data loss": float(data_loss), "beta × prior": float(prior_loss)}
-    assert describe_losses("a", HPARAMS, FirstSteps(losses, 1, 1)) == text
+    notes = list_notes(HPARAMS, FirstSteps(losses, 1, 1), model, {})
+    assert notes == ([text] if text else [])
+
+
+def test_notes_that_differ_only_in_numbers_are_one():
+    dominant = "the data loss is {} times the prior loss"
+    notes = [
+        ("a", dominant.format("1,200")), ("b", dominant.format("96")), ("c", "weights of x/run-3"),
+        ("d", dominant.format("140")), ("e", "weights of x/run-4"), ("f", dominant.format("96")),
+    ]  # fmt: skip
+    assert group_notes(notes) == [
+        "a, b and 2 more runs: the data loss is 96 to 1,200 times the prior loss",
+        "c: weights of x/run-3",
+        "e: weights of x/run-4",
+    ]
+    assert group_notes([("a", "no weights"), ("b", "no weights")]) == ["a, b: no weights"]

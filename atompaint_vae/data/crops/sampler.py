@@ -27,6 +27,7 @@ from atompaint_vae.data.crops.filters import CropFilters, FilterError, find_nucl
 from atompaint_vae.data.crops.voxelize import find_channels
 from atompaint_vae.data.sets.macromol_db import NUM_CACHED, ZoneDatabase
 
+ATOM_COLUMNS = ("structure", "element", "x", "y", "z")
 STRUCTURE_WEIGHT_POWER = 0.5
 CENTRE_JITTER_A = 2.0
 MAX_PROPOSALS = 20
@@ -79,6 +80,19 @@ class AtomGrid:
 
     def _calc_keys(self, x: np.ndarray, y: np.ndarray, z: np.ndarray | np.int64) -> np.ndarray:
         return (x * self.num_cells[1] + y) * self.num_cells[2] + z
+
+
+def check_atoms(atoms: object) -> None:
+    """Check that crops can be made of these; raises: ValueError if not, or without a column."""
+    if isinstance(atoms, ZoneDatabase):
+        return
+    if not isinstance(atoms, pd.DataFrame):
+        raise ValueError(
+            f"atoms: expected a table or a database of zones, got a {type(atoms).__name__}; "
+            "concatenate_atoms makes one table of several"
+        )
+    if missing := [name for name in ATOM_COLUMNS if name not in atoms]:
+        raise ValueError(f"atoms: no column {', '.join(missing)}; there: {', '.join(atoms)}")
 
 
 class Structure(NamedTuple):
@@ -220,8 +234,8 @@ class CropSampler:
     radius_A:    of the atoms: those that reach into the cube from outside are included
     min_density_atoms_nm3: of the inscribed sphere, without hydrogen; in the starter set, 6 % of
                  the crops of 35 Å and none of those of 21 Å stay below 25; ignored for zones
-    raises:      ValueError for a table without atoms, or with coordinates that aren't finite;
-                 FilterError if the filters leave no place for a crop
+    raises:      ValueError as `check_atoms`; for a table without atoms, or with coordinates that
+                 aren't finite; FilterError if the filters leave no place for a crop
     """
 
     def __init__(
@@ -233,6 +247,7 @@ class CropSampler:
         min_density_atoms_nm3: float,
         filters: CropFilters = CropFilters(),  # noqa: B008 (frozen)
     ):
+        check_atoms(atoms)
         self.length_A = length_A
         self.radius_A = radius_A
         self.filters = filters

@@ -15,7 +15,7 @@ from ...nn.fields import FieldType, list_copies, parse_field_type
 from ...nn.precision import ExactModule
 from ...nn.rotations import calc_representation, make_octahedral_group, rotate_voxels
 from ...text.formats import format_shape
-from ..encoder import Encoder
+from ..encoder import Encoder, check_shape
 from .views import FACES, NORMALS
 
 
@@ -135,7 +135,8 @@ class NeighborClassifier(nn.Module):
         return (self.features.size, *[self.encoder.size_out] * 3)
 
     def forward(self, views: Float[Tensor, "b 2 c x y z"]) -> Float[Tensor, "b 6"]:
-        """Return the logits of `FACES`."""
+        """Return the logits of `FACES`; raises: ValueError for views of another shape."""
+        check_shape("pairs of views", views.shape, (2, *self.image_shape))
         features = self.encoder(views.flatten(0, 1) / self.image_std)
         return self.head(features.unflatten(0, (-1, 2)))
 

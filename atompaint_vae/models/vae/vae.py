@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...nn.fields import FieldType, parse_field_type
 from ...text.formats import format_shape
 from ..decoder import Decoder
-from ..encoder import Encoder, calc_sizes
+from ..encoder import Encoder, calc_sizes, check_shape
 from .posterior import Posterior, PosteriorHead
 
 
@@ -105,11 +105,19 @@ class VAE(nn.Module):
         return calc_compression_ratio(self.image_shape, self.latent_shape)
 
     def encode(self, image: Float[Tensor, "b c x y z"]) -> Posterior:
-        """Return the posterior of images [b, *image_shape], with a mean [b, *latent_shape]."""
+        """Return the posterior of images [b, *image_shape], with a mean [b, *latent_shape].
+
+        raises: ValueError for images of another shape
+        """
+        check_shape("images", image.shape, self.image_shape)
         return self.posterior(self.encoder(image / self.image_std))
 
     def decode(self, latent: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b i x2 y2 z2"]:
-        """Return the decoded images [b, *image_shape] of latents [b, *latent_shape]."""
+        """Return the decoded images [b, *image_shape] of latents [b, *latent_shape].
+
+        raises: ValueError for latents of another shape
+        """
+        check_shape("latents", latent.shape, self.latent_shape)
         return self.decoder(latent) * self.image_std
 
     def sample(

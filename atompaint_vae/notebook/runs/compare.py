@@ -17,7 +17,7 @@ from ...records.record import RunPaths
 from ...text.files import write_atomic
 from ..core.nodes import add_html_node
 from ..core.problems import note_unreadable
-from ..sheets.pages import SHEET
+from ..sheets.pages import name_sheet
 from ..tables.cells import Table
 from ..tables.table_nodes import Format, datatable, make_table_node
 from .run_data import RunsDirective, add_run_scripts, dump_json, note_runs, write_runs
@@ -107,7 +107,7 @@ def pack_properties(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> 
 
 def find_sheets(app, runs: Iterable[Mapping[str, Value]]) -> dict[str, str]:
     """Return the address of each experiment's run sheet, relative to the notebook's root."""
-    pages = {x["experiment"]: f"expts/{x['experiment']}/{SHEET}" for x in runs}
+    pages = {x["experiment"]: name_sheet(app.srcdir, x["experiment"]) for x in runs}
     known = app.env.found_docs
     return {x: app.builder.get_target_uri(page) for x, page in pages.items() if page in known}
 

@@ -15,8 +15,14 @@ from typing import Any
 
 from ...config.schema import list_hparams, list_rules
 from ...records.compare import EFFECTLESS
-from ...records.filters import filter_runs
-from ...records.find import UnknownRunError, find_runs, list_runs
+from ...records.filters import describe_nearest, filter_runs
+from ...records.find import (
+    UnknownRunError,
+    find_own_experiment,
+    find_runs,
+    get_expts_dir,
+    list_runs,
+)
 from ...records.properties import Run, load_run, load_runs, make_signature
 from ...records.record import RunPaths
 from ...text.files import write_atomic
@@ -38,7 +44,7 @@ class RunsDirective(NotebookDirective):
         raises: ValueError for unknown runs, damaged records or a wrong filter expression
         """
         if not names:
-            own = find_own_experiment(self.env.docname, self.env.atompaint_experiments)
+            own = find_own(self.env)
             if own is None:
                 text = "no experiment is named, and the page isn't in the folder of one"
                 raise UnknownRunError(text)
@@ -47,28 +53,35 @@ class RunsDirective(NotebookDirective):
         chosen = [runs[i] for i in filter_runs(where, [run.properties for run in runs])]
         if not chosen:
             which = f":where: matches none of {len(runs)} runs" if runs else "no run has a record"
+            near = describe_nearest(where, [run.properties for run in runs])
+            which += f"; {near}" if near else ""
             raise UnknownRunError(f"{' or '.join(names)}: {which}")
         return chosen
 
 
-def find_own_experiment(docname: str, experiments: Sequence[str]) -> str | None:
-    """Return the experiment whose folder a page lies in, at any depth."""
-    inside = [x for x in experiments if docname.startswith(f"expts/{x}/")]
-    return max(inside, key=len, default=None)
+def find_own(env) -> str | None:
+    """Return the experiment whose folder the page that is being read lies in."""
+    path = Path(env.srcdir, env.docname)
+    expts_dir = get_expts_dir(Path(env.srcdir))
+    if not path.is_relative_to(expts_dir):
+        return None
+    return find_own_experiment(env.atompaint_experiments, path.relative_to(expts_dir).as_posix())
 
 
 def note_runs(env, names: Sequence[str]) -> dict[str, RunPaths]:
     """
     Return the paths of the named runs, of all runs if there are no names.
 
-    The page depends on these runs from now on.
+    Runs of the page's own experiment need no prefix. The page depends on these runs from now on.
 
     raises: UnknownRunError for an unknown name
     """
     shown = env.metadata[env.docname].setdefault(SHOWN, {})
-    key = "\n".join(names)
+    own = find_own(env)
+    key = (own, *names)
     shown[key] = None  # a page with wrong names is read again when runs are added
-    found = find_runs(Path(env.srcdir) / "expts", names, env.atompaint_experiments)
+    expts_dir = get_expts_dir(Path(env.srcdir))
+    found = find_runs(expts_dir, names, env.atompaint_experiments, own=own)
     shown[key] = sign_runs(found)
     return found
 
@@ -91,17 +104,18 @@ def sign_runs(
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
     """Return the pages whose runs, or files of runs, were added, removed or changed."""
-    expts_dir = Path(env.srcdir) / "expts"
+    expts_dir = get_expts_dir(Path(env.srcdir))
     # Several pages may show the same run.
     sign, list_cached = cache(make_signature), cache(list_runs)
-    now: dict[str, str | None] = {}
+    now: dict[tuple[str | None, ...], str | None] = {}
     outdated = []
     for doc, metadata in env.metadata.items():
         for key, before in metadata.get(SHOWN, {}).items():
             if key not in now:
                 try:
-                    names = key.split("\n") if key else []
-                    found = find_runs(expts_dir, names, env.atompaint_experiments, list_cached)
+                    own, *names = key
+                    known = env.atompaint_experiments
+                    found = find_runs(expts_dir, names, known, list_cached, own)
                     now[key] = sign_runs(found, sign)
                 except UnknownRunError:
                     now[key] = None
@@ -137,7 +151,7 @@ def _thin(values: Sequence[Any], every: int) -> Sequence[Any]:
 def get_paths(srcdir: Path, ids: Iterable[str]) -> dict[str, RunPaths]:
     """Return the paths of runs by their ids, `experiment/run`."""
     parts = [id.rpartition("/") for id in ids]
-    root = Path(srcdir) / "expts"
+    root = get_expts_dir(Path(srcdir))
     return {f"{expt}/{run}": RunPaths(root / expt / "runs" / run) for expt, _, run in parts}
 
 

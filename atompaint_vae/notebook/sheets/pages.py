@@ -15,7 +15,7 @@ from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
-from ...records.find import find_experiments
+from ...records.find import find_experiments, get_expts_dir
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ LINK = "\n\n:doc:`{sheet}`\n"  # not in the contents, where sheets would be half
 
 def write_sheets(app) -> None:
     """Write the sheets of new experiments, and remove those of experiments that are gone."""
-    expts_dir = Path(app.srcdir) / "expts"
+    expts_dir = get_expts_dir(Path(app.srcdir))
     experiments = find_experiments(expts_dir)
     app.env.atompaint_experiments = experiments  # before Sphinx forks processes to read
     wanted = set()
@@ -47,6 +47,12 @@ def write_sheets(app) -> None:
             path.unlink()
             if not any(path.parent.iterdir()):  # git has removed the rest of it
                 path.parent.rmdir()
+
+
+def name_sheet(srcdir: Path, experiment: str) -> str:
+    """Return the name of the page of an experiment's run sheet."""
+    path = get_expts_dir(Path(srcdir)) / experiment / SHEET
+    return path.relative_to(srcdir).as_posix()
 
 
 def is_ours(path: Path) -> bool:
@@ -81,7 +87,7 @@ def resolve_run(app, env, node, contnode):
     if node["reftype"] != "run":
         return None
     experiment, _, run = node["reftarget"].rpartition("/")
-    sheet = f"expts/{experiment}/{SHEET}"
+    sheet = name_sheet(env.srcdir, experiment)
     if sheet not in env.found_docs:
         return contnode
     return make_refnode(app.builder, node["refdoc"], sheet, make_anchor(run), contnode)
@@ -89,7 +95,7 @@ def resolve_run(app, env, node, contnode):
 
 def add_link(app, page: str, source: list[str]) -> None:
     """Append a link to the sheet to an experiment's notes."""
-    if page.startswith("expts/") and page.endswith(f"/{NOTES}"):
+    if page.endswith(f"/{NOTES}"):
         sheet = find_sibling(page, SHEET)
         if sheet in app.env.found_docs:
             source[0] += LINK.format(sheet=SHEET)
@@ -102,7 +108,7 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
         sibling
         for page in added | removed
         for end, name in pairs.items()
-        if page.startswith("expts/") and page.endswith(end)
+        if page.endswith(end)
         if (sibling := find_sibling(page, name)) in env.found_docs
     ]
 

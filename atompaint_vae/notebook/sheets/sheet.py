@@ -37,7 +37,7 @@ from ...text.located import LocatedError, read_text
 from ..core.problems import NotebookDirective, note_damages
 from ..core.watch import watch_files
 from ..tables.cells import Table
-from .pages import NOTES, SHEET, backlinks, find_sibling, make_anchor
+from .pages import NOTES, SHEET, backlinks, find_sibling, make_anchor, name_sheet
 
 HPARAMS = "hparams.nt"
 LISTING = "atompaint_sheet"  # the content of the folder when the page was read
@@ -53,7 +53,8 @@ class RunSheetDirective(NotebookDirective):
     def show(self) -> list[nodes.Node]:
         self.folder = Path(self.env.doc2path(self.env.docname)).parent
         self.path = self.env.docname.rpartition("/")[0]
-        if self.path not in (f"expts/{x}" for x in self.env.atompaint_experiments):
+        sheets = (name_sheet(self.env.srcdir, x) for x in self.env.atompaint_experiments)
+        if self.env.docname not in sheets:
             text = "the page isn't in an experiment's folder, such as expts/20241217_train_vae"
             raise UnknownRunError(text)
         self.env.metadata[self.env.docname][LISTING] = list_folder(self.folder)

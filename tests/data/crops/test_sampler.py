@@ -10,6 +10,7 @@ from atompaint_vae.data.crops.sampler import (
     MAX_PROPOSALS,
     AtomGrid,
     CropSampler,
+    check_atoms,
     sample_rotation,
 )
 from atompaint_vae.data.crops.voxelize import find_channels
@@ -201,3 +202,11 @@ def test_coordinates_far_away_cost_no_memory(ball):
     atoms = ball.copy()
     atoms.loc[0, ["x", "y", "z"]] = 1e7
     assert len(make_sampler(atoms).sample(0, 0).coords_A) > 0
+
+
+def test_what_crops_cannot_be_made_of(ball):
+    message = "a list; concatenate_atoms makes one table of several"
+    with pytest.raises(ValueError, match=message):
+        check_atoms([ball])  # under pytest, annotations would refuse it first
+    with pytest.raises(ValueError, match="atoms: no column structure, z; there: x, y, element"):
+        make_sampler(ball[["x", "y", "element"]])

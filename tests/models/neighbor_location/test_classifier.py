@@ -167,6 +167,13 @@ def test_sides_that_cannot_be_halved_are_refused():
         make_model().calc_features(make_images(1, 2, 20, 20, 20))
 
 
+def test_views_of_another_shape_are_refused():
+    model = make_model()
+    message = "pairs of views: expected shape n×2×2×15×15×15, got 1×2×2×9×9×9"
+    with pytest.raises(ValueError, match=message):
+        model(torch.zeros(1, 2, 2, 9, 9, 9))
+
+
 def test_shapes_without_alignment():
     model = make_model("mlp", alignment="none")
     assert model.features_shape == (10, 4, 4, 4)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from atompaint_vae.analysis.reconstructions import calc_r2
+from atompaint_vae.models.encoder import check_shape
 from atompaint_vae.models.vae.loss import calc_loss
 from atompaint_vae.models.vae.metrics import HeldOutMetrics
 from atompaint_vae.models.vae.posterior import Posterior
@@ -172,6 +173,12 @@ def test_mistakes():
         make_vae(["1x0e"], "1x0e", size_voxels=10)
     with pytest.raises(ValueError, match="can't halve an image of 1 voxels"):
         make_vae(["1x0e"] * 4, "1x0e", size_voxels=11)
+    model = make_vae(["4x0e"], "2x0e", size_voxels=7)
+    message = "images: expected shape n×6×7×7×7, got 1×6×9×9×9"
+    with pytest.raises(ValueError, match=message):
+        model(torch.zeros(1, 6, 9, 9, 9))
+    with pytest.raises(ValueError, match="latents: expected shape n×2×3×3×3, got 3×6×4×4×4"):
+        model.decode(torch.zeros(3, 6, 4, 4, 4))
     with pytest.raises(ValueError, match="48 points can't hold a fourier field of frequency 2"):
         make_vae(["1xfourier2"], "1x0e", size_voxels=11, grid="octahedral_48")
 
@@ -305,3 +312,10 @@ def test_model_reads_as_its_architecture():
         " + Gate(2x0e -> 2x0e, elu)",
         "(head): SteerableConv(1x0e+3x1e+2x0e -> 6x0e, kernel=3, stride=2, transposed)",
     ]
+
+
+def test_one_image_is_not_a_batch():
+    # Under pytest, annotations would refuse it first.
+    check_shape("images", (2, 6, 7, 7, 7), (6, 7, 7, 7))
+    with pytest.raises(ValueError, match=r"images: .* got 6×7×7×7; one needs a batch axis too$"):
+        check_shape("images", (6, 7, 7, 7), (6, 7, 7, 7))

@@ -142,6 +142,39 @@ def test_a_page_in_an_experiments_folder_shows_its_own_runs(runs_notebook):
     assert [row[0] for row in read_table(html)] == ["run", "mean"]
 
 
+def test_runs_of_a_pages_own_experiment_need_no_prefix(runs_notebook, write_run):
+    text = "It is :metric:`mean test.r2 .3f`.\n\n.. runs:: mean 20250101/wide"
+    write_page(runs_notebook, text, "expts/20250202_y/notes.rst")
+    html = (build(runs_notebook) / "expts/20250202_y/notes.html").read_text("utf-8")
+    assert re.findall(r'"run-metric" title="[^"]+">(.*?)<', html) == ["0.993"]
+    assert [row[1] for row in read_table(html)] == ["run", "mean", "wide"]
+    write_page(runs_notebook, text, "page.rst")
+    warnings = runs_notebook.build()[0]
+    assert warnings.count("write experiment/run, for example 20250202_y/mean") == 2
+
+
+def test_a_notebook_of_ones_own_has_no_folder_expts(notebook, write_run):
+    notebook.write("index.rst", INDEX)
+    write_run(notebook.source / "titrate/03_vary_salt", "a")
+    (notebook.source / "other/runs/5").mkdir(parents=True)  # of another program
+    (notebook.source / "venv").mkdir()
+    (notebook.source / "venv/pyvenv.cfg").touch()
+    write_run(notebook.source / "venv/20250101_x", "b")
+    text = ".. runs::\n\nIt is :metric:`a test.r2 .2f`."
+    write_page(notebook, text, "titrate/03_vary_salt/notes.rst")
+    write_page(notebook, ".. runs:: vary_salt\n\n.. runs:: 3/a\n\n.. compare::")
+    out = build(notebook)
+    html = (out / "titrate/03_vary_salt/notes.html").read_text("utf-8")
+    assert "It is <span" in html and "0.98</span>" in html
+    assert 'href="sheet.html#run-a"' in html
+    html = (out / "page.html").read_text("utf-8")
+    assert [row[0] for row in read_table(html)] == ["run", "a", "run", "a", "experiment",
+                                                    "titrate/03_vary_salt"]  # fmt: skip
+    assert 'href="titrate/03_vary_salt/sheet.html#run-a"' in html
+    found = sorted(x.parent.name for x in notebook.source.rglob("sheet.rst"))
+    assert found == ["03_vary_salt"]
+
+
 NUMBERS = [
     ("20250101/wide test.r2 .3f", "1.000"),
     ("20250101_x/wide best(val.r2)", "0.999955"),
@@ -179,7 +212,7 @@ MISTAKES = [
     (".. runs:: 20250109", "runs: unknown experiment '20250109'; did you mean '20250101_x'?"),
     (".. runs::", "runs: no experiment is named, and the page isn't in the folder of one"),
     (".. runs:: all\n   :where: seed >", "runs: column 7: expected a value, got the end"),
-    (".. runs:: all\n   :where: seed > 7", "runs: all: :where: matches none of 3 runs"),
+    (".. runs:: all\n   :where: seed > 7", "runs: all: :where: matches none of 3 runs; nearest s"),
     (".. runs:: all\n   :metrics: val.r3", "runs: unknown metric 'val.r3'; did you mean 'v"),
     (".. runs:: all\n   :hparams: sed", "runs: unknown property 'sed'; did you mean 'seed'?"),
     (".. curves:: all\n   :metric: test.r2", "curves: no curve of 'test.r2'; known: val.loss"),
