@@ -23,6 +23,12 @@ REFERENCE = re.compile(
 )
 """References to experiments in a page."""
 
+NUMBER_FILE = ".expt/id"
+"""The file in which exmemo stores an experiment's number."""
+
+NUMBER = re.compile(r"(\d+)(?:_|$)", re.ASCII)
+NUM_DATE_DIGITS = 8
+
 
 class UnknownRunError(ValueError):
     """A name matches no run or experiment, or several."""
@@ -145,9 +151,26 @@ def get_date(experiment: str) -> str | None:
     """Return the date YYYYMMDD of the innermost dated folder in an experiment's path."""
     for part in reversed(experiment.split("/")):
         date = part.partition("_")[0]
-        if len(date) == 8 and date.isascii() and date.isdigit():
+        if len(date) == NUM_DATE_DIGITS and date.isascii() and date.isdigit():
             return date
     return None
+
+
+def read_number(folder: Path) -> int | None:
+    """
+    Return an experiment's number: that in `.expt/id`, else the one that its name begins with.
+
+    A date isn't a number.
+    """
+    path = folder / NUMBER_FILE
+    text = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
+    return int(text) if text.isdecimal() else parse_number(folder.name)
+
+
+def parse_number(name: str) -> int | None:
+    """Return the number that a folder's name begins with, None if there is none or it's a date."""
+    match = NUMBER.match(name)
+    return int(match[1]) if match and len(match[1]) != NUM_DATE_DIGITS else None
 
 
 def _match_experiments(known: Sequence[str], name: str) -> list[str]:
