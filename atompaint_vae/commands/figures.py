@@ -28,7 +28,7 @@ import docopt
 
 from ..figures.provenance.drawings import describe_reasons
 from ..figures.provenance.stale import SOURCES, Stale, check_figures, draw_again
-from ..records.find import find_expts_dir
+from ..records.find import find_expts_dir, get_root
 
 
 def main(argv: list[str]) -> int:
@@ -37,8 +37,8 @@ def main(argv: list[str]) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"{folder}: no such folder")
-    root = find_expts_dir(folders[0] if folders else Path.cwd()).parent
-    checked = check_figures(folders or [root / name for name in SOURCES])
+    root = get_root(find_expts_dir(folders[0] if folders else Path.cwd()))
+    checked = check_figures(folders or list_sources(root))
     for damage in checked.damages:
         print(damage, file=sys.stderr)
     if arguments["draw"]:
@@ -53,6 +53,11 @@ def main(argv: list[str]) -> int:
         return 1
     print(f"{checked.num_outputs} figures and tables are up to date")
     return 1 if checked.damages else 0
+
+
+def list_sources(root: Path) -> list[Path]:
+    """Return the folders of a notebook that hold scripts: all of it, if they have other names."""
+    return [root / x for x in SOURCES] if (root / "expts").is_dir() else [root]
 
 
 def describe_stale(stale: Stale, root: Path) -> list[str]:

@@ -33,6 +33,7 @@ from ..records.find import (
     find_experiments,
     find_expts_dir,
     find_references,
+    get_root,
 )
 
 DEFAULT = "20241001_quick_start"
@@ -84,7 +85,7 @@ def find_ambiguous(expts_dir: Path, new: str) -> list[tuple[str, str, str]]:
         (place, name, meant[0])
         for name in new.split("_", 1)
         if len(meant := [x for x in others if name in x.split("_", 1)]) == 1
-        for place in find_references(expts_dir.parent, name)
+        for place in find_references(get_root(expts_dir), name)
     ]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import docopt
 
-from ..records.find import find_experiment, find_expts_dir
+from ..records.find import find_experiment, find_expts_dir, get_root
 
 BUILT = "_build/html"
 PAGES = ("notes.html", "sheet.html")
@@ -27,7 +27,8 @@ def main(argv: list[str]) -> int:
     arguments = docopt.docopt(__doc__, ["open", *argv])
     expts_dir = find_expts_dir(Path.cwd())
     folder = find_experiment(expts_dir, arguments["EXPT"])
-    built = expts_dir.parent / BUILT / folder.relative_to(expts_dir.parent)
+    root = get_root(expts_dir)
+    built = root / BUILT / folder.relative_to(root)
     page = next((built / name for name in PAGES if (built / name).is_file()), None)
     if page is None:
         raise ValueError(f"{built}: not built yet; `make html` builds it")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import docopt
 
-from ..records.find import UnknownRunError, find_expts_dir, find_runs
+from ..records.find import UnknownRunError, find_expts_dir, find_runs, get_root
 
 
 def main(argv: list[str]) -> int:
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     from ..training.weights import PRETRAINED_DIR
 
     ((run_id, paths),) = found.items()
-    name, root = arguments["NAME"], expts_dir.parent
+    name, root = arguments["NAME"], get_root(expts_dir)
     card = root / "docs" / "models" / f"{name}.rst"
     for path in publish_run(run_id, paths, PRETRAINED_DIR / name, card):
         print(f"{path.relative_to(root) if path.is_relative_to(root) else path}")

@@ -1,9 +1,10 @@
 """
 Find runs and experiments of a notebook by name.
 
-Experiments are the folders below `expts` that hold `hparams.nt` or `runs/`, at any depth. A run is
-named `experiment/run`. An experiment is named by its folder, by the date at the start of the
-folder's name, or by the folder's path below `expts`. `all` stands for all experiments.
+Experiments are the folders below `expts` that hold `hparams.nt` or `runs/`, at any depth; in a
+notebook without `expts`, they are below the folder of its `conf.py`. A run is named
+`experiment/run`. An experiment is named by its folder, by the date at the start of the folder's
+name, or by the folder's path. `all` stands for all experiments.
 """
 
 import os
@@ -36,23 +37,43 @@ class UnknownRunError(ValueError):
 
 def find_expts_dir(start: Path) -> Path:
     """
-    Return the folder `expts` of the notebook that contains a folder.
+    Return the folder that holds the experiments of the notebook that contains a folder.
 
-    raises: UnknownRunError if neither the folder nor one above it has `expts`
+    It is the folder `expts`, or that of Sphinx's `conf.py` if there is no `expts` beside it.
+
+    raises: UnknownRunError if neither the folder nor one above it has `expts` or `conf.py`
     """
     start = Path(start).resolve()
     for folder in (start, *start.parents):
         if (folder / "expts").is_dir():
             return folder / "expts"
-    raise UnknownRunError(f"{start}: no folder 'expts' here or above")
+        if (folder / "conf.py").is_file():
+            return folder
+    raise UnknownRunError(f"{start}: no folder 'expts' here or above, and no conf.py")
+
+
+def get_root(expts_dir: Path) -> Path:
+    """Return the root of the notebook whose experiments a folder holds."""
+    return expts_dir.parent if expts_dir.name == "expts" else expts_dir
 
 
 def find_experiments(expts_dir: Path) -> list[str]:
-    """Return the paths of all experiments below `expts`, with slashes, sorted by date."""
+    """Return the paths of all experiments below a folder, with slashes, sorted by date."""
+    return _find_folders(
+        expts_dir, lambda subfolders, files: "hparams.nt" in files or "runs" in subfolders
+    )
+
+
+def find_notes(expts_dir: Path) -> list[str]:
+    """Return the paths of all folders with `notes.rst` below a folder, with slashes, sorted."""
+    return _find_folders(expts_dir, lambda subfolders, files: "notes.rst" in files)
+
+
+def _find_folders(top: Path, test: Callable[[list[str], list[str]], bool]) -> list[str]:
     names = []
-    for folder, subfolders, files in os.walk(expts_dir):
-        if "hparams.nt" in files or "runs" in subfolders:
-            names.append(Path(folder).relative_to(expts_dir).as_posix())
+    for folder, subfolders, files in os.walk(top):
+        if folder != str(top) and test(subfolders, files):
+            names.append(Path(folder).relative_to(top).as_posix())
         subfolders[:] = sorted(x for x in subfolders if x != "runs" and x[0] not in "._")
     return sorted(names)
 

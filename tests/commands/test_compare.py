@@ -132,7 +132,7 @@ def test_outside_a_notebook(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code, _, err = run(capsys, "20250101")
     assert code == 2
-    assert err == f"{tmp_path}: no folder 'expts' here or above\n"
+    assert err == f"{tmp_path}: no folder 'expts' here or above, and no conf.py\n"
 
 
 def test_losses_on_different_scales_are_not_compared(notebook, capsys):

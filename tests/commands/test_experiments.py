@@ -227,4 +227,4 @@ def test_outside_of_a_notebook(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     arguments = {"list": [], "status": [], "figures": ["check"]}.get(name, ["x"])
     code, _, stderr = run(capsys, name, *arguments)
-    assert (code, stderr) == (2, f"{tmp_path}: no folder 'expts' here or above\n")
+    assert (code, stderr) == (2, f"{tmp_path}: no folder 'expts' here or above, and no conf.py\n")
