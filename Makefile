@@ -13,14 +13,14 @@ QUICK := expts/20241001_quick_start expts/20261129_quick_samples
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-slurm-quick test-peers bench-peers fuzz lint screenshot clean
+.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-slurm-quick test-package test-peers bench-peers fuzz lint screenshot clean
 
 notebook: quick-start html
 
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebook,search,test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[search,test]"
 	touch $@
 
 .PHONY: quick-start
@@ -69,6 +69,10 @@ test-slurm: .venv/ready
 # A preempted array, and one task of an array that is killed in several ways.
 test-slurm-quick: .venv/ready
 	$(BIN)/python -m pytest -m slurm --numprocesses 2 -k "ended or preemption and not graceful" tests/cluster
+
+# The wheel and the sdist, in environments without torch.
+test-package: .venv/ready
+	$(BIN)/python -m pytest -m package
 
 fuzz: .venv/ready
 	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds 60

@@ -24,6 +24,7 @@ COMMANDS = {
     "show": ("atompaint_vae.commands.show", "the runs of an experiment and how they differ"),
     "status": ("atompaint_vae.commands.status", "progress of each run; the command for the rest"),
     "open": ("atompaint_vae.commands.open", "open an experiment's page in the browser"),
+    "references": ("atompaint_vae.commands.references", "look up the references that pages cite"),
     "sample": ("atompaint_vae.commands.generate.sample", "draw samples of a trained denoiser"),
     "paint": ("atompaint_vae.commands.generate.paint", "paint the atoms around a residue anew"),
     "score": ("atompaint_vae.commands.generate.score", "score images, such as generated ones"),

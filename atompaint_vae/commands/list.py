@@ -4,9 +4,13 @@ Usage:
     atompaint-vae list
     atompaint-vae list (-h | --help)
 
+In a notebook without a folder `expts`, all folders with runs or notes.rst below its conf.py are
+listed, with their numbers. Experiments without runs have the titles of their notes.
+
 Exit codes: 0 success; 2 there is no notebook here or above.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,16 +19,31 @@ import docopt
 
 from ..models.kind import list_kinds
 from ..records.experiment import Experiment
-from ..records.find import find_experiments, find_expts_dir
+from ..records.find import find_experiments, find_expts_dir, find_notes, read_number
 from ..records.properties import Value
 from ..text.tables import format_table
+
+ADORNMENT = re.compile(r"([^\w\s])\1{2,}")
+"""The line below a title."""
 
 
 def main(argv: list[str]) -> int:
     docopt.docopt(__doc__, ["list", *argv])
     expts_dir = find_expts_dir(Path.cwd())
-    names = find_experiments(expts_dir)[::-1]
-    rows = [[name, describe_experiment(Experiment(expts_dir / name))] for name in names]
+    with_runs = find_experiments(expts_dir)
+    numbers = {x: read_number(expts_dir / x) for x in {*with_runs, *find_notes(expts_dir)}}
+    names = sorted(numbers, key=lambda name: (numbers[name] or 0, name), reverse=True)
+    rows = [
+        [name, describe_experiment(Experiment(expts_dir / name))]
+        if name in with_runs
+        else [name, read_title(expts_dir / name / "notes.rst")]
+        for name in names
+    ]
+    if any(numbers.values()):
+        rows = [
+            [f"#{numbers[name]}" if numbers[name] is not None else "", *row]
+            for name, row in zip(names, rows, strict=True)
+        ]
     print("".join(f"{line}\n" for line in format_table(rows)), end="")
     return 0
 
@@ -39,6 +58,20 @@ def describe_experiment(expt: Experiment) -> str:
     states = Counter(run["state"] for run in runs)
     counts = [f"{number} {state}" for state, number in states.items()]
     return ", ".join(counts) + (f"; best {best}" if best else "")
+
+
+def read_title(path: Path) -> str:
+    """Return the title of notes, "" if they have none."""
+    lines = path.read_text("utf-8", "replace").splitlines()
+    return next(
+        (
+            line.strip()
+            for line, below in zip(lines, [*lines[1:], ""], strict=True)
+            if line.strip() and ADORNMENT.fullmatch(below.rstrip())
+            and not ADORNMENT.fullmatch(line.rstrip())
+        ),
+        "",
+    )  # fmt: skip
 
 
 def find_best_test(runs: Sequence[Mapping[str, Value]]) -> str:

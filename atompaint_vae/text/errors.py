@@ -12,11 +12,15 @@ EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 
+EXTRA = re.compile(r"""(?P<module>[\w.-]+).*;.*\bextra == ["'](?P<extra>\w+)["']""")
+"""A requirement of an extra, in the package's metadata; all their modules have the same names."""
+
 
 def find_exit_code(program: Callable[[], int], mistakes: tuple[type[Exception], ...]) -> int:
     """Return the exit code of a program, or of the signal that ended it.
 
-    mistakes: exceptions for a user's mistakes; their text is printed, without a traceback
+    mistakes: exceptions for a user's mistakes; their text is printed, without a traceback, and so
+              is which extra has a module that isn't installed
     """
     try:
         exit_code = program()
@@ -28,7 +32,28 @@ def find_exit_code(program: Callable[[], int], mistakes: tuple[type[Exception], 
         return say("interrupted", EXIT_INTERRUPTED)
     except mistakes as error:
         return say(_describe(error), EXIT_MISTAKE)
+    except ModuleNotFoundError as error:
+        if text := describe_missing(error):
+            return say(text, EXIT_MISTAKE)
+        raise
     return exit_code
+
+
+def describe_missing(error: ModuleNotFoundError) -> str:
+    """Return which extra of ours has a module that isn't installed, "" if none has."""
+    from importlib.metadata import PackageNotFoundError, requires  # slow to import
+
+    name = (error.name or "").partition(".")[0]
+    try:
+        needed = requires("atompaint_vae") or []
+    except PackageNotFoundError:  # run from a checkout that isn't installed
+        needed = []
+    for line in needed:
+        match = EXTRA.match(line)
+        if match and match["module"] == name:
+            extra = match["extra"]
+            return f"{name} isn't installed; pip install 'atompaint_vae[{extra}]' brings it"
+    return ""
 
 
 def _describe(error: Exception) -> str:

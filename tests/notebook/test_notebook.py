@@ -8,7 +8,8 @@ from sphinx.errors import ExtensionError
 
 from atompaint_vae.notebook.core import pictures
 from atompaint_vae.notebook.core.assets import make_classic_script, read_bundle
-from atompaint_vae.notebook.reference.api import find_modules, format_docstring
+from atompaint_vae.notebook.reference.api import find_modules
+from atompaint_vae.notebook.reference.docstrings import format_docstring
 
 CONF = 'extensions = ["atompaint_vae.notebook"]\nhtml_theme = "basic"\n'
 INDEX = "Index\n=====\n\n.. toctree::\n\n   seed\n"
@@ -193,4 +194,4 @@ def test_docstring_is_restructured_text(capsys):
 
 def test_find_modules_needs_no_import():
     assert "atompaint_vae.notebook.tables.readers" in find_modules("atompaint_vae.notebook")
-    assert find_modules("atompaint_vae.nothing") == []
+    assert find_modules("atompaint_vae.nothing") == {}

@@ -128,6 +128,9 @@ def test_the_notebook_is_found_from_inside(expts, tmp_path):
     assert find_expts_dir(expts / "20250101_wide") == expts
     with pytest.raises(UnknownRunError, match="no folder 'expts' here or above"):
         find_expts_dir(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "conf.py").touch()
+    assert find_expts_dir(tmp_path / "other") == tmp_path
 
 
 def test_date_of_an_experiment():

@@ -36,8 +36,9 @@ class DoiRole(ReferenceRole):
     A citation by its DOI: authors, title, journal and year; the title is a link.
 
     The entries come from ``references.bib``, a BibTeX file beside the notebook's first page, as
-    reference managers export it. Nothing is downloaded. A DOI that isn't in the file is shown as
-    it is. For another text, write ``Strobl et al. <10.1016/j.jcp...>``.
+    reference managers export it; ``atompaint-vae references`` adds those that it lacks. The build
+    downloads nothing. A DOI that isn't in the file is shown as it is. For another text, write
+    ``Strobl et al. <10.1016/j.jcp...>``.
     """
 
     def run(self):
@@ -74,6 +75,7 @@ def load_references(path: Path, modified_ns: int) -> dict:
     """
     from pybtex.database import parse_file
     from pybtex.exceptions import PybtexError
+    from pybtex.richtext import Text
 
     try:
         entries = parse_file(path, bib_format="bibtex", encoding="utf-8").entries.values()
@@ -82,7 +84,8 @@ def load_references(path: Path, modified_ns: int) -> dict:
         line = re.search(r"in line (\d+)", reason)
         place = f"{path}:{line[1] if line else 1}"
         raise BibliographyError(f"{place}: not a readable BibTeX file: {reason}") from error
-    return {DOI_PREFIX.sub("", x.fields["doi"]).lower(): x for x in entries if "doi" in x.fields}
+    dois = {str(Text.from_latex(x.fields["doi"])): x for x in entries if "doi" in x.fields}
+    return {DOI_PREFIX.sub("", doi).lower(): entry for doi, entry in dois.items()}
 
 
 def format_citation(entry, uri: str) -> list[nodes.Node]:

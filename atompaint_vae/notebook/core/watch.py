@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from stat import S_ISDIR
 
 WATCHED = "atompaint_watched"  # paths relative to the notebook's root, and the hash of their states
 
@@ -30,22 +31,29 @@ def sign_files(root: str, paths: str, sign: Callable[[str], str]) -> str:
 
 
 def sign_file(path: str) -> str:
+    """Return a hash of a file's content, which is read again only after its time has changed."""
     try:
         stat = Path(path).stat()
+        return _sign_content(path, stat.st_size, stat.st_mtime_ns)
     except OSError:
         return ""
-    return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
+@cache
+def _sign_content(path: str, size: int, modified_ns: int) -> str:
+    if S_ISDIR(Path(path).stat().st_mode):
+        return "folder"
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
     """Return the pages of which a file was added, removed or changed."""
-    sign = cache(sign_file)  # hundreds of pages watch the same modules
     root = str(env.srcdir)
     return [
         page
         for page, metadata in env.metadata.items()
         for paths, before in metadata.get(WATCHED, {}).items()
-        if sign_files(root, paths, sign) != before
+        if sign_files(root, paths, sign_file) != before
     ]
 
 

@@ -6,7 +6,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives, roles
 from sphinx.util.docutils import SphinxDirective
 
-from .api import escape, format_docstring, parse_legend, split_blocks
+from .docstrings import escape, format_docstring, parse_legend, split_blocks
 
 PACKAGE = __package__.rpartition(".")[0]
 """The whole extension."""

@@ -1,14 +1,22 @@
-"""The role ``:expt:``: a link to an experiment, by its number, date or name."""
+"""
+The role ``:expt:``: a link to an experiment, by its number, date or name.
+
+The number stands before the title of the experiment's page, and the page ends with the pages that
+cite it.
+"""
 
 import re
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from docutils import nodes
 from sphinx.roles import XRefRole
+from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
-from ...records.find import DATE
+from ...records.find import DATE, parse_number, read_number
 from ...text.suggest import find_near
 from .experiments import find_pages
 from .pages import NOTES, SHEET
@@ -17,8 +25,11 @@ logger = logging.getLogger(__name__)
 
 FOLDER = re.compile(r"(\d+)_(\w+)")
 
-NUMBER_FILE = ".expt/id"
-"""The file in which exmemo stores an experiment's number."""
+CITED = "atompaint_expt"
+"""The targets of a page's links, in its metadata."""
+
+RUNS = "atompaint_runs"
+"""The experiments and runs that a page shows, in its metadata; see `runs/run_data.py`."""
 
 Place = tuple[str, str, str]  # page, anchor, title
 
@@ -29,18 +40,33 @@ class ExperimentRole(XRefRole):
 
     ``20241217``, ``2024-12-17``, ``train_vae`` and ``20241217_train_vae`` all link to the page of
     ``expts/20241217_train_vae``. If several folders have the same name, a path such as
-    ``design/train_vae`` selects one. The number may also be in the file ``.expt/id`` of the
-    folder, as in notebooks made by exmemo. If the notes of an experiment are a section of another
-    page, put a target with the folder's name before that section: ``.. _20241217_train_vae:``.
-    For another text, write ``text <20241217>``.
+    ``design/train_vae`` selects one. In notebooks made by exmemo, the number is that in the
+    folder's file ``.expt/id``; then one in the folder's name doesn't count. If the notes of an
+    experiment are a section of another page, put a target with the folder's name before that
+    section: ``.. _20241217_train_vae:``. For another text, write ``text <20241217>``.
+
+    The number stands before the title of the experiment's page, which ends with links to the pages
+    that cite it.
     """
 
     innernodeclass = nodes.inline
 
     def process_link(self, env, refnode, has_explicit_title, title, target):
         """Return title and target unchanged, and mark the page as having such a link."""
-        env.metadata[env.docname]["atompaint_expt"] = True
+        env.metadata[env.docname].setdefault(CITED, []).append(target)
         return title, target
+
+
+class NumberTitle(SphinxTransform):
+    """Put an experiment's number before the title of its page, and so into the contents."""
+
+    default_priority = 495  # after TitleNotes has added a title
+
+    def apply(self, **kwargs):
+        number = get_page_numbers(self.env).get(self.env.docname)
+        title = next(iter(self.document.findall(nodes.title)), None)
+        if number is not None and title is not None:
+            title.insert(0, nodes.Text(f"#{number}: "))
 
 
 class ExperimentError(ValueError):
@@ -48,27 +74,25 @@ class ExperimentError(ValueError):
 
 
 def find_experiment(
-    target: str, places: dict[str, Place], numbers: dict[str, str] | None = None
+    target: str, places: Mapping[str, Place], numbers: Mapping[str, int | None] | None = None
 ) -> Place:
     """
     Return the place of an experiment.
 
     target:  number, date, name, folder, or the end of its path
     places:  of all experiments, by the paths of their folders
-    numbers: those that aren't in a folder's name, by the paths of the folders
+    numbers: by the paths of the folders; those of other places are in their names
     raises:  ExperimentError if none or several match
     """
-    numbers = numbers or {}
+    numbers = {path: parse_number(PurePosixPath(path).name) for path in places} | (numbers or {})
     wanted = DATE.sub(r"\1\2\3", target.strip().strip("/"))
-    tests = [
-        lambda path: f"/{path}".endswith(f"/{wanted}"),
-        lambda path: wanted and wanted in _split(path),
-        lambda path: (
-            wanted.isdecimal()
-            and wanted.lstrip("0")
-            in (_split(path)[0].lstrip("0"), numbers.get(path, "").lstrip("0"))
-        ),
-    ]
+    if wanted.isdecimal() and parse_number(wanted) is not None:
+        tests = [lambda path: numbers[path] == int(wanted)]
+    else:
+        tests = [
+            lambda path: f"/{path}".endswith(f"/{wanted}"),
+            lambda path: wanted and wanted in _split(path),
+        ]
     for test in tests:
         found = [path for path in places if test(path)]
         if len(found) > 1:
@@ -106,10 +130,11 @@ def list_places(env) -> dict[str, Place]:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Return the number and the name of a folder; either may be empty."""
+    """Return the date and the name of a folder; either may be empty."""
     name = PurePosixPath(path).name
     match = FOLDER.fullmatch(name)
-    return match.groups() if match else ("", name)
+    date, name = match.groups() if match else ("", name)
+    return date if parse_number(date) is None else "", name
 
 
 def _shorten(paths) -> list[str]:
@@ -131,29 +156,82 @@ def resolve(app, env, node, contnode):
     return make_refnode(app.builder, node["refdoc"], page, anchor, text)
 
 
-def read_numbers(env) -> dict[str, str]:
-    """Return the numbers in the files of exmemo, by the paths of the folders."""
-    numbers = {}
-    for folder in find_pages(frozenset(env.found_docs)):
-        path = Path(env.srcdir, folder, NUMBER_FILE)
-        if path.is_file():
-            text = path.read_text("utf-8", "replace").strip()
-            numbers |= {folder: text} if text.isdecimal() else {}
-    return numbers
+def get_page_numbers(env) -> dict[str, int | None]:
+    """Return the numbers of the experiments by their pages."""
+    pages = find_pages(frozenset(env.found_docs))
+    return {pages[folder]: number for folder, number in env.atompaint_numbers.items()}
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
-    """Return the pages with an ``:expt:`` if any experiment or number has changed."""
+    """Return the pages with another number, and those with an ``:expt:`` if any has changed."""
     before = getattr(env, "atompaint_numbers", {})
-    env.atompaint_numbers = read_numbers(env)
-    if before == env.atompaint_numbers and not any(
-        x.endswith((f"/{NOTES}", f"/{SHEET}")) for x in added | removed
-    ):
+    folders = find_pages(frozenset(env.found_docs))
+    now = {folder: read_number(Path(env.srcdir, folder)) for folder in folders}
+    env.atompaint_numbers = now
+    if before == now and not any(x.endswith((f"/{NOTES}", f"/{SHEET}")) for x in added | removed):
         return []
-    return [name for name, metadata in env.metadata.items() if "atompaint_expt" in metadata]
+    renumbered = {x for folder, x in folders.items() if before.get(folder) != now[folder]}
+    citing = (name for name, metadata in env.metadata.items() if CITED in metadata)
+    return [*(renumbered - added), *citing]
+
+
+def find_citing(env) -> dict[str, list[str]]:
+    """Return the pages that cite a page's experiment, or show its runs, by this page."""
+    places = list_places(env)
+
+    @cache
+    def find_page(target: str) -> str | None:
+        try:
+            return find_experiment(target, places, env.atompaint_numbers)[0]
+        except ExperimentError:
+            return None
+
+    citing: dict[str, set[str]] = {}
+    for page, metadata in env.metadata.items():
+        cited = {find_page(target) for target in metadata.get(CITED, ())}
+        cited |= {
+            find_page(name) or find_page(name.rpartition("/")[0]) for name in _list_shown(metadata)
+        }
+        for other in cited - {page, None}:
+            citing.setdefault(other, set()).add(page)
+    return {page: sorted(pages) for page, pages in citing.items()}
+
+
+def _list_shown(metadata) -> Iterator[str]:
+    for names in metadata.get(RUNS, ()):
+        yield from filter(None, names.split("\n"))
+
+
+def note_citing(app, env) -> list[str]:
+    """Return the pages that have come to be cited by others, or by pages of another title."""
+    before = getattr(env, "atompaint_citing", {})
+    env.atompaint_citing = now = {
+        page: {other: env.titles[other].astext() for other in others}
+        for page, others in find_citing(env).items()
+    }
+    return [
+        page for page in sorted(before.keys() | now.keys())
+        if before.get(page) != now.get(page) and page in env.found_docs
+    ]  # fmt: skip
+
+
+def add_citing(app, doctree, docname: str) -> None:
+    """End a page with links to the pages that cite it."""
+    citing = getattr(app.env, "atompaint_citing", {}).get(docname, {})
+    section = next(iter(doctree.findall(nodes.section)), None)
+    if not citing or section is None:
+        return
+    text = nodes.paragraph("", "Cited by: ", classes=["cited-by"])
+    for i, (page, title) in enumerate(citing.items()):
+        link = make_refnode(app.builder, docname, page, "", nodes.Text(title))
+        text += [nodes.Text("; "), link] if i else [link]
+    section += text
 
 
 def setup_component(app):
     app.add_role("expt", ExperimentRole())
+    app.add_transform(NumberTitle)
     app.connect("missing-reference", resolve)
     app.connect("env-get-outdated", find_outdated)
+    app.connect("env-updated", note_citing)
+    app.connect("doctree-resolved", add_citing)

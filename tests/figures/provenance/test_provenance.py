@@ -354,7 +354,7 @@ def test_mistakes_of_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.run_command(["figures", "check"]) == 2
     assert capsys.readouterr().err == (
-        f"{tmp_path}: no folder 'expts' here or above\n"
+        f"{tmp_path}: no folder 'expts' here or above, and no conf.py\n"
     )
 
 

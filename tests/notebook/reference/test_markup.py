@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 
@@ -7,7 +8,8 @@ from sphinx.util.docutils import docutils_namespace
 
 from atompaint_vae.notebook.core.references import BibliographyError, load_references
 from atompaint_vae.notebook.core.updates import parse_date
-from atompaint_vae.notebook.reference.api import find_modules, parse_legend, split_blocks
+from atompaint_vae.notebook.reference.api import find_modules
+from atompaint_vae.notebook.reference.docstrings import parse_legend, split_blocks
 from atompaint_vae.notebook.reference.markup import find_directives, find_roles
 
 BIB = r"""
@@ -170,8 +172,6 @@ MODULES = {
 def small_house(notebook, monkeypatch):
     for name, text in MODULES.items():
         notebook.write(name, text)
-    conf = (notebook.source / "conf.py").read_text("utf-8")
-    notebook.write("conf.py", conf.replace('["', '["sphinx.ext.autodoc", "'))
     monkeypatch.syspath_prepend(notebook.source)
     yield notebook
     for name in [x for x in sys.modules if x.partition(".")[0] == "small_house"]:
@@ -179,7 +179,7 @@ def small_house(notebook, monkeypatch):
 
 
 def test_modules_of_packages_within_packages(small_house):
-    assert find_modules("small_house") == [
+    assert list(find_modules("small_house")) == [
         "small_house.attic.box", "small_house.attic.trunk.hat", "small_house.door"
     ]  # fmt: skip
     warnings, text = build(small_house, ".. modules:: small_house", "text")
@@ -197,6 +197,102 @@ def test_modules_of_packages_within_packages(small_house):
     small_house.write("small_house/attic/lamp.py", '"""A lamp."""\n')
     _, out = small_house.build("text")
     assert "A lamp." in (out / "index.txt").read_text("utf-8")
+
+
+HOUSE = '''
+"""A house."""
+
+import functools
+import no_such_package as nsp
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+from .attic.box import Box
+
+HEIGHT_M: float = 9.5
+"""Of the roof, with [brackets_] and *stars."""
+
+WIDTH_M = 8
+
+
+class Leak(ValueError):
+    """Water inside."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """A room."""
+
+    size: int
+    boxes: list[Box] = field(default_factory=list)
+    KNOWN: ClassVar = ()
+
+    doors = 2
+    """Doors."""
+
+    @functools.cached_property
+    def area(self) -> nsp.Area:
+        """Its area."""
+
+    @classmethod
+    def build(cls, walls: "tuple", /, *, tall: bool = True) -> "Room":
+        """Build it."""
+
+    def no_docstring(self):
+        pass
+
+    def _private(self):
+        """Private."""
+
+
+class Stairs(Room):
+    """Stairs."""
+
+    def __init__(self, steps=(1, 2), *args, **kwargs):
+        self.steps = steps
+
+if True:
+    async def burn(*, degrees: int | None = None) -> Box: "Burn."
+'''
+
+
+def test_a_module_is_described_from_its_text(small_house):
+    """What can't be imported is described, too; classes are links, whatever module names them."""
+    small_house.write("small_house/house.py", HOUSE)
+    box = '"""A box."""\n\nclass Box:\n    """A box."""\n'
+    small_house.write("small_house/attic/box.py", box)
+    warnings, text = build(small_house, ".. modules:: small_house", "text")
+    assert warnings == "" and "small_house" not in sys.modules
+    lines = [x.strip() for x in text.partition("A house.")[2].partition("attic\n")[0].splitlines()]
+    assert [x for x in lines if x] == [
+        "small_house.house.HEIGHT_M: float = 9.5",
+        "Of the roof, with [brackets_] and *stars.",
+        "exception small_house.house.Leak", "Water inside.",
+        "class small_house.house.Room(size: int, boxes: list[Box] = ...)", "A room.",
+        "doors = 2", "Doors.",
+        "property area: Area", "Its area.",
+        "classmethod build(walls: tuple, /, *, tall: bool = True) -> Room", "Build it.",
+        "class small_house.house.Stairs(steps=(1, 2), *args, **kwargs)", "Stairs.",
+        "async small_house.house.burn(*, degrees: int | None = None) -> Box", "Burn.",
+    ]  # fmt: skip
+    html = (small_house.build()[1] / "index.html").read_text("utf-8")
+    assert 'href="#small_house.attic.box.Box" title="small_house.attic.box.Box"' in html
+
+
+def test_a_mistake_in_a_docstring_is_named_in_its_file(small_house):
+    small_house.write("small_house/door.py", '"""A door."""\n\ndef f():\n    """:no_role:`x`"""\n')
+    warnings, _ = build(small_house, ".. modules:: small_house")
+    assert 'small_house/door.py:3: ERROR: Unknown interpreted text role "no_role"' in warnings
+
+
+def test_only_a_changed_module_makes_the_page_again(small_house):
+    build(small_house, ".. modules:: small_house")
+    door = small_house.source / "small_house/door.py"
+    os.utime(door)
+    small_house.build()
+    assert "no targets are out of date" in small_house.status
+    door.write_text('"""A red door."""\n')
+    _, out = small_house.build()
+    assert "A red door." in (out / "index.html").read_text("utf-8")
 
 
 def test_no_modules(notebook):

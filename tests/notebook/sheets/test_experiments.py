@@ -1,3 +1,4 @@
+import re
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_contents_without_any_directive(notebook):
     assert 'href="design/notes.html"' in body
     assert "Pooling" not in body
     design = (out / "design/notes.html").read_text("utf-8")
-    assert ">Pooling<" in design.partition("Intro.")[2].partition("Last words")[0]
+    assert ">#1: Pooling<" in design.partition("Intro.")[2].partition("Last words")[0]
     assert ">Deeper<" in (out / "design/1_pool/notes.html").read_text("utf-8")
     notebook.build()
     assert "no targets are out of date" in notebook.status
@@ -134,7 +135,7 @@ def test_links(notebook):
         ("#section", "Part"),
     ]:
         assert f'href="{href}"' in html.replace("#id", "#section").replace("#part", "#section")
-        assert f">{shown}</span></a>" in html
+        assert f"{shown}</span></a>" in html
 
 
 def test_a_link_that_leads_nowhere_is_a_warning_at_its_line(notebook):
@@ -152,24 +153,63 @@ def test_a_link_that_leads_nowhere_is_a_warning_at_its_line(notebook):
 
 def test_a_number_that_stands_in_the_folder(notebook):
     """exmemo numbers an experiment in a file of its folder."""
-    notebook.write("index.rst", "Index\n=====\n\nSee :expt:`30`, :expt:`7`.\n")
+    notebook.write("index.rst", "Index\n=====\n\nSee :expt:`30`, :expt:`7`, :expt:`3`.\n")
     write_notes(notebook, "design/pool", "Pooling")
     write_notes(notebook, "design/7_x", "Seven")
+    write_notes(notebook, "design/30_layers", "Layers")
+    write_notes(notebook, "design/30", "Thirty")
     notebook.write("design/pool/.expt/id", "30\n")
     notebook.write("design/7_x/.expt/id", "nonsense")
+    # Numbers in these names count no more.
+    notebook.write("design/30_layers/.expt/id", "3")
+    notebook.write("design/30/.expt/id", "4")
     warnings, out = notebook.build()
     assert warnings == ""
     html = (out / "index.html").read_text("utf-8")
-    assert 'href="design/pool/notes.html"' in html and ">Pooling<" in html
-    assert 'href="design/7_x/notes.html"' in html
+    for folder, title in (("pool", "#30: Pooling"), ("7_x", "#7: Seven"), ("30_layers", "#3: Lay")):
+        assert f'href="design/{folder}/notes.html"><span class="expt">{title}' in html
+        assert f'href="design/{folder}/notes.html">{title}' in html  # in the contents
+        assert f"<h1>{title}" in (out / f"design/{folder}/notes.html").read_text("utf-8")
 
     notebook.write("design/pool/.expt/id", "31\n")
     warnings, _ = notebook.build()
     assert "index.rst:4: WARNING: expt: no experiment '30'" in warnings
+    assert "<h1>#31: Pooling" in (out / "design/pool/notes.html").read_text("utf-8")
+    assert ">#31: Pooling</a>" in (out / "index.html").read_text("utf-8")
     notebook.write("design/7_x/.expt/id", "30")
     notebook.write("design/pool/.expt/id", "30")
     warnings, _ = notebook.build()
     assert "'30' is ambiguous: 7_x, pool" in warnings
+
+
+def test_a_page_ends_with_the_pages_that_cite_it(notebook):
+    notebook.write("index.rst", "Index\n=====\n")
+    write_notes(notebook, "expts/2_x", "The second", "Itself: :expt:`2`.\n\nMore\n----\n\nEnd.")
+    write_notes(notebook, "expts/3_y", "The third", "See :expt:`2` and :expt:`x`.")
+    write_notes(notebook, "expts/4_z", "The fourth", "See :expt:`the second <2>`.")
+    warnings, out = notebook.build()
+    assert warnings == ""
+
+    def read_citing():
+        html = (out / "expts/2_x/notes.html").read_text("utf-8")
+        return re.findall(r"Cited by: (.*?)</p>", html.partition("End.")[2])
+
+    (line,) = read_citing()
+    assert re.findall(r'href="([^"]*)">([^<]*)<', line) == [
+        ("../3_y/notes.html", "#3: The third"),
+        ("../4_z/notes.html", "#4: The fourth"),
+    ]
+    assert "Cited by" not in (out / "expts/3_y/notes.html").read_text("utf-8")
+
+    # The cited page is written again when what cites it changes.
+    write_notes(notebook, "expts/3_y", "Another title", "See :expt:`2`.")
+    write_notes(notebook, "expts/4_z", "The fourth")
+    notebook.build()
+    (line,) = read_citing()
+    assert re.findall(r">([^<]+)</a>", line) == ["#3: Another title"]
+    write_notes(notebook, "expts/3_y", "Another title")
+    notebook.build()
+    assert read_citing() == []
 
 
 def test_notes_without_a_title_go_by_their_folder(notebook):
