@@ -7,9 +7,10 @@ The kind of a residue is 'protein', 'nucleic' or 'other'; its code is one letter
 - A name that force fields give to amino acids or nucleotides counts as such if the residue has an
   atom of the backbone. The PDB has ligands of the same names: ADE is also adenine.
 - A residue of any other name belongs to a polymer if it has the whole backbone (N, CA, C; or O5',
-  C5', C4', C3', O3', also written with *) and is numbered next to a residue of that kind, in a run
-  of which one name is known, or which has at least 4 residues. Ligands such as AMP or
-  S-adenosylmethionine have the same atoms, but are rarely next to each other.
+  C5', C4', C3', O3', also written with *), and its number follows those of its neighbours: it is
+  between two residues of that kind, or bonded to one, or in a run of at least 4 such residues.
+  Ligands such as AMP and S-adenosylmethionine have the same atoms, and one may be numbered after
+  the last residue of a chain.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from functools import cache
 import gemmi
 import numpy as np
 import pandas as pd
-
-KINDS = ("protein", "nucleic", "other")
+from jaxtyping import Float
 
 _AMINO_ACIDS = {
     "R": "ARN ARGN AR0",
@@ -52,6 +52,9 @@ _EVIDENCE = {
     "protein": _BITS["CA"],
     "nucleic": _BACKBONES["nucleic"] | _BITS["P"] | _BITS["C1'"],
 }
+_BOND_ENDS = {"protein": ("C", "N"), "nucleic": ("O3'", "P")}
+MAX_BOND_A = 2.4
+"""1.5 times the bond of phosphorus and oxygen."""
 MIN_UNKNOWN_RUN = 4
 
 
@@ -90,7 +93,9 @@ def list_chains(atoms: pd.DataFrame) -> pd.DataFrame:
     return chains
 
 
-def classify_residues(atoms: pd.DataFrame) -> pd.DataFrame:
+def classify_residues(
+    atoms: pd.DataFrame, positions_A: Float[np.ndarray, "n 3"]
+) -> pd.DataFrame:
     """Find the kind and the code of each atom's residue, by names and atoms.
 
     atoms:   chain, residue, residue_num, insertion_code, name; a residue's atoms together
@@ -100,18 +105,24 @@ def classify_residues(atoms: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"kind": [], "code": []}, index=atoms.index, dtype=str)
     places = atoms[["chain", "residue_num", "insertion_code", "residue"]]
     is_start = (places != places.shift()).any(axis=1).to_numpy()
-    starts = np.flatnonzero(is_start)
+    starts, rows = np.flatnonzero(is_start), is_start.cumsum() - 1
     residues = places.iloc[starts].reset_index(drop=True)
     numbers, names = pd.factorize(atoms["name"])
-    bits = np.array([_BITS.get(name.upper().replace("*", "'"), 0) for name in names])
-    residues["bits"] = np.bitwise_or.reduceat(bits[numbers], starts)
-    known = map(_classify, residues.residue, residues.bits)
-    residues[["kind", "code"]] = pd.DataFrame(list(known), dtype=object)
-    for kind in _BACKBONES:
-        residues.loc[_find_modified(residues, kind), "kind"] = kind
+    bits = np.array([_BITS.get(name.upper().replace("*", "'"), 0) for name in names])[numbers]
+    residues["bits"] = np.bitwise_or.reduceat(bits, starts)
+    known = list(map(_classify, residues.residue, residues.bits))
+    residues[["kind", "code"]] = pd.DataFrame(known, dtype=object)
+    for kind, ends in _BOND_ENDS.items():
+        is_candidate = _find_candidates(residues, kind)
+        if is_candidate.any():
+            tail_A, head_A = (
+                _find_places(bits == _BITS[name], rows, positions_A, len(residues)) for name in ends
+            )
+            is_bonded = np.zeros(len(residues), dtype=bool)
+            is_bonded[1:] = np.linalg.norm(head_A[1:] - tail_A[:-1], axis=1) <= MAX_BOND_A
+            residues.loc[_find_modified(residues, kind, is_candidate, is_bonded), "kind"] = kind
     is_unread = (residues.kind == "nucleic") & (residues.code == "X")
     residues.loc[is_unread, "code"] = [_read_base(bits) for bits in residues.bits[is_unread]]
-    rows = is_start.cumsum() - 1
     return residues[["kind", "code"]].iloc[rows].set_axis(atoms.index)
 
 
@@ -167,23 +178,38 @@ def _find_alias(name: str) -> tuple[str, str] | None:
     return None
 
 
-def _find_modified(residues: pd.DataFrame, kind: str) -> np.ndarray:
-    """Mark [N] residues of unknown names that belong to polymers of a kind."""
+def _find_candidates(residues: pd.DataFrame, kind: str) -> np.ndarray:
+    """Mark [N] residues of unknown names that have the whole backbone of a polymer."""
+    is_whole = (residues.bits & _BACKBONES[kind] == _BACKBONES[kind]) & (residues.kind == "other")
+    is_known = [_classify_known(name) is not None for name in residues.residue]
+    return (is_whole & ~np.array(is_known)).to_numpy()
+
+
+def _find_places(
+    is_atom: np.ndarray, rows: np.ndarray, positions_A: np.ndarray, num_residues: int
+) -> np.ndarray:
+    """Return the position [N, 3] of an atom of each residue, NaN without such an atom."""
+    places_A = np.full((num_residues, 3), np.nan)
+    places_A[rows[is_atom]] = positions_A[is_atom]
+    return places_A
+
+
+def _find_modified(
+    residues: pd.DataFrame, kind: str, is_candidate: np.ndarray, is_bonded: np.ndarray
+) -> np.ndarray:
+    """Mark [N] the candidates that belong to a polymer; bonded ones are so to the one before."""
     is_kind = (residues.kind == kind).to_numpy()
-    backbone = _BACKBONES[kind]
-    is_listed = residues.residue.map(lambda name: _classify_known(name) is not None)
-    is_candidate = (residues.bits & backbone == backbone) & (residues.kind == "other") & ~is_listed
-    if not is_candidate.any():
-        return np.zeros(len(residues), dtype=bool)
-    member = (is_candidate | is_kind).to_numpy()
-    is_next = (residues.chain == residues.chain.shift()) & (residues.residue_num.diff().abs() <= 1)
-    is_joined = is_next.to_numpy() & member & np.roll(member, 1)
+    is_member = is_candidate | is_kind
+    follows = (residues.chain == residues.chain.shift()) & (residues.residue_num.diff().abs() <= 1)
+    # To the residue before; the first follows none.
+    is_joined = follows.to_numpy() & is_member & np.roll(is_member, 1)
+    is_bonded = is_bonded & is_joined
     runs = pd.Series((~is_joined).cumsum())
-    is_polymer = (
-        pd.Series(is_kind).groupby(runs).transform("any")
-        | (runs.groupby(runs).transform("size") >= MIN_UNKNOWN_RUN)
-    )  # fmt: skip
-    return (is_candidate & is_polymer).to_numpy()
+    has_known = pd.Series(is_kind).groupby(runs).transform("any").to_numpy()
+    is_long = (runs.groupby(runs).transform("size") >= MIN_UNKNOWN_RUN).to_numpy()
+    is_between = is_joined & np.append(is_joined[1:], False)
+    is_bonded |= np.append(is_bonded[1:], False)
+    return is_candidate & np.where(has_known, is_between | is_bonded, is_long)
 
 
 def _read_base(bits: int) -> str:

@@ -111,7 +111,7 @@ def read_entry(
     atoms, positions_A = atoms[is_kept], positions_A[is_kept.to_numpy()]
     is_first = _find_first_altlocs(atoms)
     atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
-    atoms[["kind", "code"]] = classify_residues(atoms)
+    atoms[["kind", "code"]] = classify_residues(atoms, positions_A)
     is_first = _find_first_names(atoms)
     atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
     if len(atoms) == 0:

@@ -32,10 +32,19 @@ def make_atoms(*residues: tuple[str, str], chain="A", first=1, step=1) -> pd.Dat
     return pd.DataFrame(rows, columns=columns)
 
 
-def classify(*residues, **places) -> list[tuple[str, str]]:
-    """The kind and the letter of each residue."""
+def classify(*residues, bond_A=None, **places) -> list[tuple[str, str]]:
+    """The kind and the letter of each residue; atoms are 3 Å apart, the bonded ones bond_A."""
     atoms = make_atoms(*residues, **places)
-    found = classify_residues(atoms)
+    positions_A = np.arange(len(atoms))[:, None] * [3.0, 0.0, 0.0]
+    if bond_A:
+        ends = [("C", "N"), ("O3'", "P")]
+        for num in range(1, len(residues)):
+            for tail, head in ends:
+                own = np.flatnonzero((atoms["name"] == tail) & (atoms.residue_num == num))
+                other = np.flatnonzero((atoms["name"] == head) & (atoms.residue_num == num + 1))
+                if len(own) and len(other):
+                    positions_A[other] = positions_A[own] + [0.0, bond_A, 0.0]
+    found = classify_residues(atoms, positions_A)
     own = found.groupby(atoms.residue_num, sort=False)
     assert (own.nunique() == 1).all(axis=None)
     return [tuple(row) for row in own.first().to_numpy().tolist()]
@@ -89,11 +98,21 @@ def test_modified_residues_belong_to_the_polymer_around_them():
     bases = [ADENINE, GUANINE, CYTOSINE, THYMINE, "N1 C2 O2", "N9 C8"]
     residues = [(f"Z{place}", f"{SUGAR} {base}") for place, base in enumerate(bases)]
     residues.append(("ZU", f"{SUGAR} O2' {THYMINE}"))
-    assert classify(("DA", SUGAR), *residues) == [
-        ("nucleic", letter) for letter in "AAGCTXXU"
+    assert classify(("DA", SUGAR), *residues, ("DA", SUGAR)) == [
+        ("nucleic", letter) for letter in "AAGCTXXUA"
     ]  # fmt: skip
-    # The 5' end has no phosphate.
-    assert classify(("ZZ1", SUGAR[10:]), ("U", SUGAR))[0] == ("nucleic", "X")
+
+
+def test_the_ends_of_a_polymer_are_bonded_to_it():
+    """Unlike S-adenosylhomocysteine, which is the residue after the last one of 3MHT."""
+    for residues, kind in [
+        ([("ZZ1", PEPTIDE), ("ALA", PEPTIDE), ("ZZ2", PEPTIDE)], "protein"),
+        # The 5' end has no phosphate.
+        ([("ZZ1", SUGAR[10:]), ("U", SUGAR), ("ZZ2", SUGAR)], "nucleic"),
+    ]:
+        for bond_A, expected in [(1.4, kind), (2.3, kind), (2.5, "other"), (None, "other")]:
+            first, middle, last = classify(*residues, bond_A=bond_A)
+            assert (first[0], middle[0], last[0]) == (expected, kind, expected)
 
 
 def test_polymers_of_unknown_names_only_are_known_by_their_atoms():
@@ -153,7 +172,7 @@ def test_any_name_may_stand_for_any_residue_of_a_polymer(data):
     at = data.draw(st.integers(0, len(letters)))
     modified = [(data.draw(new), backbone) for _ in range(data.draw(st.integers(0, 3)))]
     residues = [(name, backbone) for name in letters]
-    found = classify(*residues[:at], *modified, *residues[at:])
+    found = classify(*residues[:at], *modified, *residues[at:], bond_A=1.4)
     assert {own for own, _ in found} == {kind}
     known = found[:at] + found[at + len(modified) :]
     assert "".join(code for _, code in known) == "".join(
@@ -176,12 +195,12 @@ def write_pdb(path, residues: list[tuple[str, str]]) -> None:
 
 def test_chains_of_a_file_have_their_sequence_and_names(tmp_path):
     write_pdb(tmp_path / "a.pdb", [
-        ("HIE", PEPTIDE), ("ZZ1", PEPTIDE), ("LYN", PEPTIDE), ("ADE", SUGAR), ("URA", "P"),
-        ("AMP", AMP),
+        ("HIE", PEPTIDE), ("ZZ1", PEPTIDE), ("LYN", PEPTIDE), ("ADE", SUGAR), ("ZZ2", AMP),
+        ("URA", "P"),
     ])  # fmt: skip
     chains = list_chains(read_structure(tmp_path / "a.pdb"))
     assert chains[["kind", "num_residues", "sequence", "names"]].to_numpy().tolist() == [
-        ["protein", 3, "HXK", "HIE ZZ1 LYN"], ["nucleic", 3, "AUA", "ADE URA AMP"],
+        ["protein", 3, "HXK", "HIE ZZ1 LYN"], ["nucleic", 3, "AAU", "ADE ZZ2 URA"],
     ]  # fmt: skip
 
 
