@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
@@ -101,29 +102,36 @@ def classify_residues(
     atoms:   chain, residue, residue_num, insertion_code, name; a residue's atoms together
     returns: kind, code, with the index of `atoms`
     """
-    if not len(atoms):
-        return pd.DataFrame({"kind": [], "code": []}, index=atoms.index, dtype=str)
-    places = atoms[["chain", "residue_num", "insertion_code", "residue"]]
-    is_start = (places != places.shift()).any(axis=1).to_numpy()
+    chains, names, *places = (
+        atoms[column].to_numpy(object)
+        for column in ("chain", "residue", "residue_num", "insertion_code")
+    )
+    is_start = np.ones(len(atoms), dtype=bool)
+    is_start[1:] = np.logical_or.reduce([x[1:] != x[:-1] for x in (chains, names, *places)])
     starts, rows = np.flatnonzero(is_start), is_start.cumsum() - 1
-    residues = places.iloc[starts].reset_index(drop=True)
-    numbers, names = pd.factorize(atoms["name"])
-    bits = np.array([_BITS.get(name.upper().replace("*", "'"), 0) for name in names])[numbers]
-    residues["bits"] = np.bitwise_or.reduceat(bits, starts)
-    known = list(map(_classify, residues.residue, residues.bits))
-    residues[["kind", "code"]] = pd.DataFrame(known, dtype=object)
+    numbers, atom_names = pd.factorize(atoms["name"].to_numpy(object))
+    bits = np.array([_BITS.get(x.upper().replace("*", "'"), 0) for x in atom_names], dtype=int)
+    bits = bits[numbers]
+    residues = _Residues(
+        chains[starts], names[starts], places[0][starts].astype(int),
+        np.bitwise_or.reduceat(bits, starts) if len(starts) else bits,
+    )  # fmt: skip
+    known = [_classify(*each) for each in zip(residues.names, residues.bits.tolist(), strict=True)]
+    kinds, codes = np.array(known, dtype=object).reshape(-1, 2).T
     for kind, ends in _BOND_ENDS.items():
-        is_candidate = _find_candidates(residues, kind)
+        is_kind = kinds == kind
+        is_candidate = _find_candidates(residues, kind) & (kinds == "other")
         if is_candidate.any():
             tail_A, head_A = (
-                _find_places(bits == _BITS[name], rows, positions_A, len(residues)) for name in ends
+                _find_places(bits == _BITS[name], rows, positions_A, len(starts)) for name in ends
             )
-            is_bonded = np.zeros(len(residues), dtype=bool)
+            is_bonded = np.zeros(len(starts), dtype=bool)
             is_bonded[1:] = np.linalg.norm(head_A[1:] - tail_A[:-1], axis=1) <= MAX_BOND_A
-            residues.loc[_find_modified(residues, kind, is_candidate, is_bonded), "kind"] = kind
-    is_unread = (residues.kind == "nucleic") & (residues.code == "X")
-    residues.loc[is_unread, "code"] = [_read_base(bits) for bits in residues.bits[is_unread]]
-    return residues[["kind", "code"]].iloc[rows].set_axis(atoms.index)
+            kinds[_find_modified(residues, is_kind, is_candidate, is_bonded)] = kind
+    for place in np.flatnonzero((kinds == "nucleic") & (codes == "X")):
+        codes[place] = _read_base(int(residues.bits[place]))
+    columns = {"kind": pd.Categorical(kinds)[rows], "code": pd.Categorical(codes)[rows]}
+    return pd.DataFrame(columns, index=atoms.index)
 
 
 def classify_names(residues: pd.Series) -> pd.DataFrame:
@@ -138,6 +146,16 @@ def classify_names(residues: pd.Series) -> pd.DataFrame:
     return table.iloc[names.cat.codes].set_axis(residues.index)
 
 
+class _Residues(NamedTuple):
+    """Residues in the file's order, [N] each."""
+
+    chains: np.ndarray
+    names: np.ndarray
+    nums: np.ndarray
+    bits: np.ndarray  # atoms that are there
+
+
+@cache
 def _classify(name: str, bits: int) -> tuple[str, str]:
     """Return the kind and the code of a residue with these atoms, apart from its neighbours."""
     # First, since DGN is D-glutamine or a guanosine.
@@ -178,11 +196,12 @@ def _find_alias(name: str) -> tuple[str, str] | None:
     return None
 
 
-def _find_candidates(residues: pd.DataFrame, kind: str) -> np.ndarray:
+def _find_candidates(residues: _Residues, kind: str) -> np.ndarray:
     """Mark [N] residues of unknown names that have the whole backbone of a polymer."""
-    is_whole = (residues.bits & _BACKBONES[kind] == _BACKBONES[kind]) & (residues.kind == "other")
-    is_known = [_classify_known(name) is not None for name in residues.residue]
-    return (is_whole & ~np.array(is_known)).to_numpy()
+    is_candidate = residues.bits & _BACKBONES[kind] == _BACKBONES[kind]
+    for place in np.flatnonzero(is_candidate):
+        is_candidate[place] = _classify_known(residues.names[place]) is None
+    return is_candidate
 
 
 def _find_places(
@@ -195,18 +214,20 @@ def _find_places(
 
 
 def _find_modified(
-    residues: pd.DataFrame, kind: str, is_candidate: np.ndarray, is_bonded: np.ndarray
+    residues: _Residues, is_kind: np.ndarray, is_candidate: np.ndarray, is_bonded: np.ndarray
 ) -> np.ndarray:
     """Mark [N] the candidates that belong to a polymer; bonded ones are so to the one before."""
-    is_kind = (residues.kind == kind).to_numpy()
     is_member = is_candidate | is_kind
-    follows = (residues.chain == residues.chain.shift()) & (residues.residue_num.diff().abs() <= 1)
-    # To the residue before; the first follows none.
-    is_joined = follows.to_numpy() & is_member & np.roll(is_member, 1)
+    # To the residue before.
+    is_joined = np.zeros(len(is_member), dtype=bool)
+    is_joined[1:] = (
+        (residues.chains[1:] == residues.chains[:-1]) & (abs(np.diff(residues.nums)) <= 1)
+        & is_member[1:] & is_member[:-1]
+    )  # fmt: skip
     is_bonded = is_bonded & is_joined
-    runs = pd.Series((~is_joined).cumsum())
-    has_known = pd.Series(is_kind).groupby(runs).transform("any").to_numpy()
-    is_long = (runs.groupby(runs).transform("size") >= MIN_UNKNOWN_RUN).to_numpy()
+    runs = (~is_joined).cumsum()
+    has_known = np.isin(runs, runs[is_kind])
+    is_long = np.bincount(runs)[runs] >= MIN_UNKNOWN_RUN
     is_between = is_joined & np.append(is_joined[1:], False)
     is_bonded |= np.append(is_bonded[1:], False)
     return is_candidate & np.where(has_known, is_between | is_bonded, is_long)
