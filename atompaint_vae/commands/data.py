@@ -62,6 +62,7 @@ def run_build(arguments: dict) -> int:
     from ..data.sets.build import Broken, build_set, name_chains_path
     from ..data.sets.inputs import find_structure_files
     from ..data.sets.sources import name_structures_path
+    from ..data.sets.summary import describe_unknown
     from ..data.structures.formats import ASSEMBLIES
 
     assembly = arguments["--assembly"]
@@ -88,6 +89,8 @@ def run_build(arguments: dict) -> int:
         print(f"{path}")
     for line in describe_split(built):
         print(line)
+    if built.unknown:
+        print(describe_unknown(built.unknown))
     if built.broken:
         print(f"{len(built.broken)} of {num_files} files left out", file=sys.stderr)
         return 1

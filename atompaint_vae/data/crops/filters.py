@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import gemmi
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
@@ -96,13 +95,6 @@ class CropFilters:
         if self.elements:
             parts.append(f"an element of {' '.join(self.elements)}")
         return " and ".join(parts)
-
-
-def find_nucleic(residues: pd.Series) -> Bool[np.ndarray, "n"]:
-    """Return whether each atom's residue is a nucleotide."""
-    names = residues.astype("category")
-    known = [gemmi.find_tabulated_residue(str(x)).is_nucleic_acid() for x in names.cat.categories]
-    return np.array([*known, False])[names.cat.codes.to_numpy()]
 
 
 def calc_border_distances(coords_A: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:

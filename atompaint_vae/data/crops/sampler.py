@@ -23,7 +23,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int64
 from scipy.spatial.transform import Rotation
 
-from atompaint_vae.data.crops.filters import CropFilters, FilterError, find_nucleic
+from atompaint_vae.data.crops.filters import CropFilters, FilterError
 from atompaint_vae.data.crops.voxelize import find_channels
 from atompaint_vae.data.sets.macromol_db import NUM_CACHED, ZoneDatabase
 
@@ -118,7 +118,7 @@ def index_atoms(atoms: pd.DataFrame, filters: CropFilters) -> Structure:
         raise ValueError(f"structure {structure}: {num_atoms} atoms without finite coordinates")
     grid = AtomGrid(coords_A, find_channels(atoms["element"]))
     if filters.limits_nucleic_share:
-        is_nucleic = find_nucleic(atoms["residue"])[grid.order]
+        is_nucleic = (atoms["kind"] == "nucleic").to_numpy()[grid.order]
     else:
         is_nucleic = np.zeros(len(atoms), dtype=bool)
     return Structure(grid, is_nucleic, filters.find_places(grid.coords_A, is_nucleic))

@@ -59,6 +59,7 @@ class BuiltSet(NamedTuple):
     broken: list[Broken]
     methods: dict[str, str]  # how pairs of chains were found, by kind
     leakage: splits.Leakage
+    unknown: list[str]  # large chains that are neither protein nor nucleic acid
 
 
 def name_chains_path(atoms_path: Path) -> Path:
@@ -115,7 +116,9 @@ def build_set(
     table = _describe_structures(table, chains)
     _write_set(atoms, table, chains, out)
     shutil.rmtree(parts_dir)
-    return BuiltSet(table, len(atoms), broken, methods, splits.measure_leakage(chains, pairs))
+    leakage = splits.measure_leakage(chains, pairs)
+    unknown = splits.find_unknown_chains(chains)
+    return BuiltSet(table, len(atoms), broken, methods, leakage, unknown)
 
 
 def _check_out(out: Path) -> None:

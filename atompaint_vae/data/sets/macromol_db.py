@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from atompaint_vae.data.structures.chains import classify_names
 from atompaint_vae.data.structures.formats import StructureError, describe_error
 
 MAGIC = b"SQLite format 3\x00"
@@ -79,9 +80,10 @@ class ZoneDatabase:
         return f"{len(self)} zones of {len(set(self.structures))} structures"
 
     def load_atoms(self, zone: int) -> pd.DataFrame:
-        """Load the atoms of a zone's structure: element, x, y, z [Å], occupancy and residue.
+        """Load the atoms of a zone's structure: element, x, y, z [Å], occupancy, residue and kind.
 
-        Where the database doesn't know them, occupancy is 1 and residue is ''.
+        Where the database doesn't know them, occupancy is 1 and residue is ''. A residue's kind is
+        that of its name.
 
         raises: StructureError if the database holds something else
         """
@@ -96,6 +98,7 @@ class ZoneDatabase:
             atoms["occupancy"] = 1.0
         if "residue" not in atoms:
             atoms["residue"] = ""
+        atoms["kind"] = classify_names(atoms.residue).kind
         return atoms.assign(structure=self.structures[zone])
 
     def sample_centre(self, zone: int, rng: np.random.Generator) -> Float[np.ndarray, "3"]:

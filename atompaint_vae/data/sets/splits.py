@@ -12,12 +12,18 @@ residues has, with identity being matches / columns, gaps included,
   source: Altschul & Gish 1996 (λ = 0.267, K = 0.041 for these scores)
 
 No coverage is required: one shared domain is enough, and so is a peptide that is a part of another
-chain. A chain of fewer than 7 residues is alike to none.
+chain. Chains of fewer than 7 known residues are not compared, not even if they are the same: the
+threshold reaches 100 % there, and shorter words occur by chance. A given word of 6 residues is
+expected once in 64 million, of 7 once in 1.3 billion; a set of 5,000 chains has about a million.
 
 Two nucleic-acid chains are alike if at least 80 % of the shorter one's bases are in the alignment
-(2 / -3, gaps 5 + 2 k; U is read as T) and 80 % of its columns are matches. A chain of fewer than 12
-bases is alike to none: such words occur in the ribosome by chance. Complements are not compared,
-since a duplex contains both of its strands.
+(2 / -3, gaps 5 + 2 k; U is read as T) and 80 % of its columns are matches. Chains of fewer than 12
+known bases are not compared: such words occur in the ribosome by chance. Complements are not
+compared, since a duplex contains both of its strands.
+
+Chains that can't be aligned, since they are neither protein nor nucleic acid or too few of their
+letters are known, are alike if they have the same residues, by name and in order: at least 20, of
+more than one name.
 
 Entries whose chains are alike, directly or through others, form one group, and a group is never
 divided between splits. This criterion is strict enough to join a few entries by chance. Clusters,
@@ -35,6 +41,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from atompaint_vae.data.sets.alignment import (
+    AMINO_ACIDS,
+    BASES,
     align_pairs,
     score_nucleic_acids,
     score_proteins,
@@ -42,18 +50,21 @@ from atompaint_vae.data.sets.alignment import (
 from atompaint_vae.data.sets.candidates import find_candidates, find_method
 
 SPLIT_FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
-KINDS = ("protein", "nucleic")
+LETTERS = {"protein": AMINO_ACIDS, "nucleic": BASES + "U"}
+KINDS = tuple(LETTERS)
 
 MIN_IDENTITY = 0.30
 MIN_IDENTITY_COLUMNS = 80
-MIN_PROTEIN_RESIDUES = 7
 MAX_EXPECTATION = 0.1
 MAX_RELATIVE_EXPECTATION = 1e-3
 LAMBDA, K = 0.267, 0.041
 
 MIN_NUCLEIC_IDENTITY = 0.80
 MIN_NUCLEIC_COVERAGE = 0.80
-MIN_NUCLEIC_RESIDUES = 12
+
+# For a chain to be compared: letters that are known, or residues by name.
+MIN_LETTERS = {"protein": 7, "nucleic": 12}
+MIN_NAMES = 20
 
 # A larger family would let one fold decide the score of validation or test.
 MAX_GROUP_FRACTION = 0.3
@@ -101,7 +112,7 @@ def compare_sequences(
     pairs["identity"] = pairs.num_matches / np.maximum(pairs.num_columns, 1)
     if is_protein:
         expectation = K * first * second * len(sequences) * np.exp(-LAMBDA * pairs.score)
-        is_enough = pairs.num_columns >= MIN_PROTEIN_RESIDUES
+        is_enough = pairs.num_columns >= MIN_LETTERS["protein"]
         is_alike = pairs.identity >= calc_min_identity(pairs.num_columns)
         is_alike = (is_alike | (expectation <= MAX_EXPECTATION)) & is_enough
         is_related = (expectation <= MAX_RELATIVE_EXPECTATION) & is_enough
@@ -109,7 +120,7 @@ def compare_sequences(
         is_alike = (
             (pairs.identity >= MIN_NUCLEIC_IDENTITY)
             & (pairs.num_columns >= MIN_NUCLEIC_COVERAGE * shorter)
-            & (shorter >= MIN_NUCLEIC_RESIDUES)
+            & (shorter >= MIN_LETTERS["nucleic"])
         )
         is_related = is_alike
     pairs["is_alike"] = is_alike
@@ -119,10 +130,41 @@ def compare_sequences(
     return pairs
 
 
+def find_texts(chains: pd.DataFrame) -> pd.DataFrame:
+    """Find what each chain is compared by.
+
+    chains:  columns structure, chain, kind, sequence, names; those of whole structures
+    returns: alphabet ('protein' or 'nucleic' for the sequence, 'names', '' for a chain that isn't
+             compared) and text, with the index of `chains`
+    """
+    names = chains["names"].str.split()
+    # The ligands of a polymer aren't one.
+    is_whole = chains.kind.isin(KINDS) | ~_find_polymers(chains)
+    is_named = (names.str.len() >= MIN_NAMES) & (names.map(set).str.len() > 1) & is_whole
+    texts = pd.DataFrame({"alphabet": "", "text": chains["names"]})
+    texts.loc[is_named, "alphabet"] = "names"
+    for kind, letters in LETTERS.items():
+        num_known = chains.sequence.str.count(f"[{letters}]")
+        is_aligned = (chains.kind == kind) & (num_known >= MIN_LETTERS[kind])
+        texts.loc[is_aligned, "alphabet"] = kind
+        texts.loc[is_aligned, "text"] = chains.sequence[is_aligned]
+    return texts
+
+
+def find_unknown_chains(chains: pd.DataFrame) -> list[str]:
+    """Return the names of large chains that are neither protein nor nucleic acid.
+
+    chains: columns structure, chain, kind, num_residues, num_atoms; those of whole structures
+    """
+    is_large = chains.num_residues >= MIN_NAMES
+    is_ions = chains.num_atoms == chains.num_residues
+    return _name_chains(chains[is_large & ~is_ions & ~_find_polymers(chains)]).tolist()
+
+
 def find_methods(chains: pd.DataFrame) -> dict[str, str]:
     """Choose how `compare_chains` finds pairs of each kind: 'exact' unless chains are many."""
-    sequences = chains.groupby("kind").sequence.nunique()
-    return {kind: find_method(int(sequences.get(kind, 0)), kind) for kind in KINDS}
+    num_texts = find_texts(chains).groupby("alphabet").text.nunique()
+    return {kind: find_method(int(num_texts.get(kind, 0)), kind) for kind in KINDS}
 
 
 def compare_chains(
@@ -130,14 +172,15 @@ def compare_chains(
 ) -> pd.DataFrame:
     """Align pairs of different sequences of the same kind.
 
-    chains:  columns kind, sequence
+    chains:  as for `find_texts`
     methods: for each kind, as `find_methods` returns, which is called if this is None
     returns: kind, first_sequence, second_sequence and the columns of `compare_sequences`
     """
     methods = find_methods(chains) if methods is None else methods
+    texts = find_texts(chains)
     tables = []
     for kind in KINDS:
-        sequences = sorted(chains[chains.kind == kind].sequence.unique())
+        sequences = sorted(texts.text[texts.alphabet == kind].unique())
         pairs = compare_sequences(sequences, kind, method=methods[kind], progress=progress)
         names = np.array(sequences, dtype=object)
         pairs.insert(0, "kind", kind)
@@ -150,13 +193,15 @@ def compare_chains(
 def cluster_chains(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Return the name of each chain's cluster: its longest chain, as structure_chain.
 
-    chains:  columns structure, chain, kind, sequence
+    Of chains that are not compared, the same ones of a structure are one cluster.
+
+    chains:  as for `find_texts`
     pairs:   of these chains, as `compare_chains`
     returns: str, with the index of `chains`; '' for chains that are not polymers
     """
     names = pd.Series("", index=chains.index, dtype=object)
     polymers = chains[chains.kind.isin(KINDS)]
-    labels = _label_chains(polymers, pairs[pairs.is_related])
+    labels = _label_chains(chains, pairs[pairs.is_related])[polymers.index]
     longest = polymers.assign(
         label=labels, length=polymers.sequence.str.len(), name=_name_chains(polymers)
     ).sort_values(["length", "name"], ascending=[False, True])
@@ -167,18 +212,17 @@ def cluster_chains(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 def group_structures(chains: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Return the name of each structure's group: its structure with the most atoms.
 
-    chains:  columns structure, kind, sequence, num_atoms
+    chains:  as for `find_texts`, and num_atoms
     pairs:   of these chains, as `compare_chains`
     returns: str, indexed by structure in the order of `chains`
     """
     owner = chains.structure.astype(str)
     num_atoms = chains.num_atoms.groupby(owner, sort=False).sum()
     structures = pd.Series(range(len(num_atoms)), index=num_atoms.index)
-    polymers = chains[chains.kind.isin(KINDS)]
-    labels = _label_chains(polymers, pairs[pairs.is_alike])
+    labels = _label_chains(chains, pairs[pairs.is_alike])
     # The nodes of one graph: the structures, followed by the chains' labels.
     size = len(structures) + len(labels)
-    owners = owner[polymers.index].map(structures)
+    owners = owner.map(structures)
     connected = _label_components(size, owners, labels + len(structures))
     groups = pd.Series(connected[: len(structures)], index=structures.index)
     by_size = num_atoms.sort_values(ascending=False, kind="stable").index
@@ -236,16 +280,17 @@ def assign_splits(chains: pd.DataFrame, fractions: dict[str, float] = SPLIT_FRAC
 def measure_leakage(chains: pd.DataFrame, pairs: pd.DataFrame | None = None) -> Leakage:
     """Return the greatest similarity between chains of different splits, of all kinds together.
 
-    chains: columns structure, chain, kind, sequence, split
+    chains: as for `find_texts`, and split
     pairs:  of these chains, as `compare_chains`, which is called if this is None
     """
     pairs = compare_chains(chains) if pairs is None else pairs
-    polymers = chains[chains.kind.isin(KINDS)]
-    splits = polymers.groupby(["kind", "sequence"]).split.agg(set)
-    names = _name_chains(polymers).groupby([polymers.kind, polymers.sequence]).first()
+    texts = find_texts(chains).assign(split=chains.split, name=_name_chains(chains))
+    texts = texts[texts.alphabet != ""].groupby(["alphabet", "text"])
+    splits, names = texts.split.agg(set), texts.name.first()
     first = pd.MultiIndex.from_frame(pairs[["kind", "first_sequence"]])
     second = pd.MultiIndex.from_frame(pairs[["kind", "second_sequence"]])
-    across = pairs[[len(a | b) > 1 for a, b in zip(splits[first], splits[second], strict=True)]]
+    is_across = [len(a | b) > 1 for a, b in zip(splits[first], splits[second], strict=True)]
+    across = pairs[np.array(is_across, dtype=bool)]
     num_equal = int((splits.map(len) > 1).sum())
     long = across[(across.num_columns >= MIN_IDENTITY_COLUMNS) & (across.kind == "protein")]
     whole = across[(across.shorter >= 30) & (across.kind == "protein")]
@@ -261,14 +306,25 @@ def measure_leakage(chains: pd.DataFrame, pairs: pd.DataFrame | None = None) -> 
     )
 
 
-def _label_chains(polymers: pd.DataFrame, links: pd.DataFrame) -> pd.Series:
-    """Return the number of each chain's connected component, with the index of `polymers`."""
-    keys = pd.MultiIndex.from_frame(polymers[["kind", "sequence"]])
+def _find_polymers(chains: pd.DataFrame) -> pd.Series:
+    """Mark [N] chains that are polymers, with their ligands."""
+    is_polymer = chains.kind.isin(KINDS)
+    return is_polymer.groupby([chains.structure, chains.chain], observed=True).transform("any")
+
+
+def _label_chains(chains: pd.DataFrame, links: pd.DataFrame) -> pd.Series:
+    """Return the number of each chain's connected component, with the index of `chains`."""
+    texts = find_texts(chains)
+    # The same text is one node; for chains that aren't compared, only within a structure.
+    keys = texts.assign(owner=chains.structure.astype(str).where(texts.alphabet == "", ""))
+    keys = pd.MultiIndex.from_frame(keys)
     unique = keys.unique()
-    first = unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", "first_sequence"]]))
-    second = unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", "second_sequence"]]))
-    labels = _label_components(len(unique), first, second)
-    return pd.Series(labels[unique.get_indexer(keys)], index=polymers.index)
+    ends = (
+        unique.get_indexer(pd.MultiIndex.from_frame(links[["kind", name]].assign(owner="")))
+        for name in ("first_sequence", "second_sequence")
+    )
+    labels = _label_components(len(unique), *ends)
+    return pd.Series(labels[unique.get_indexer(keys)], index=chains.index)
 
 
 def _label_components(size: int, first, second) -> np.ndarray:

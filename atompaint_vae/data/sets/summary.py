@@ -12,11 +12,13 @@ import pandas as pd
 
 from atompaint_vae.data.sets.macromol_db import EmptySplitError, ZoneDatabase, is_database
 from atompaint_vae.data.sets.sources import SPLITS, find_atoms_path, load_structures
-from atompaint_vae.data.structures.chains import list_residues
+from atompaint_vae.data.sets.splits import find_unknown_chains
+from atompaint_vae.data.structures.chains import list_chains
 from atompaint_vae.data.structures.formats import StructureError
 from atompaint_vae.data.structures.table import load_atoms
 
 NUM_ELEMENTS = 12
+NUM_SHOWN = 5
 RESOLUTION_EDGES_A = (0.0, 1.5, 2.0, 2.5, 3.0, 4.0, np.inf)
 
 
@@ -28,6 +30,7 @@ class Summary(NamedTuple):
     elements: pd.DataFrame  # atoms, by element (the commonest first) and split
     resolutions_A: pd.DataFrame  # columns split, resolution_A; only of structures that have one
     sizes: pd.DataFrame  # columns split, num_atoms, of each structure
+    unknown: list[str]  # large chains that are neither protein nor nucleic acid
 
 
 def load_summary(source: str) -> Summary:
@@ -41,18 +44,21 @@ def load_summary(source: str) -> Summary:
         return _summarise_database(path, name)
     atoms, table = load_atoms(path), load_structures(path)
     split_of = dict(zip(table.pdb_id, table.split, strict=True))
-    residues = list_residues(atoms)
-    residues["split"] = residues.structure.astype(str).map(split_of)
+    chains = list_chains(atoms)
+    unknown = find_unknown_chains(chains)
+    chains["split"] = chains.structure.astype(str).map(split_of)
     atoms["split"] = atoms.structure.astype(str).map(split_of)
     atoms = atoms.dropna(subset="split")
     sizes = atoms.groupby(["split", "structure"], observed=True).size()
-    chains = atoms[["split", "structure", "chain"]].drop_duplicates().groupby("split").size()
+    num_residues = chains.groupby(["split", "kind"]).num_residues.sum().unstack("kind")
+    num_residues = num_residues.reindex(columns=["protein", "nucleic", "other"])
+    chains = chains.drop_duplicates(["structure", "chain"])
     splits = pd.DataFrame({
         "structures": sizes.groupby("split").size(),
-        "chains": chains,
-        "residues": residues.groupby("split").size(),
-        "protein": residues[residues.kind == "protein"].groupby("split").size(),
-        "nucleic": residues[residues.kind == "nucleic"].groupby("split").size(),
+        "chains": chains.groupby("split").size(),
+        "residues": num_residues.sum(axis=1),
+        "protein": num_residues["protein"],
+        "nucleic": num_residues["nucleic"],
         "atoms": atoms.groupby("split").size(),
     })  # fmt: skip
     resolutions_A = pd.DataFrame({"split": [], "resolution_A": []})
@@ -62,7 +68,7 @@ def load_summary(source: str) -> Summary:
     return Summary(
         name, _order_splits(splits), _count_elements(atoms),
         resolutions_A[["split", "resolution_A"]],
-        sizes.rename("num_atoms").reset_index()[["split", "num_atoms"]],
+        sizes.rename("num_atoms").reset_index()[["split", "num_atoms"]], unknown,
     )  # fmt: skip
 
 
@@ -79,7 +85,19 @@ def describe_set(summary: Summary) -> str:
         text.append(counts.rename_axis("resolution").to_string())
     else:
         text.append("no resolutions are known")
+    if summary.unknown:
+        text += ["", describe_unknown(summary.unknown)]
     return "\n".join(text)
+
+
+def describe_unknown(names: list[str]) -> str:
+    """Describe large chains that are neither protein nor nucleic acid, in one line."""
+    shown = ", ".join(names[:NUM_SHOWN]) + (", ..." if len(names) > NUM_SHOWN else "")
+    chains = "chain is" if len(names) == 1 else "chains are"
+    return (
+        f"{len(names)} large {chains} neither protein nor nucleic acid, and compared by the names "
+        f"of residues only: {shown}"
+    )
 
 
 def count_resolutions(summary: Summary) -> pd.DataFrame:
@@ -138,5 +156,5 @@ def _summarise_database(path: Path, name: str) -> Summary:
     resolutions_A = pd.DataFrame({"split": [], "resolution_A": []})
     return Summary(
         name, pd.DataFrame(rows), _count_elements(pd.concat(elements)), resolutions_A,
-        pd.concat(sizes),
+        pd.concat(sizes), [],
     )  # fmt: skip

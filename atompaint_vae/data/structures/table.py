@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from atompaint_vae.data.structures.chains import classify_residue
+from atompaint_vae.data.structures.chains import classify_names, classify_residues
 from atompaint_vae.data.structures.formats import (
     StructureError,
     describe_error,
@@ -22,12 +22,14 @@ from atompaint_vae.data.structures.formats import (
 )
 from atompaint_vae.text.files import write_atomic
 
-CATEGORIES = ("structure", "chain", "residue", "insertion_code", "element")
+CATEGORIES = ("structure", "chain", "residue", "insertion_code", "element", "kind", "code")
 COORDINATES = ("x", "y", "z")
 COLUMNS = (
     "structure", "chain", "residue", "residue_num", "insertion_code", "element",
-    "x", "y", "z", "occupancy",
+    "x", "y", "z", "occupancy", "kind", "code",
 )  # fmt: skip
+# Files that were written before these columns existed are read by the residues' names.
+ADDED_COLUMNS = ("kind", "code")
 
 COMPRESSION_LEVEL = 19
 """Of zstd: slow to write, as small as it gets."""
@@ -72,8 +74,8 @@ def read_structure(
     structure: value of the column structure; by default, the file's name without suffixes
     assembly:  'asymmetric' for the atoms in the file, 'biological' for its first assembly
     returns:   structure, chain (the author's), residue (its name), insertion_code ('' if none),
-               element [category]; residue_num [int32]; x, y, z [Å, float32, rounded to 0.001];
-               occupancy [float32]
+               element, kind and code (of the residue, see `chains`) [category];
+               residue_num [int32]; x, y, z [Å, float32, rounded to 0.001]; occupancy [float32]
     raises:    StructureError if the file is missing, empty or broken, has no heavy atoms, has an
                unknown element, or has coordinates that are not numbers or beyond ±9999.999 Å
     """
@@ -107,9 +109,11 @@ def read_entry(
         atoms.element.isin(NOT_HEAVY_ELEMENTS) | atoms.residue.isin(WATERS | DUMMY_RESIDUES)
     )
     atoms, positions_A = atoms[is_kept], positions_A[is_kept.to_numpy()]
-    for find in (_find_first_altlocs, _find_first_names):
-        is_first = find(atoms)
-        atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
+    is_first = _find_first_altlocs(atoms)
+    atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
+    atoms[["kind", "code"]] = classify_residues(atoms, positions_A)
+    is_first = _find_first_names(atoms)
+    atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
     if len(atoms) == 0:
         raise StructureError(f"{path}: no heavy atoms other than water and dummy atoms")
     _check_positions(path, atoms, positions_A)
@@ -162,6 +166,8 @@ def pack_atoms(atoms: pd.DataFrame, compression_level: int = COMPRESSION_LEVEL) 
 def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
     """Load atoms as `write_atoms` wrote them, with the same types and order.
 
+    If the file has no kinds of residues, they are those of the residues' names.
+
     raises: StructureError if the file is missing, not Parquet, or lacks columns
     """
     path = Path(path)
@@ -176,8 +182,10 @@ def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
         raise StructureError(f"{path}: not a Parquet file: {describe_error(error)}") from error
     except (ValueError, MemoryError, OverflowError) as error:  # damaged, but parsed
         raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
-    _check_columns(path, atoms.columns)
+    _check_columns(path, atoms.columns.union(ADDED_COLUMNS))
     try:
+        if not {*ADDED_COLUMNS} <= {*atoms}:
+            atoms[[*ADDED_COLUMNS]] = classify_names(atoms.residue)
         return _set_types(atoms)
     except (ValueError, TypeError) as error:
         raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
@@ -238,9 +246,8 @@ def _find_first_names(atoms: pd.DataFrame) -> np.ndarray:
     residue = atoms[["chain", "residue_num", "insertion_code", "residue"]]
     is_far = atoms.serial.diff().abs() > MAX_RESIDUE_LINES
     run = ((residue != residue.shift()).any(axis=1) | is_far).cumsum()
-    others = [name for name in atoms.residue.unique() if classify_residue(name)[0] == "other"]
     is_repeated = pd.DataFrame({"run": run, "name": atoms["name"]}).duplicated()
-    return (atoms.residue.isin(others) | ~is_repeated).to_numpy()
+    return ((atoms.kind == "other") | ~is_repeated).to_numpy()
 
 
 def _check_positions(path: Path, atoms: pd.DataFrame, positions_A: np.ndarray) -> None:

@@ -10,7 +10,6 @@ from atompaint_vae.data.crops.dataset import CropDataset, collate_crops
 from atompaint_vae.data.crops.filters import (
     CropFilters,
     calc_border_distances,
-    find_nucleic,
 )
 from atompaint_vae.data.crops.sampler import CropSampler
 
@@ -20,9 +19,9 @@ def make_lattice(half_A: float, spacing_A: float = 2.5) -> np.ndarray:
     return np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3).astype(np.float32)
 
 
-def make_table(coords_A, structure="1ABC", residue="GLY", element="C", occupancy=1.0):
+def make_table(coords_A, structure="1ABC", kind="protein", element="C", occupancy=1.0):
     table = pd.DataFrame(coords_A, columns=["x", "y", "z"])
-    return table.assign(structure=structure, residue=residue, element=element, occupancy=occupancy)
+    return table.assign(structure=structure, kind=kind, element=element, occupancy=occupancy)
 
 
 def make_sampler(atoms, **filters):
@@ -77,7 +76,7 @@ def test_a_structure_without_an_inside_is_passed_over():
 
 def test_the_share_of_nucleic_acid_is_that_of_the_inscribed_sphere():
     lattice = make_lattice(30)
-    atoms = make_table(lattice, residue=np.where(lattice[:, 0] > 0, "DA", "GLY"))
+    atoms = make_table(lattice, kind=np.where(lattice[:, 0] > 0, "nucleic", "protein"))
     for low, high in [(0.9, 1.0), (0.0, 0.1), (0.4, 0.6)]:
         sampler = make_sampler(atoms, min_nucleic_share=low, max_nucleic_share=high)
         for index in range(50):
@@ -88,17 +87,12 @@ def test_the_share_of_nucleic_acid_is_that_of_the_inscribed_sphere():
 
 def test_structures_without_nucleic_acid_are_passed_over_where_some_is_asked_for():
     atoms = pd.concat([
-        make_table(make_lattice(10), structure="DNA", residue="DA"),
+        make_table(make_lattice(10), structure="DNA", kind="nucleic"),
         make_table(make_lattice(10), structure="PROT"),
     ])  # fmt: skip
     assert make_sampler(atoms, min_nucleic_share=0.5).structures == ["DNA"]
     none = {make_sampler(atoms, max_nucleic_share=0.0).sample(0, i).structure for i in range(20)}
     assert none == {"PROT"}
-
-
-def test_residues_of_nucleic_acid_are_known_by_name():
-    names = pd.Series(["DA", "U", "GLY", "PSU", "HOH", "ZN"])
-    assert find_nucleic(names).tolist() == [True, True, False, True, False, False]
 
 
 def test_atoms_of_low_occupancy_or_other_elements_are_left_out():
@@ -137,7 +131,7 @@ def test_a_minimum_above_the_maximum_is_an_error():
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
 def test_filtered_samples_are_the_same_in_any_number_of_workers():
     lattice = make_lattice(15)
-    atoms = make_table(lattice, residue=np.where(lattice[:, 0] > 0, "DA", "GLY"))
+    atoms = make_table(lattice, kind=np.where(lattice[:, 0] > 0, "nucleic", "protein"))
     dataset = CropDataset(
         atoms, num_samples=12, seed=2, size_voxels=9, density="gaussian",
         filters=CropFilters(min_nucleic_share=0.3, min_border_distance_A=4.0),

@@ -27,11 +27,11 @@ AMINO_ACIDS = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER T
 LINE = "ATOM  {serial:>5}  CA  {name} A{num:>4}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
 
 
-def write_peptide(path: Path, seed: int, num_residues: int = 40) -> Path:
+def write_peptide(path: Path, seed: int, num_residues: int = 40, rename=lambda x: x) -> Path:
     """CA atoms of a random sequence; those of two seeds are unlike."""
     rng = np.random.default_rng(seed)
     lines = [
-        LINE.format(serial=num, name=name, num=num, x=x, y=y, z=z)
+        LINE.format(serial=num, name=rename(name), num=num, x=x, y=y, z=z)
         for num, (name, (x, y, z)) in enumerate(zip(
             rng.choice(AMINO_ACIDS.split(), num_residues), rng.uniform(0, 20, (num_residues, 3)),
             strict=True,
@@ -93,6 +93,51 @@ def test_structures_of_one_sequence_are_in_one_split(folder, tmp_path):
     chains = pd.read_csv(out.with_name("set.chains.csv"), index_col="structure")
     assert chains.group[["1abc", "7abc", "8abc"]].nunique() == 1
     assert chains.group.nunique() == 7
+
+
+def test_a_sequence_is_the_same_in_the_names_of_any_force_field(folder, tmp_path):
+    names = {"HIS": "HIE", "CYS": "CYX", "ASP": "ASH", "GLU": "GLH", "LYS": "LYN"}
+    for place in range(3):
+        rename = (lambda name: names.get(name, name)) if place else (lambda name: name)
+        write_peptide(folder / f"copy{place}.pdb", 10, rename=rename)
+    out = tmp_path / "set.parquet"
+    assert run("build", folder, "--out", out) == 0
+    table = pd.read_csv(build.name_structures_path(out), index_col="pdb_id")
+    copies = table.loc[["copy0", "copy1", "copy2"]]
+    assert copies.num_protein_residues.tolist() == [40, 40, 40]
+    assert copies.split.nunique() == 1
+
+
+def test_a_set_without_comparable_chains_is_built(folder, tmp_path, capsys):
+    line = "HETATM{:>5}  C1  LIG A{:>4}    {:8.3f}   0.000   0.000  1.00  0.00           C\n"
+    for place in range(4):
+        (tmp_path / f"lig{place}.pdb").write_text(line.format(1, 1, place))
+    out = tmp_path / "set.parquet"
+    assert run("build", tmp_path / "lig*.pdb", folder / "0abc.pdb", "--out", out) == 0
+    assert "leakage: 0 pairs of similar chains" in capsys.readouterr().out
+    assert len(pd.read_csv(build.name_structures_path(out))) == 5
+
+
+def test_large_chains_of_no_kind_are_reported_and_kept_together(folder, tmp_path, capsys):
+    def rename(name):
+        return f"Z{name[1:]}"
+
+    for name in ("a", "b", "c"):
+        path = write_peptide(folder / f"odd{name}.pdb", 11, 20, rename)
+        # Two atoms a residue, neither of which is an alpha carbon.
+        text = path.read_text().replace("  CA  ", "  C1  ").replace("END\n", "")
+        path.write_text(text + text.replace("  C1  ", "  C2  "))
+    out = tmp_path / "set.parquet"
+    assert run("build", folder, "--out", out) == 0
+    problem = (
+        "3 large chains are neither protein nor nucleic acid, and compared by the names of "
+        "residues only: odda_A, oddb_A, oddc_A"
+    )
+    assert problem in capsys.readouterr().out.splitlines()
+    assert run("show", out, "--no-svg") == 0
+    assert problem in capsys.readouterr().out.splitlines()
+    table = pd.read_csv(build.name_structures_path(out), index_col="pdb_id")
+    assert table.loc[["odda", "oddb", "oddc"]].split.nunique() == 1
 
 
 def test_broken_files_are_named_counted_and_left_out(folder, tmp_path, capsys):

@@ -70,7 +70,9 @@ def test_large_sets_are_compared_otherwise(monkeypatch):
 
 def test_chains_are_compared_as_asked():
     sequences = make_families(AMINO_ACIDS, 200, 0.6, num=3)
-    chains = pd.DataFrame({"kind": "protein", "sequence": sequences})
+    chains = pd.DataFrame({
+        "structure": range(6), "chain": "A", "kind": "protein", "sequence": sequences, "names": "",
+    })  # fmt: skip
     assert find_methods(chains) == {"protein": "exact", "nucleic": "exact"}
     some = compare_chains(chains, methods={"protein": "k-mers", "nucleic": "exact"})
     every = compare_chains(chains)

@@ -69,6 +69,8 @@ def test_a_split_has_the_zones_that_its_own_code_finds(db_path):
             mine, theirs = zones.load_atoms(zone), gym.select_zone_atoms(db, zone_id)
             np.testing.assert_array_equal(mine[["x", "y", "z"]], theirs[["x", "y", "z"]])
             assert mine.element.tolist() == theirs["element"].to_list()
+            is_nucleic = (theirs["comp_id"] == "DA").to_numpy()
+            assert mine.kind.tolist() == np.where(is_nucleic, "nucleic", "protein").tolist()
         assert zones.zone_size_A == gym.select_metadatum(db, "zone_size_A")
 
 

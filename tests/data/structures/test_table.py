@@ -83,10 +83,11 @@ def test_an_mmcif_file_keeps_what_is_heavy_first_and_dry(tmp_path):
     atoms = read_structure(path)
     assert tuple(atoms.columns) == COLUMNS
     assert atoms.astype(object).values.tolist() == [
-        ["7abc", "heavy-chain", "GLY", 101, "", "N", 1.0, 2.0, 3.0, 1.0],
-        ["7abc", "heavy-chain", "GLY", 101, "", "C", np.float32(1.001), 2.0, 3.0, np.float32(0.7)],
-        ["7abc", "L", "ZN", 201, "", "Zn", 5.0, 2.0, 3.0, 0.0],
-    ]
+        ["7abc", "heavy-chain", "GLY", 101, "", "N", 1.0, 2.0, 3.0, 1.0, "protein", "G"],
+        ["7abc", "heavy-chain", "GLY", 101, "", "C", np.float32(1.001), 2.0, 3.0, np.float32(0.7),
+         "protein", "G"],
+        ["7abc", "L", "ZN", 201, "", "Zn", 5.0, 2.0, 3.0, 0.0, "other", "X"],
+    ]  # fmt: skip
     assert {str(dtype) for dtype in atoms.dtypes} == {"category", "int32", "float32"}
 
 
@@ -178,7 +179,7 @@ def test_insertion_codes_tell_residues_apart(tmp_path):
 def test_chains_are_told_by_kind(tmp_path):
     path = write_pdb(tmp_path / "mix.pdb", [
         ("MSE", "A", "1", " ", "N", "N"),
-        ("UNK", "A", "2", " ", "N", "N"),
+        ("UNK", "A", "2", " ", "CA", "C"),
         ("DA", "A", "3", " ", "P", "P"),
         ("U", "A", "4", " ", "P", "P"),
         ("HEM", "A", "5", " ", "FE", "FE"),
