@@ -3,8 +3,8 @@ Filter expressions that select runs by their properties.
 
     loss.reduction == sum and model.latent != 1xfourier2 and best(val.r2) > 0.5
 
-A comparison is a property, one of == != < <= > >= ~ (contains), and a value, in quotes if it has
-spaces or is a word of the grammar; comparisons are joined by `and`, `or`, `not` and parentheses.
+A comparison is a property, one of == != < <= > >= ~ (contains), and a value. Either is in quotes if
+it has spaces or is a word of the grammar. `and`, `or`, `not` and parentheses join comparisons.
 Numbers are compared as numbers; < <= > >= work only for numbers, ~ only for text. A run without a
 property fails every comparison with it.
 
@@ -14,7 +14,7 @@ property fails every comparison with it.
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..text.formats import format_value
 from ..text.suggest import find_near
@@ -43,6 +43,8 @@ SIGNS: dict[str, Callable] = {
 
 Properties = Mapping[str, Value]
 Condition = Callable[[Properties], bool]
+ReadNumber = Callable[[str, str], Any]
+"""From the name of a property and a text to the number in it, or None."""
 
 
 class WhereError(ValueError):
@@ -73,11 +75,22 @@ def filter_runs(text: str, runs: Sequence[Properties]) -> list[int]:
     runs:   the properties of each run
     raises: WhereError with the column of the mistake
     """
+    return filter_rows(text, runs, _read_number)
+
+
+def filter_rows(text: str, rows: Sequence[Mapping[str, Any]], read_number: ReadNumber) -> list[int]:
+    """
+    Return the indices of the rows of any table that match an expression; all if it is blank.
+
+    rows:        the values of each row: text, numbers or None
+    read_number: reads the number to compare a property with
+    raises:      WhereError with the column of the mistake
+    """
     if not text.strip():
-        return list(range(len(runs)))
+        return list(range(len(rows)))
     try:
-        condition = _Parser(text, runs).parse()
-        return [i for i, properties in enumerate(runs) if condition(properties)]
+        condition = _Parser(text, rows, read_number).parse()
+        return [i for i, row in enumerate(rows) if condition(row)]
     except RecursionError:
         raise WhereError(1, "too many nested brackets or 'not'") from None
 
@@ -113,9 +126,13 @@ def describe_nearest(text: str, runs: Sequence[Properties]) -> str:
 def _list_comparisons(text: str, runs: Sequence[Properties]) -> list[Comparison]:
     if not text.strip():
         return []
-    parser = _Parser(text, runs)
+    parser = _Parser(text, runs, _read_number)
     parser.parse()
     return parser.comparisons
+
+
+def _read_number(name: str, text: str) -> float | None:
+    return float(text) if NUMBER.fullmatch(text) else None
 
 
 def _split_tokens(text: str) -> list[Token]:
@@ -132,11 +149,16 @@ def _split_tokens(text: str) -> list[Token]:
     return [*tokens, Token("end", "", len(text) + 1)]
 
 
+def _unquote(token: Token) -> str:
+    return token.text[1:-1] if token.kind == "quoted" else token.text
+
+
 class _Parser:
     """Recursive descent: or, and, not, comparison."""
 
-    def __init__(self, text: str, runs: Sequence[Properties]):
+    def __init__(self, text: str, runs: Sequence[Mapping[str, Any]], read_number: ReadNumber):
         self.tokens = _split_tokens(text)
+        self.read_number = read_number
         self.runs = runs
         self.properties = list(dict.fromkeys(name for properties in runs for name in properties))
         self.comparisons: list[Comparison] = []
@@ -171,12 +193,13 @@ class _Parser:
         return self._parse_comparison()
 
     def _parse_comparison(self) -> Condition:
-        name = self.tokens[0]
-        if name.kind != "word" or name.text in KEYWORDS:
+        token = self.tokens[0]
+        if token.kind not in ("word", "quoted") or token.text in KEYWORDS:
             raise self._expect("a property")
         self.tokens.pop(0)
-        if self.runs and name.text not in self.properties:
-            raise WhereError(name.column, say_unknown_property(name.text, self.properties))
+        name = _unquote(token)
+        if self.runs and name not in self.properties:
+            raise WhereError(token.column, say_unknown_property(name, self.properties))
         if self.tokens[0].kind != "sign":
             raise self._expect(f"one of {' '.join(SIGNS)}")
         sign = self.tokens.pop(0)
@@ -184,19 +207,20 @@ class _Parser:
         if token.kind not in ("word", "quoted") or token.text in KEYWORDS:
             raise self._expect("a value")
         self.tokens.pop(0)
-        return self._compare(name.text, sign, token)
+        return self._compare(name, sign, token)
 
     def _compare(self, name: str, sign: Token, token: Token) -> Condition:
-        text = token.text[1:-1] if token.kind == "quoted" else token.text
+        text = _unquote(token)
         present = [x for run in self.runs if (x := run.get(name)) is not None]
         is_number = bool(present) and not any(isinstance(x, str) for x in present)
         if is_number and sign.text == "~":
             raise WhereError(sign.column, f"~ searches text; {name} is a number")
-        if is_number and not NUMBER.fullmatch(text):
+        wanted = self.read_number(name, text) if is_number else text
+        if wanted is None:
             raise WhereError(token.column, f"{name} is a number, got {text!r}")
         if present and not is_number and sign.text in ("<", "<=", ">", ">="):
             raise WhereError(sign.column, f"{name} is text, which {sign.text} can't compare")
-        compare, wanted = SIGNS[sign.text], float(text) if is_number else text
+        compare = SIGNS[sign.text]
 
         def condition(properties: Properties) -> bool:
             value = properties.get(name)

@@ -7,9 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import nestedtext as nt
 import pytest
 from small_notebook import build_html
 
+from atompaint_vae.notebook.tables.cells import Table
 from atompaint_vae.notebook.tables.readers import read_table
 
 pytestmark = pytest.mark.browser
@@ -40,6 +42,8 @@ Tables
 .. toctree::
 
    long
+   order
+   50% of #1? μ ü
 """
 LONG = """
 Long
@@ -53,6 +57,8 @@ SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="300" height="120">'
     '<path d="M 10 110 L 290 10" stroke="black"/></svg>'
 )
+ORDERS = nt.load(ROOT / "tests/notebook/tables/order.nt", top=list)
+ODD_NAME = "50% of #1? μ ü"
 ENTER, ESCAPE = "\ue007", "\ue00c"
 
 
@@ -65,7 +71,14 @@ def pages(tmp_path_factory):
     (folder / "index.rst").write_text(PAGE, "utf-8")
     (folder / "long.rst").write_text(LONG, "utf-8")
     (folder / "picture.svg").write_text(SVG, "utf-8")
-    for name, rows in [("ids", IDS), ("long", make_rows())]:
+    directives = "".join(f".. datatable:: order_{i}.csv\n\n" for i in range(len(ORDERS)))
+    (folder / "order.rst").write_text(f"Order\n=====\n\n{directives}", "utf-8")
+    odd = f".. datatable:: {ODD_NAME}.csv\n\n" + 2 * ".. datatable:: many.csv\n\n"
+    (folder / f"{ODD_NAME}.rst").write_text(f"Odd\n===\n\n{odd}", "utf-8")
+    orders = {f"order_{i}": [[x] for x in ["x", *case["cells"]]] for i, case in enumerate(ORDERS)}
+    many = {"many": [["x", "y"], *([str(i), "y"] for i in range(600))]}
+    tables = {"ids": IDS, "long": make_rows(), ODD_NAME: IDS} | orders | many
+    for name, rows in tables.items():
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(rows)
     build_html(source)
@@ -96,11 +109,15 @@ def long_table(chromium, resize, pages):
 
 
 def open_table(browser, page):
+    return open_tables(browser, page, 1)[0]
+
+
+def open_tables(browser, page, number):
     browser.get_log("browser")
     browser.get(page.as_uri())
     find = lambda: browser.find_elements("css selector", ".datatable-ready")  # noqa: E731
-    assert wait_until(lambda: len(find()), 1) == 1
-    return find()[0]
+    assert wait_until(lambda: len(find()), number) == number
+    return find()
 
 
 def wait_until(read, expected, seconds=10):
@@ -333,6 +350,40 @@ def test_without_javascript_the_first_rows_and_a_link_to_all(chromium, pages):
 
 def test_page_holds_no_more_than_it_shows(pages):
     assert (pages / "long.html").stat().st_size < 40_000
+
+
+def test_every_order_is_that_of_python(chromium, resize, pages):
+    resize(1400)
+    boxes = open_tables(chromium, pages / "order.html", len(ORDERS))
+    for box, case in zip(boxes, ORDERS, strict=True):
+        shown = lambda box=box: [x.strip() for x in read_column(box)]  # noqa: E731
+        header = box.find_element("css selector", "thead th")
+        expected = [x.strip() for x in case["sorted"].split("|")]
+        chromium.execute_script("arguments[0].click()", header)
+        assert wait_until(shown, expected) == expected, case["name"]
+        (column,) = Table(["x"], [[x] for x in case["cells"]]).columns
+        missing = [x for x, key in zip(case["cells"], column.keys, strict=True) if key is None]
+        expected = [*reversed(expected[: len(expected) - len(missing)]), *missing]
+        chromium.execute_script("arguments[0].click()", header)
+        assert wait_until(shown, expected) == expected, case["name"]
+        chromium.execute_script("arguments[0].click()", header)
+        for line in case.get("kept", []):
+            text, _, kept = line.partition(" => ")
+            expected = [x.strip() for x in kept.split("|")]
+            fill_filter(box, 0, text)
+            assert wait_until(shown, expected, 5) == expected, (case["name"], text)
+    assert chromium.get_log("browser") == []
+
+
+def test_a_page_of_any_name(chromium, resize, pages):
+    resize(1400)
+    short, first, second = open_tables(chromium, pages / f"{ODD_NAME}.html", 3)
+    assert [len(read_column(x)) for x in (short, first, second)] == [4, 25, 25]
+    assert "1 to 25 of 600 rows" in second.text
+    link = "return arguments[0].querySelector('a.download').href"
+    for name in (chromium.execute_script(link, x) for x in (first, second)):
+        assert name.endswith("/many.csv")
+    assert chromium.get_log("browser") == []
 
 
 def read_dialog(browser):

@@ -68,12 +68,17 @@ def report(error: Exception, markup: SphinxDirective | SphinxRole) -> nodes.para
 
     markup: the directive or role that failed
     """
+    text = shorten(describe_damage([error], markup.env.srcdir))
+    warn(text, markup)
+    return make_notice(text)
+
+
+def warn(text: str, markup: SphinxDirective | SphinxRole) -> None:
+    """Warn of what a directive or role shows, at its line."""
     location = markup.get_location()
     if not location or location.startswith("<unknown>"):  # as for text that isn't from a file
         location = markup.env.docname
-    text = shorten(describe_damage([error], markup.env.srcdir))
     logger.warning("%s: %s", markup.name, text, location=location, type=markup.name)
-    return make_notice(text)
 
 
 def make_notice(text: str, *, is_in_text: bool = False) -> nodes.Element:

@@ -19,6 +19,7 @@ from ..core.nodes import add_html_node
 from ..core.problems import note_unreadable
 from ..sheets.pages import name_sheet
 from ..tables.cells import Table
+from ..tables.order import read_columns
 from ..tables.table_nodes import Format, datatable, make_table_node
 from .run_data import RunsDirective, add_run_scripts, dump_json, note_runs, write_runs
 from .runs import list_default_metrics, make_run_table
@@ -97,12 +98,21 @@ def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> tuple[Table, dict[i
 
 
 def pack_properties(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> dict:
-    """Return the properties of runs as columns; those that are equal in all runs only once."""
+    """
+    Return the properties of runs as columns; those that are equal in all runs only once.
+
+    Columns of text also have the ranks to sort them by.
+    """
     names = dict.fromkeys(name for properties in runs for name in properties)
     columns = {name: [properties.get(name) for properties in runs] for name in names}
     same = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}
     varied = {name: values for name, values in columns.items() if name not in same}
-    return {"ids": list(ids), "same": same, "properties": varied}
+    ranks = {
+        name: read_columns([[x or "" for x in values]])[0].ranks
+        for name, values in varied.items()
+        if any(isinstance(x, str) for x in values)
+    }
+    return {"ids": list(ids), "same": same, "properties": varied, "ranks": ranks}
 
 
 def find_sheets(app, runs: Iterable[Mapping[str, Value]]) -> dict[str, str]:

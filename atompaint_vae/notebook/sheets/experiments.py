@@ -15,7 +15,7 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
-from ..tables.cells import make_text_key
+from ..tables.order import make_text_key
 from .pages import NOTES, SHEET
 
 DATED = re.compile(r"\d{8}(_|$)")

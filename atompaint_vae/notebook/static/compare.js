@@ -136,9 +136,11 @@
         name === "duration_s" ? "duration [min]" : name));
       const rows = chosen.map(({ properties }) => make("tr", {}, ...names.map((name, i) =>
         make("td", { class: kinds[i] }, ...writeCell(properties, name)))));
+      const listRanks = (name) => data.ranks[name] && chosen.map((run) => data.ranks[name][all.indexOf(run)]);
+      const keys = names.map((name) => ({ ranks: listRanks(name) }));
       table.replaceChildren(make("table", { class: "docutils" },
         make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
-      window.NotebookTable.enhance(table, { search: false });
+      window.NotebookTable.enhance(table, { search: false, keys });
     }
 
     // What a cell shows; the table's copies and downloads have what is in a <data> element's value.

@@ -12,7 +12,7 @@
   const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
   // The rows of a table that is all in the page, and their cells' HTML, which the build has escaped.
-  function readPage(table, isNumber) {
+  function readPage(table, isNumber, keys) {
     const cells = Array.from(table.tBodies[0].rows, (row) => Array.from(row.cells));
     const html = cells.map((row) => row.map((cell) => cell.innerHTML));
     const rows = cells.map((row) => row.map((cell) => cell.textContent));
@@ -22,7 +22,7 @@
       shown[c] ??= rows.map((row) => row[c]);
       rows[i][c] = written.value;
     }
-    const data = new NotebookTable(rows, shown, isNumber);
+    const data = new NotebookTable(rows, shown, isNumber, keys);
     data.html = (i) => html[i];
     return data;
   }
@@ -36,8 +36,8 @@
     });
     script.src = source;
     document.head.append(script);
-    const [rows, shown] = await received;
-    const data = new NotebookTable(rows, shown, isNumber);
+    const [rows, shown, keys] = await received;
+    const data = new NotebookTable(rows, shown, isNumber, keys);
     data.html = (i) => rows[i].map((text, c) => escape(shown[c]?.[i] ?? text));
     return data;
   }
@@ -109,14 +109,15 @@
     };
   }
 
-  async function enhance(box, { search = true } = {}) {
+  // keys: what the columns sort by, of a table that a script has made
+  async function enhance(box, { search = true, keys = JSON.parse(box.dataset.keys ?? "{}") } = {}) {
     const table = box.querySelector("table");
     const head = Array.from(table.tHead.rows[0].cells);
     const header = head.map((cell) => cell.textContent);
     const isNumber = head.map((cell) => cell.classList.contains("num"));
     const data = box.dataset.rows
       ? await fetchRows(box.dataset.rows, isNumber)
-      : readPage(table, isNumber);
+      : readPage(table, isNumber, keys);
     const total = data.rows.length;
     const isLong = total > ROWS_A_PAGE;
 

@@ -73,6 +73,8 @@ window.AtomPaint = (() => {
     return [...tokens, { kind: "end", text: "", column: text.length + 1 }];
   }
 
+  const unquote = ({ kind, text }) => (kind === "quoted" ? text.slice(1, -1) : text);
+
   function sayUnknown(name, properties) {
     const word = name.split(/[.(]/).at(-1).replace(")", "").toLowerCase();
     const inside = properties.filter((x) => x.includes(`(${name})`));
@@ -119,11 +121,14 @@ window.AtomPaint = (() => {
       return parseComparison();
     }
     function parseComparison() {
-      const property = tokens[0];
-      if (property.kind !== "word" || KEYWORDS.includes(property.text)) throw expect("a property");
+      const first = tokens[0];
+      if (!["word", "quoted"].includes(first.kind) || KEYWORDS.includes(first.text)) {
+        throw expect("a property");
+      }
       tokens.shift();
-      if (known.length && !known.includes(property.text)) {
-        throw fail(property.column, sayUnknown(property.text, known));
+      const property = unquote(first);
+      if (known.length && !known.includes(property)) {
+        throw fail(first.column, sayUnknown(property, known));
       }
       if (tokens[0].kind !== "sign") throw expect(`one of ${Object.keys(SIGNS).join(" ")}`);
       const sign = tokens.shift();
@@ -132,21 +137,21 @@ window.AtomPaint = (() => {
         throw expect("a value");
       }
       tokens.shift();
-      const value = token.kind === "quoted" ? token.text.slice(1, -1) : token.text;
-      const present = allProperties.map((x) => x[property.text] ?? null).filter((x) => x !== null);
+      const value = unquote(token);
+      const present = allProperties.map((x) => x[property] ?? null).filter((x) => x !== null);
       const isNumber = present.length > 0 && present.every((x) => typeof x === "number");
       if (isNumber && sign.text === "~") {
-        throw fail(sign.column, `~ searches text; ${property.text} is a number`);
+        throw fail(sign.column, `~ searches text; ${property} is a number`);
       }
       if (isNumber && !NUMBER.test(value)) {
-        throw fail(token.column, `${property.text} is a number, got '${value}'`);
+        throw fail(token.column, `${property} is a number, got '${value}'`);
       }
       if (present.length && !isNumber && ["<", "<=", ">", ">="].includes(sign.text)) {
-        throw fail(sign.column, `${property.text} is text, which ${sign.text} can't compare`);
+        throw fail(sign.column, `${property} is text, which ${sign.text} can't compare`);
       }
       const wanted = isNumber ? Number(value) : value;
       return (properties) => {
-        const found = properties[property.text] ?? null;
+        const found = properties[property] ?? null;
         return found !== null && SIGNS[sign.text](found, wanted);
       };
     }

@@ -1,47 +1,80 @@
 // The rows of one table: sorted, searched and filtered, 100,000 of them while one types.
-// What a cell holds decides, not how it is shown; the rules are those of cells.py.
+// What a cell holds decides, not how it is shown. The build has read the cells (order.py), and hands
+// over their numbers and ranks; here, only the limits of filters are read.
 (() => {
   "use strict";
-
-  function readNumber(text) {
-    const plain = text.trim().replaceAll(",", "").replaceAll("−", "-");
-    const infinite = /^([+-]?)inf/i.exec(plain);
-    return infinite ? (infinite[1] === "-" ? -Infinity : Infinity) : parseFloat(plain);
-  }
 
   function fold(text) {
     const isPlain = /^[\x00-\x7f]*$/.test(text); // eslint-disable-line no-control-regex
     return (isPlain ? text : text.normalize("NFD").replace(/\p{M}/gu, "")).toLowerCase();
   }
 
-  const COMPARISON = /^(<=|>=|<|>|=)\s*(\S+)$/;
-  const INTERVAL = /^(\S+?)\s*\.\.\s*(\S+)$/;
+  const DIGITS = String.raw`(?:[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}|[1-9]\d{0,2}(?:[' ]\d{3})+|\d+)`;
+  const LIMIT = new RegExp(
+    [
+      String.raw`^(?<sign>[+-])?\s*(?<currency>\p{Sc})?\s*(?:`,
+      String.raw`(?<clock>\d+(?::\d{1,2}){1,2}(?:\.\d+)?)|`,
+      String.raw`(?<digits>${DIGITS}(?:\.\d*)?|\.\d+)(?<power>e[+-]?\d+)?|`,
+      String.raw`(?<infinite>inf(?:inity)?|∞))\s*(?<unit>[^\s\d]\S*)?$`,
+    ].join(""),
+    "iu",
+  );
+  const COMPARISON = /^(<=|>=|==?|!=|<|>|[≤≥≠])\s*(.+)$/;
+  const INTERVAL = /^(.+?)\s*\.\.\s*(.+)$/;
+
+  // The number that a filter names, in the column's first unit; NaN if it is none.
+  function readLimit(text, { unit = "", sizes = {}, comma = false }) {
+    let plain = text.trim().replace(/[−–]/g, "-").replaceAll("μ", "µ");
+    if (comma && (plain.includes(",") || /^\D*[1-9]\d{0,2}(\.\d{3})+(?!\d)/.test(plain))) {
+      plain = plain.replaceAll(".", "").replaceAll(",", ".");
+    }
+    const match = LIMIT.exec(plain);
+    if (!match) return NaN;
+    const { sign, currency, clock, digits, power = "", infinite } = match.groups;
+    const own = clock ? "s" : (match.groups.unit ?? currency ?? "");
+    let number = Infinity;
+    if (clock) number = clock.split(":").reduce((sum, x) => 60 * sum + Number(x), 0);
+    else if (!infinite) number = Number(digits.replace(/[,' ]/g, "") + power);
+    const value = sign === "-" ? -number : number;
+    if (own === "" || own === unit) return value;
+    // 15 digits, or 0.9 GB might not be 900 MB
+    return own in sizes ? Number(((value * sizes[own]) / (sizes[unit] ?? 1)).toPrecision(15)) : NaN;
+  }
 
   // A test of one number, such as "> 0.5" or "1..3"; null if the text is no condition.
-  function readCondition(text) {
+  function readCondition(text, column) {
     const comparison = COMPARISON.exec(text);
     if (comparison) {
-      const limit = readNumber(comparison[2]);
+      const limit = readLimit(comparison[2], column);
+      const isEqual = (x) => x === limit;
+      const differs = (x) => x < limit || x > limit;
+      const [isLess, isMore] = [(x) => x <= limit, (x) => x >= limit];
       const test = {
         "<": (x) => x < limit,
         ">": (x) => x > limit,
-        "<=": (x) => x <= limit,
-        ">=": (x) => x >= limit,
-        "=": (x) => x === limit,
+        "<=": isLess,
+        "≤": isLess,
+        ">=": isMore,
+        "≥": isMore,
+        "=": isEqual,
+        "==": isEqual,
+        "!=": differs,
+        "≠": differs,
       }[comparison[1]];
       return Number.isNaN(limit) ? null : test;
     }
     const interval = INTERVAL.exec(text);
     if (!interval) return null;
-    const [low, high] = [readNumber(interval[1]), readNumber(interval[2])];
+    const [low, high] = [readLimit(interval[1], column), readLimit(interval[2], column)];
     return Number.isNaN(low) || Number.isNaN(high) ? null : (x) => low <= x && x <= high;
   }
 
   class NotebookTable {
-    // rows: cells as they are written; shown: by column, how they are shown if otherwise
-    constructor(rows, shown, isNumber) {
-      Object.assign(this, { rows, shown, isNumber });
-      this.sortKeys = new Map();
+    // rows: cells as they are written; shown: by column, how they are shown if otherwise;
+    // keys: by column, what can't be told from the cells (see Column.pack in order.py)
+    constructor(rows, shown, isNumber, keys = {}) {
+      Object.assign(this, { rows, shown, isNumber, keys });
+      this.numbers = new Map();
       this.folded = new Map();
     }
 
@@ -50,13 +83,24 @@
       document.currentScript.dispatchEvent(new CustomEvent("rows", { detail: data }));
     }
 
-    // Numbers that sort a column; NaN, which comes last, for empty cells.
-    findSortKeys(column) {
-      if (!this.sortKeys.has(column)) {
-        const texts = this.rows.map((row) => row[column]);
-        this.sortKeys.set(column, this.isNumber[column] ? texts.map(readNumber) : rank(texts));
+    // The numbers of a column; NaN for missing ones.
+    findNumbers(column) {
+      if (!this.numbers.has(column)) {
+        const given = this.keys[column]?.numbers;
+        const numbers = given
+          ? given.map((x) => (x === null ? NaN : Number(x))) // JSON has infinity as text
+          : this.rows.map((row) => (row[column].trim() ? Number(row[column]) : NaN));
+        this.numbers.set(column, numbers);
       }
-      return this.sortKeys.get(column);
+      return this.numbers.get(column);
+    }
+
+    // What sorts a column; null or NaN, which come last, for missing cells.
+    findSortKeys(column) {
+      return (
+        this.keys[column]?.ranks ??
+        (this.isNumber[column] ? this.findNumbers(column) : [...this.rows.keys()])
+      );
     }
 
     // One text for each row to search in: of one column, or of all of them.
@@ -82,9 +126,11 @@
       }
       filters.forEach((text, column) => {
         const filter = text.trim();
-        const condition = this.isNumber[column] ? readCondition(filter) : null;
+        const condition = this.isNumber[column]
+          ? readCondition(filter, this.keys[column] ?? {})
+          : null;
         if (condition) {
-          const numbers = this.findSortKeys(column);
+          const numbers = this.findNumbers(column);
           found = found.filter((i) => condition(numbers[i]));
         } else if (filter) {
           const texts = this.findFolded(column);
@@ -99,17 +145,12 @@
   }
 
   function compareBy(keys, sign) {
+    const isMissing = (x) => x === null || Number.isNaN(x);
     return (i, j) => {
       const [x, y] = [keys[i], keys[j]];
-      if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+      if (isMissing(x) || isMissing(y)) return isMissing(x) - isMissing(y);
       return x === y ? 0 : sign * (x < y ? -1 : 1);
     };
-  }
-
-  function rank(texts) {
-    const keys = texts.map((x) => fold(x.trim()).replace(/\d+/g, (n) => n.padStart(12, "0")));
-    const ranks = new Map([...new Set(keys)].sort().map((key, i) => [key, i]));
-    return keys.map((key) => (key ? ranks.get(key) : NaN));
   }
 
   window.NotebookTable = NotebookTable;

@@ -2,22 +2,50 @@
 
 import csv
 import re
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
 
+from ...records.filters import WhereError, filter_rows
 from ...text.suggest import suggest
-
-NUMBER = re.compile(
-    r"[+\-−]?"
-    r"(\d{1,3}(,\d{3})+(\.\d*)?|\d+(\.\d*)?|\.\d+)([eE][+\-−]?\d+)?"
-    r"\s?[%x×]?"
-    r"|nan|[+\-−]?inf(inity)?",
-    re.IGNORECASE,
-)
+from .order import Column, read_columns
 
 
 class TableError(ValueError):
     """A table that can't be read or shown. The message is one line."""
+
+
+class Cell(str):
+    """
+    A cell's text; a sheet may show a different one.
+
+    shown: what the sheet shows, such as 48% of 47.5%
+    """
+
+    shown: str
+
+    def __new__(cls, text: str, shown: str):
+        cell = super().__new__(cls, text)
+        cell.shown = shown
+        return cell
+
+    def __getnewargs__(self):  # to be pickled
+        return str(self), self.shown
+
+
+class Grid(NamedTuple):
+    """
+    The cells of a file.
+
+    cells:         rows of the same length; None for a cell in a hidden row or column
+    prefers_comma: whether the comma of a number like 1,234 is a decimal one
+    doubts:        reasons why the file may not be meant so
+    """
+
+    cells: list[list[str | None]]
+    prefers_comma: bool = False
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -25,31 +53,37 @@ class Table:
     """
     A header and rows of text, all of the same length.
 
-    header: one name for each column, possibly empty
-    rows:   one list of cells for each row, as long as the header
+    header:        one name for each column, possibly empty
+    rows:          one list of cells for each row, as long as the header
+    prefers_comma: whether the comma of a number like 1,234 is a decimal one
+    doubts:        reasons why the file may not be meant so
     """
 
     header: list[str]
     rows: list[list[str]]
+    prefers_comma: bool = field(default=False, compare=False)
+    doubts: Sequence[str] = field(default=(), compare=False)
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """What the cells of each column sort by."""
+        cells = ([row[i] for row in self.rows] for i in range(len(self.header)))
+        return read_columns(cells, self.prefers_comma)
 
     def find_number_columns(self) -> list[bool]:
-        """Return, for each column, whether it has numbers and otherwise only empty cells."""
-        return [
-            any(column) and all(not x or NUMBER.fullmatch(x) for x in column)
-            for column in (
-                [row[i].strip() for row in self.rows] for i in range(len(self.header))
-            )
-        ]
+        """Return, for each column, whether it has numbers and otherwise only missing cells."""
+        return [column.is_number for column in self.columns]
 
     def find_column(self, name: str) -> int:
         """
-        Return the index of the first column of a name.
+        Return the index of the first column of a name, regardless of spaces around it.
 
         raises: TableError if there is no such column
         """
-        if name not in self.header:
-            raise TableError(f"no column {name!r}; {suggest(name, self.header)}")
-        return self.header.index(name)
+        names = [x.strip() for x in self.header]
+        if name not in names:
+            raise TableError(f"no column {name!r}; {suggest(name, names)}")
+        return names.index(name)
 
     def select_columns(self, names: str) -> "Table":
         """
@@ -61,36 +95,55 @@ class Table:
         indices = [self.find_column(name) for name in split_names(names)]
         if not indices:
             raise TableError(f"no column names in {names!r}")
-        return Table(
-            [self.header[i] for i in indices], [[row[i] for i in indices] for row in self.rows]
+        return replace(
+            self,
+            header=[self.header[i] for i in indices],
+            rows=[[row[i] for i in indices] for row in self.rows],
         )
+
+    def filter_rows(self, where: str) -> "Table":
+        """
+        Return the table with those rows only that match a filter expression, as of `.. runs::`.
+
+        Missing cells fail every comparison. Numbers may have units: `wall < "90 min"`.
+
+        raises: TableError if the expression is wrong, or no row matches it
+        """
+        columns, values = {}, {}
+        for i, (name, column) in enumerate(zip(self.header, self.columns, strict=True)):
+            if (name := name.strip()) not in columns:
+                columns[name] = column
+                cells = column.keys if column.is_number else [row[i].strip() for row in self.rows]
+                values[name] = [
+                    None if key is None else x for key, x in zip(column.keys, cells, strict=True)
+                ]
+        rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+        try:
+            chosen = filter_rows(where, rows, lambda name, text: columns[name].read_limit(text))
+        except WhereError as error:
+            raise TableError(f":where: {error}") from None
+        if not chosen:
+            raise TableError(f":where: matches none of {len(self.rows)} rows")
+        return replace(self, rows=[self.rows[i] for i in chosen])
 
     def sort_rows(self, names: str) -> "Table":
         """
         Return the table sorted by these columns, the first of them being the primary key.
 
-        Numbers are sorted by value, text in natural order (2 before 10). Empty cells come last.
+        Equal cells stay in their order.  `order.py` says what is less.
 
         names:  separated by commas; ``desc`` after a name sorts in descending order
         raises: TableError for an unknown column
         """
-        are_numbers = self.find_number_columns()
-        rows = list(self.rows)
+        order = list(range(len(self.rows)))
         for item in reversed(split_names(names)):
-            name, _, order = item.rpartition(" ")
-            down = item not in self.header and order == "desc"
-            i = self.find_column(name.strip() if down else item)
-            make_key = read_number if are_numbers[i] else make_text_key
-            full, empty = [], []
-            for row in rows:
-                key = make_key(row[i])
-                if key is None or key != key or key == "":
-                    empty.append(row)
-                else:
-                    full.append((key, row))
-            full.sort(key=lambda x: x[0], reverse=down)
-            rows = [row for _, row in full] + empty
-        return Table(self.header, rows)
+            name, _, direction = item.rpartition(" ")
+            down = direction == "desc" and item not in map(str.strip, self.header)
+            keys = self.columns[self.find_column(name.strip() if down else item)].keys
+            present = [i for i in order if keys[i] is not None]
+            missing = [i for i in order if keys[i] is None]
+            order = [*sorted(present, key=keys.__getitem__, reverse=down), *missing]
+        return replace(self, rows=[self.rows[i] for i in order])
 
     def read_formats(self, text: str) -> dict[int, str]:
         """
@@ -121,20 +174,6 @@ def split_names(text: str) -> list[str]:
     """Return the names in a list that is written as CSV, on one or several lines."""
     rows = csv.reader(text.splitlines(), skipinitialspace=True)
     return [name.strip() for row in rows for name in row if name.strip()]
-
-
-def read_number(text: str) -> float | None:
-    """Return the number in a cell of a column of numbers, None if the cell is empty."""
-    digits = text.strip().rstrip("%x×").replace(",", "").replace("−", "-")
-    return float(digits) if digits else None
-
-
-def make_text_key(text: str) -> str:
-    """Return the key to sort text by: without case and diacritics, 10 after 9."""
-    plain = "".join(
-        x for x in unicodedata.normalize("NFD", text.strip()) if not unicodedata.combining(x)
-    )
-    return re.sub(r"\d+", lambda m: m[0].zfill(12), plain.lower())
 
 
 def format_number(text: str, spec: str) -> str:

@@ -8,7 +8,7 @@ from docutils.parsers.rst import directives
 from sphinx import addnodes
 
 from ..core.absent import check_content
-from ..core.problems import NotebookDirective
+from ..core.problems import NotebookDirective, warn
 from .cells import Table, TableError, format_number
 from .readers import read_table
 from .table_nodes import add_nodes, datatable, is_long, make_table_node
@@ -22,21 +22,44 @@ class DatatableDirective(NotebookDirective):
     NestedText file is a list of dictionaries, or a list of lists of which the first names the
     columns. Cells are shown as written: ``001``, ``1e5`` and ``NaN`` aren't converted.
 
-    Click on a column's name to sort by it, and twice more to restore the order. Filter columns of
-    numbers by a condition such as ``> 0.5`` or ``1..3``.
+    Cells of a spreadsheet are shown as the sheet shows them: percent, currencies, dates and
+    durations, too. Sorting, filters, copies and downloads have the value itself, with all digits,
+    and so has the tip of a cell. Hidden rows, columns and sheets stay hidden. The value of merged
+    cells is in the first of them, and the others are empty. Errors such as ``#DIV/0!`` are shown. A
+    formula without a stored value is shown itself, with a warning: save the file from a spreadsheet
+    program.
 
-    file:    path, relative to the page's folder, or to the notebook's root if it begins with a
-             slash
-    sheet:   name of a spreadsheet's sheet; the first by default
-    range:   the cells to show, in a spreadsheet's notation: ``B2:D10``, ``B:D``, ``2:10``. The
-             first row of the range has the names of the columns; the header of a CSV file is row 1.
-    columns: names of the columns to show, in this order, separated by commas. Quote a name that
-             contains a comma.
-    sort:    names of the columns to sort by, the primary key first; ``desc`` after a name sorts in
-             descending order
-    format:  a Python format for all columns of numbers, such as ``.3f``; or a line ``name:
-             format`` for each column. Copies and downloads have the text of the file.
-    name:    a target for ``:ref:`` and ``:numref:``
+    Click on a column's name to sort by it, and twice more to restore the order. A column of numbers
+    may have units, uncertainties, bounds such as ``<0.001``, durations, thousands separators,
+    decimal commas, and words for missing values such as ``N/A``. It is sorted by value, missing
+    ones last. Units may be of several sizes: 900 MB is less than 1.5 GB. Text is sorted without
+    case, its numbers by value: ``run 9`` before ``run 10``. Digits after a point are decimals:
+    ``r=0.25`` comes before ``r=0.3``, and so ``v1.10`` before ``v1.9``.
+
+    Filter columns of numbers by a condition such as ``> 0.5``, ``1..3`` or ``>= 90 min``. A number
+    without a unit is in the column's first unit.
+
+    file:      path, relative to the page's folder, or to the notebook's root if it begins with a
+               slash
+    sheet:     name of a spreadsheet's sheet; the first visible one by default
+    range:     the cells to show, in a spreadsheet's notation: ``B2:D10``, ``B:D``, ``2:10``. The
+               first row of the range has the names of the columns; the header of a CSV file is
+               row 1.
+    delimiter: of a CSV file: a character, or ``comma``, ``semicolon``, ``tab``, ``bar`` or
+               ``space``. By default what a first line ``sep=;`` says, or else the only one of
+               comma, semicolon and tab that makes several columns. Between semicolons, ``1,234``
+               has a decimal comma.
+    encoding:  of a CSV file; by default UTF-8, or what the file's byte-order mark says
+    where:     a filter expression as of ``.. runs::``, with names of columns; other rows are left
+               out. Names and values with spaces are in quotes: ``"wall time" < "90 min"``. Missing
+               values fail every comparison.
+    columns:   names of the columns to show, in this order, separated by commas. Quote a name that
+               contains a comma.
+    sort:      names of the columns to sort by, the primary key first; ``desc`` after a name sorts
+               in descending order. The order is that of a click.
+    format:    a Python format for all columns of numbers, such as ``.3f``; or a line ``name:
+               format`` for each column. Copies and downloads have the text of the file.
+    name:      a target for ``:ref:`` and ``:numref:``
     """
 
     required_arguments = 1
@@ -45,7 +68,10 @@ class DatatableDirective(NotebookDirective):
     option_spec = {  # noqa: RUF012  (docutils' way)
         "sheet": directives.unchanged_required,
         "range": directives.unchanged_required,
+        "delimiter": directives.unchanged_required,
+        "encoding": directives.unchanged_required,
         "columns": directives.unchanged_required,
+        "where": directives.unchanged_required,
         "sort": directives.unchanged_required,
         "format": directives.unchanged_required,
         "name": directives.unchanged,
@@ -90,8 +116,13 @@ class DatatableDirective(NotebookDirective):
 
         raises: TableError if the file can't be read, or an option doesn't fit it
         """
-        table = read_table(file, self.options.get("sheet"), self.options.get("range"))
+        options = (self.options.get(x) for x in ("sheet", "range", "delimiter", "encoding"))
+        table = read_table(file, *options)
+        for doubt in table.doubts:
+            warn(f"{file.name}: {doubt}", self)
         try:
+            if "where" in self.options:
+                table = table.filter_rows(self.options["where"])
             if "sort" in self.options:
                 table = table.sort_rows(self.options["sort"])
             if "columns" in self.options:

@@ -5,26 +5,34 @@ Rows and columns are counted as in a spreadsheet: the header of a CSV file is ro
 column is A.
 """
 
-import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...text.suggest import find_near
-from .cells import Table, TableError
-from .spreadsheets import format_value, read_ods, read_xlsx
+from .cells import Grid, Table, TableError
+from .delimited import read_csv, read_tsv
+from .spreadsheets import column_letters, format_value, read_ods, read_xlsx
 
 RANGE = re.compile(r"([A-Z]*)([1-9]\d*)?(?::([A-Z]*)([1-9]\d*)?)?")
 
 
-def read_table(path: Path, sheet: str | None = None, cells: str | None = None) -> Table:
+def read_table(
+    path: Path,
+    sheet: str | None = None,
+    cells: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> Table:
     """
     Read the table in a file; its first row is the header.
 
-    sheet:  name of a spreadsheet's sheet, the first by default
-    cells:  a range such as B2:D10, B:D or 2:10, everything by default
-    raises: TableError if the file, the sheet or the range is missing or can't be read
+    sheet:     name of a spreadsheet's sheet, the first visible one by default
+    cells:     a range such as B2:D10, B:D or 2:10, everything by default
+    delimiter: of a CSV file, see `read_csv`
+    encoding:  of a CSV file, see `read_csv`
+    raises:    TableError if the file, the sheet or the range is missing or can't be read
     """
     if path.is_dir():
         raise TableError(f"{path.name}: a folder; expected a file")
@@ -37,19 +45,31 @@ def read_table(path: Path, sheet: str | None = None, cells: str | None = None) -
         raise TableError(
             f"{path.name}: unknown kind of table {path.suffix!r}; known: {known}"
         ) from None
-    has_sheets = reader in (read_xlsx, read_ods)
-    if sheet is not None and not has_sheets:
-        raise TableError(f"{path.name}: sheet {sheet!r} is given, but the file has no sheets")
+    has_sheets, is_delimited = reader in (read_xlsx, read_ods), reader in (read_csv, read_tsv)
+    for name, value, is_known, what in [
+        ("sheet", sheet, has_sheets, "the file has no sheets"),
+        ("delimiter", delimiter, is_delimited, "only CSV and TSV files have one"),
+        ("encoding", encoding, is_delimited, "only of CSV and TSV files it can be chosen"),
+    ]:
+        if value is not None and not is_known:
+            raise TableError(f"{path.name}: {name} {value!r} is given, but {what}")
 
-    grid = reader(path, sheet) if has_sheets else reader(path)
+    if has_sheets:
+        grid = reader(path, sheet)
+    elif is_delimited:
+        grid = reader(path, delimiter, encoding)
+    else:
+        grid = Grid(reader(path))
+    rows = grid.cells
     if cells is not None:
-        grid = select_range(grid, cells, path.name)
-    if not grid or not grid[0]:
+        rows = select_range(rows, cells, path.name)
+    rows = [[x for x in row if x is not None] for row in rows if row != [None] * len(row)]
+    if not rows or not rows[0]:
         raise TableError(f"{path.name}: empty; expected a row of column names")
-    return Table(grid[0], grid[1:])
+    return Table(rows[0], rows[1:], grid.prefers_comma, grid.doubts)
 
 
-def select_range(grid: list[list[str]], cells: str, name: str) -> list[list[str]]:
+def select_range(grid: list[list[Any]], cells: str, name: str) -> list[list[Any]]:
     """
     Return the part of a grid within a range such as B2:D10, B:D, 2:10 or C3.
 
@@ -73,42 +93,9 @@ def select_range(grid: list[list[str]], cells: str, name: str) -> list[list[str]
     if bottom > num_rows or right > num_cols:
         raise TableError(
             f"{name}: range {cells!r} extends beyond the table, which is"
-            f" A1:{_column_letters(num_cols)}{num_rows}"
+            f" A1:{column_letters(num_cols)}{num_rows}"
         )
     return [row[left - 1 : right] for row in grid[top - 1 : bottom]]
-
-
-def read_csv(path: Path, delimiter: str = ",") -> list[list[str]]:
-    """
-    Return the fields of a CSV file as written, without blank lines.
-
-    raises: TableError if a line has a different number of fields than the header
-    """
-    grid = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            for row in reader:
-                if not row:
-                    continue
-                if grid and len(row) != len(grid[0]):
-                    raise TableError(
-                        f"{path.name}:{reader.line_num}: {len(row)} fields,"
-                        f" expected {len(grid[0])} as in the header"
-                    )
-                grid.append(row)
-    except csv.Error as error:
-        raise TableError(f"{path.name}:{reader.line_num}: {error}") from None
-    except UnicodeDecodeError as error:
-        raise TableError(f"{path.name}: not UTF-8 at byte {error.start}") from None
-    except OSError as error:
-        raise TableError(f"{path.name}: can't be read: {error.strerror}") from None
-    return grid
-
-
-def read_tsv(path: Path) -> list[list[str]]:
-    """Return the fields of a file of tab-separated values as written."""
-    return read_csv(path, delimiter="\t")
 
 
 def read_nestedtext(path: Path) -> list[list[str]]:
@@ -209,14 +196,6 @@ def _column_number(letters: str) -> int:
     for letter in letters:
         number = 26 * number + ord(letter) - ord("A") + 1
     return number
-
-
-def _column_letters(number: int) -> str:
-    letters = ""
-    while number:
-        number, digit = divmod(number - 1, 26)
-        letters = chr(ord("A") + digit) + letters
-    return letters or "A"
 
 
 def _suggest_sibling(path: Path) -> str:

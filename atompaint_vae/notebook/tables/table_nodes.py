@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
 
 from docutils import nodes
 from docutils.utils import column_width
 from sphinx.util.osutil import relative_uri
 
 from ..core.nodes import add_html_node
-from .cells import Table
+from .cells import Cell, Table
 
 LONG_TABLE_ROWS = 30  # longer tables must break across printed pages
 CELLS_IN_PAGE = 1_000  # the rows of larger tables go into a script beside the page
@@ -52,13 +54,18 @@ class value(nodes.FixedTextElement):
 def make_table_node(
     table: Table, formats: Mapping[int, Format] = MappingProxyType({}), with_rows: bool = True
 ) -> nodes.table:
-    """Return the table as docutils' nodes; cells in columns of numbers have a class."""
+    """
+    Return the table as docutils' nodes; cells in columns of numbers have a class.
+
+    The node's `keys` are what the columns sort by, by index, for the browser.
+    """
     group = nodes.tgroup("", cols=len(table.header))
     group += [nodes.colspec("", colwidth=1) for _ in table.header]
     classes = [["num"] if x else [] for x in table.find_number_columns()]
     group += nodes.thead("", _make_row(table.header, table.header, classes))
     group += nodes.tbody("")
-    node = nodes.table("", group, classes=["colwidths-auto"])
+    keys = {i: packed for i, column in enumerate(table.columns) if (packed := column.pack())}
+    node = nodes.table("", group, classes=["colwidths-auto"], keys=keys)
     if len(table.rows) > LONG_TABLE_ROWS:
         node["classes"].append("longtable")
     if with_rows:
@@ -105,7 +112,12 @@ def _make_data_tag(written: str) -> str:
 
 
 def _format_row(cells: Sequence[str], formats: Mapping[int, Format]) -> list[str]:
-    return [formats[i](x) if i in formats else x for i, x in enumerate(cells)]
+    return [_format_cell(x, formats.get(i)) for i, x in enumerate(cells)]
+
+
+def _format_cell(cell: str, show: Format | None) -> str:
+    shown = show(cell) if show else cell
+    return cell.shown if shown == cell and isinstance(cell, Cell) else shown
 
 
 def _make_row(cells: list[str], shown: list[str], classes: list[list[str]]) -> nodes.row:
@@ -138,7 +150,8 @@ def fill_tables(app, doctree, docname):
             shown = rows[: ROWS_IN_PAGE if is_page else ROWS_IN_PRINT]
             if is_page:
                 path = f"_static/datatables/{docname}-{number}.js"
-                write_script(Path(app.outdir, path), rows, formats)
+                keys = next(iter(node.findall(nodes.table)))["keys"]
+                write_script(Path(app.outdir, path), rows, formats, keys)
                 node["script"] = path
         add(next(iter(node.findall(nodes.table))), shown, formats)
         for rest in [x for x in node if "datatable-rest" in x["classes"]]:
@@ -148,19 +161,30 @@ def fill_tables(app, doctree, docname):
                 rest.insert(0, nodes.Text(f"The first {len(shown):,} of {len(rows):,} rows; all: "))
 
 
-def write_script(path: Path, rows: list[list[str]], formats: Mapping[int, Format]):
+def write_script(
+    path: Path, rows: list[list[str]], formats: Mapping[int, Format], keys: Mapping[int, dict]
+):
     """Write all rows as a script: from file://, browsers load scripts but no data."""
-    shown = {i: [show(row[i]) for row in rows] for i, show in formats.items()}
-    data = json.dumps([rows, shown], ensure_ascii=False, separators=(",", ":"))
+    shown = {}
+    for i, column in enumerate(zip(*rows, strict=True)):
+        if i in formats or any(isinstance(x, Cell) for x in column):
+            shown[i] = [_format_cell(x, formats.get(i)) for x in column]
+    data = dump_json([rows, shown, keys])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"NotebookTable.receive({data});\n", "utf-8")
+
+
+def dump_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def visit_datatable_html(self, node):
     data = {"data-file": node["file"]}
     if "script" in node:
         page = self.builder.get_target_uri(self.builder.current_docname)
-        data["data-rows"] = relative_uri(page, node["script"])
+        data["data-rows"] = relative_uri(page, quote(node["script"]))
+    elif keys := next(iter(node.findall(nodes.table))).get("keys"):
+        data["data-keys"] = dump_json(keys)
     self.body.append(self.starttag(node, "div", CLASS="datatable", **data))
 
 

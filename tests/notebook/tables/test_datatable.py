@@ -1,8 +1,11 @@
 import json
 import os
 import re
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
+FORMATS = Path(__file__).parent / "files/formats.xlsx"
 TRICKY = (
     "id,number,text\n"
     '001,1e5,"a ""quoted"" -- word, $x$ and $y$"\n'
@@ -110,10 +113,12 @@ def test_rows_of_a_long_table_are_beside_the_page(notebook):
     assert len(set(sources)) == 2
     script = (out / "sub" / sources[1]).read_text("utf-8")
     data = re.fullmatch(r"NotebookTable\.receive\((.*)\);\n", script)[1]
-    rows, shown = json.loads(data)
+    rows, shown, keys = json.loads(data)
     assert rows == [[f"{i:05d}", f"1e{i}", "<b>"] for i in range(340)]
     assert list(shown) == ["1"]
     assert shown["1"][3] == "1.0e+03"
+    # as floats, 1e309 and more are the same
+    assert keys == {"1": {"ranks": list(range(340))}, "2": {"ranks": [0] * 340}}
     # Without the script, the file itself is a click away.
     text = re.sub("<.*?>", "", html)
     assert "The first 25 of 340 rows; all: long.csv" in text
@@ -220,6 +225,10 @@ FAILURES = [
     ("x.csv\n   :range: Z9", "datatable: x.csv: range 'Z9' extends beyond the table"),
     ("x.csv\n   :range: what", "datatable: x.csv: bad range 'what'"),
     ("x.csv\n   :columns: b", "datatable: x.csv: no column 'b'; known: a"),
+    ("x.csv\n   :where: b > 1", "datatable: x.csv: :where: column 1: unknown property 'b'"),
+    ("x.csv\n   :where: a > 1", "datatable: x.csv: :where: matches none of 1 rows"),
+    ("x.csv\n   :delimiter: ab", "datatable: x.csv: bad delimiter 'ab'; expected one character"),
+    ("x.csv\n   :encoding: x", "datatable: x.csv: unknown encoding 'x'; expected one such as"),
     ("x.csv\n   :sort: b", "datatable: x.csv: no column 'b'; known: a"),
     ("x.csv\n   :format: b: d", "datatable: x.csv: no column 'b'; known: a"),
     ("x.csv\n   :format: 3f!", "datatable: x.csv: bad format '3f!'"),
@@ -244,6 +253,37 @@ def test_failures_are_warnings_at_the_line(notebook):
         assert "Not shown" in html
         assert "After." in html
     assert len(lines) == len(FAILURES)
+
+
+def test_doubts_are_warnings_beside_the_table(notebook):
+    notebook.write("x.csv", "a|b\n1|2\n")
+    notebook.write("index.rst", "T\n=\n\n.. datatable:: x.csv\n")
+    warnings, out = notebook.build()
+    assert warnings.count("\n") == 1
+    text = "index.rst:4: WARNING: datatable: x.csv: one column, but each row has '|'; if it's the"
+    assert text in warnings
+    assert read_cells(out / "index.html") == [[["a|b"], ["1|2"]]]
+
+
+def test_delimiter_encoding_and_where(notebook):
+    notebook.source.joinpath("x.csv").write_bytes("n ü|b\n1 h|x\n30 min|y\n".encode("latin-1"))
+    options = ":delimiter: bar\n   :encoding: latin-1\n   :where: 'n ü' < 45min\n   :columns: b"
+    notebook.write("index.rst", f"T\n=\n\n.. datatable:: x.csv\n   {options}\n")
+    warnings, out = notebook.build()
+    assert warnings == ""
+    assert read_cells(out / "index.html") == [[["b"], ["y"]]]
+
+
+def test_cells_of_a_sheet_show_its_formats_and_keep_their_values(notebook):
+    shutil.copy(FORMATS, notebook.source / "x.xlsx")
+    notebook.write("index.rst", "T\n=\n\n.. datatable:: x.xlsx\n   :columns: pct, dur, err\n")
+    warnings, out = notebook.build()
+    assert warnings == ""
+    assert read_cells(out / "index.html")[0][1] == ["48%", "25:03", "#DIV/0!"]
+    html = (out / "index.html").read_text("utf-8")
+    assert re.findall(r'<data title="(.*?)" value="\1">', html)[:2] == ["47.5%", "25:03:00"]
+    notebook.build("text")
+    assert "48%" in (out.parent / "text/index.txt").read_text("utf-8")
 
 
 def test_changed_file_rebuilds_its_page_and_no_other(notebook):

@@ -1,5 +1,6 @@
 import datetime
 import zipfile
+from pathlib import Path
 
 import openpyxl
 import pytest
@@ -145,3 +146,140 @@ def test_xlsx_number_formats(tmp_path, value, code, expected):
     book.active["A2"].number_format = code
     book.save(tmp_path / "x.xlsx")
     assert read_table(tmp_path / "x.xlsx").rows == [[expected]]
+
+
+FORMATS = Path(__file__).parent / "files/formats.xlsx"
+
+
+def list_shown(table):
+    return [[getattr(x, "shown", x) for x in row] for row in table.rows]
+
+
+def test_xlsx_shows_what_the_sheet_shows():
+    table = read_table(FORMATS)
+    shown = dict(zip(table.header, list_shown(table)[0], strict=True))
+    assert shown == {
+        "pct": "48%", "pct1": "50.0%", "money": "$150,000", "eur": "1,234.50 €",
+        "thou": "1,234,567", "date": "17/12/2024", "dt": "2024-12-17 08:30", "time": "08:30",
+        "dur": "25:03", "sci": "1.50E-07", "frac": "1/4", "neg0": "0", "num1": "3.3",
+        "err": "#DIV/0!", "rich": "x", "bool": "TRUE", "accounting": "-12.50",
+    }  # fmt: skip
+    exact = dict(zip(table.header, table.rows[0], strict=True))
+    assert [exact[x] for x in ("pct", "date", "dt", "time", "dur", "frac")] == [
+        "47.5%", "2024-12-17", "2024-12-17 08:30:00.500000", "08:30:00", "25:03:00", "0.25",
+    ]  # fmt: skip
+
+
+def test_xlsx_sorts_by_values():
+    table = read_table(FORMATS)
+    for name in ("pct", "money", "eur", "date", "dt", "time", "dur", "frac", "accounting"):
+        i = table.header.index(name)
+        assert name in ("date", "dt") or table.columns[i].is_number
+    # 2 January comes before 17 December, 3 minutes before 25 hours
+    for name in ("pct", "money", "eur", "date", "dt", "dur"):
+        assert table.sort_rows(name).rows[0] == table.rows[1], name
+    for name in ("time", "frac", "accounting"):
+        assert table.sort_rows(name).rows[0] == table.rows[0], name
+    assert table.filter_rows("pct > 40").rows == table.rows[:1]
+    assert table.filter_rows('dur > "1:00:00"').rows == table.rows[:1]
+
+
+def make_hidden_book(path):
+    book = openpyxl.Workbook()
+    secret = book.active
+    secret.title = "secret"
+    secret.append(["secret"])
+    secret.sheet_state = "hidden"
+    sheet = book.create_sheet("shown")
+    for row in (["title", None, None, None], ["a", "b", "c", "d"], [1, 2, 3, 4], [5, 6, 7, 8],
+                [9, 10, 11, 12]):  # fmt: skip
+        sheet.append(row)
+    sheet.row_dimensions[1].hidden = True
+    sheet.row_dimensions[4].hidden = True
+    sheet.column_dimensions["B"].hidden = True
+    book.save(path)
+    return path
+
+
+def test_hidden_rows_columns_and_sheets_of_xlsx(tmp_path):
+    path = make_hidden_book(tmp_path / "x.xlsx")
+    assert read_table(path) == Table(["a", "c", "d"], [["1", "3", "4"], ["9", "11", "12"]])
+    # a range counts hidden rows and columns, as the sheet does
+    assert read_table(path, cells="B2:C5") == Table(["c"], [["3"], ["11"]])
+    assert read_table(path, sheet="secret") == Table(["secret"], [])
+    with pytest.raises(TableError, match=r"x\.xlsx: empty"):
+        read_table(path, cells="B2:B5")
+
+
+def test_all_sheets_hidden(tmp_path):
+    path = make_hidden_book(tmp_path / "x.xlsx")
+    with zipfile.ZipFile(tmp_path / "y.xlsx", "w") as new, zipfile.ZipFile(path) as old:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "xl/workbook.xml":
+                content = content.replace(b'state="visible"', b'state="hidden"')
+            new.writestr(name, content)
+    assert read_table(tmp_path / "y.xlsx").header == ["secret"]
+
+
+def test_formulas_without_a_value_and_errors_of_xlsx(tmp_path):
+    path = tmp_path / "x.xlsx"
+    book = openpyxl.Workbook()
+    for row in (["a", "b"], [1, "=A2*2"], [2, "=A3*2"], [3, "#DIV/0!"], [4, 7]):
+        book.active.append(row)
+    book.save(path)
+    table = read_table(path)
+    assert [row[1] for row in table.rows] == ["=A2*2", "=A3*2", "#DIV/0!", "7"]
+    assert table.doubts == [
+        "the formulas in B2, B3 have no value, only text; save the file from a spreadsheet program"
+    ]
+    assert table.columns[1].is_number
+    assert [row[1] for row in table.sort_rows("b desc").rows] == ["7", "=A2*2", "=A3*2", "#DIV/0!"]
+
+
+def test_ods_shows_what_the_sheet_shows(tmp_path):
+    path = write_ods(
+        tmp_path / "x.ods",
+        s=[
+            ["pct", "eur", "day", "time", "error"],
+            [number_cell(0.475, "48%", "percentage"), number_cell(1234.5, "1,234.50 €", "currency"),
+             {"valuetype": "date", "datevalue": "2024-12-17", "shown": "17/12/24"},
+             {"valuetype": "time", "timevalue": "PT25H03M00S", "shown": "25:03"},
+             number_cell(0, "#DIV/0!")],
+        ],
+    )  # fmt: skip
+    table = read_table(path)
+    assert table.rows == [["47.5%", "1,234.50 €", "2024-12-17", "25:03:00", "#DIV/0!"]]
+    assert list_shown(table) == [["48%", "1,234.50 €", "17/12/24", "25:03", "#DIV/0!"]]
+
+
+HIDDEN_ODS = """\
+<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"
+  xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"
+  xmlns:style="urn:oasis:names:tc:opendocument:xmlns:style:1.0"
+  xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0">
+<office:automatic-styles><style:style style:name="ta2" style:family="table">
+  <style:table-properties table:display="false"/></style:style></office:automatic-styles>
+<office:body><office:spreadsheet>
+<table:table table:name="secret" table:style-name="ta2">
+  <table:table-row><table:table-cell><text:p>secret</text:p></table:table-cell></table:table-row>
+</table:table>
+<table:table table:name="shown">
+  <table:table-column/><table:table-column table:visibility="collapse"/><table:table-column/>
+  {rows}
+</table:table>
+</office:spreadsheet></office:body></office:document-content>
+"""
+
+
+def test_hidden_rows_columns_sheets_and_formulas_of_ods(tmp_path):
+    cell = "<table:table-cell{}><text:p>{}</text:p></table:table-cell>".format
+    rows = ["".join(cell("", x) for x in line) for line in ("abc", "123", "456")]
+    formula = '<table:table-cell table:formula="of:=1+1"/>'
+    lines = [("", rows[0]), (' table:visibility="filter"', rows[1]),
+             ("", formula + cell("", "5") + cell("", "6"))]  # fmt: skip
+    made = "".join(f"<table:table-row{x}>{y}</table:table-row>" for x, y in lines)
+    write_zip(tmp_path / "x.ods", HIDDEN_ODS.format(rows=made))
+    table = read_table(tmp_path / "x.ods")
+    assert table == Table(["a", "c"], [["=1+1", "6"]])
+    assert table.doubts[0].startswith("the formula in A3 has no value")

@@ -254,9 +254,13 @@ def test_sheet_of_a_file_without_sheets(tmp_path):
 
 
 def test_formula_without_a_value(tmp_path):
-    path = write_xlsx(tmp_path / "x.xlsx", s=[["a"], ["=1+1"]])
-    with pytest.raises(TableError, match=r"the formula in A2 has no value"):
-        read_table(path)
+    path = write_xlsx(tmp_path / "x.xlsx", s=[["a"], [1], ["=1+1"]])
+    table = read_table(path)
+    assert table.rows == [["1"], ["=1+1"]]
+    assert table.find_number_columns() == [True]  # a formula is a missing number
+    assert table.doubts == [
+        "the formula in A3 has no value, only text; save the file from a spreadsheet program"
+    ]
 
 
 def test_merged_cells_have_the_value_of_the_first(tmp_path):
