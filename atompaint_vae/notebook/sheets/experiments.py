@@ -15,10 +15,15 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
+from ..core.nodes import add_html_node
 from ..tables.order import make_text_key
 from .pages import NOTES, SHEET
 
 DATED = re.compile(r"\d{8}(_|$)")
+
+
+class experiment_list(nodes.compound):
+    """A list of experiments: a table of contents, of which HTML shows what each page says."""
 
 
 class ExperimentsDirective(SphinxDirective):
@@ -38,7 +43,7 @@ class ExperimentsDirective(SphinxDirective):
         toctree = make_toctree(self.env.docname, children, self.options.get("caption"))
         self.set_source_info(toctree)
         note_children(self.env, self.env.docname, children)
-        return [nodes.compound("", toctree, classes=["toctree-wrapper", "experiments"])]
+        return [experiment_list("", toctree, classes=["toctree-wrapper", "experiments"])]
 
 
 class TitleNotes(SphinxTransform):
@@ -84,7 +89,7 @@ class ListNested(SphinxTransform):
         section = next(iter(self.document.findall(nodes.section)), None)
         if not rest or section is None:
             return
-        wrapper = nodes.compound(
+        wrapper = experiment_list(
             "", make_toctree(name, rest, "Experiments"), classes=["toctree-wrapper", "experiments"]
         )
         place = next(
@@ -161,12 +166,21 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
     ]
 
 
+def visit_list_html(self, node):
+    self.visit_compound(node)
+
+
+def depart_list_html(self, node):
+    self.depart_compound(node)
+
+
 def find_title(page: str) -> str | None:
     """Return the title of a sheet in the contents, its folder's name; None for other pages."""
     return page.split("/")[-2] if page.endswith(f"/{SHEET}") else None
 
 
 def setup_component(app):
+    add_html_node(app, experiment_list, visit_list_html, depart_list_html)
     app.add_directive("experiments", ExperimentsDirective)
     app.add_transform(TitleNotes)
     app.add_transform(ListNested)
