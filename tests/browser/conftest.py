@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from every_kind import KINDS, build_every_kind
 from filelock import FileLock
 from small_notebook import build_html
 
@@ -78,19 +79,34 @@ FILES = {
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory):
     """The repository's configuration and index, with a page of two tables, as HTML files."""
-    # Of processes that test side by side, the first builds.
+    return build_once(tmp_path_factory, "note book", build_pages)  # a space, as people have them
+
+
+@pytest.fixture(scope="session")
+def kinds(tmp_path_factory, write_run, write_samples, write_reconstructions):
+    """The address of a page of each kind, by what it is."""
+
+    def build(source):
+        build_every_kind(source, write_run, write_samples, write_reconstructions)
+
+    folder = build_once(tmp_path_factory, "every kind", build)
+    return {kind: (folder / f"{page}.html").as_uri() for kind, page in KINDS.items()}
+
+
+def build_once(tmp_path_factory, name, build):
+    """Build a notebook: of processes that test side by side, the first does. Return its pages."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    source = shared / "browser" / "note book"  # a space, as people have them
-    with FileLock(shared / "browser.lock"):
+    source = shared / "browser" / name
+    with FileLock(shared / f"{name}.lock"):
         if not source.exists():
-            build_pages(source)
+            source.mkdir(parents=True)
+            build(source)
     return source / "_build/html"
 
 
 def build_pages(source):
-    source.mkdir(parents=True)
     shutil.copy(ROOT / "conf.py", source)
     (source / "docs/notebook").mkdir(parents=True)
     shutil.copy(ROOT / "docs/index.rst", source / "docs")
