@@ -55,7 +55,8 @@ class UNet(nn.Module):
     layers:          fields at each resolution, the finest first
     size_voxels:     the image's side
     patch_size:      side of the cubes of voxels that are the channels of one voxel of the first
-                     layer; cubes aren't equivariant, so only an unconstrained network may have them
+                     layer, and are seen again by the last; cubes aren't equivariant, so only an
+                     unconstrained network may have them
     noise_embedding, num_conditions: see `NoiseEmbedding`
     convs_per_layer: blocks at each resolution, in each direction
     blocks, kernel_size, conv, options: as for `Encoder`
@@ -112,7 +113,8 @@ class UNet(nn.Module):
             self.grow += make(layers[i + 1].irreps, layers[i], first=bigger, convs_per_layer=1)
             joined = layers[i].irreps + layers[i].irreps
             self.up.append(nn.ModuleList(make(joined, layers[i], first=same)))
-        self.head = same(layers[0].irreps, inside[1], bias=True)
+        seen = layers[0].irreps + inside[0] if patch_size > 1 else layers[0].irreps
+        self.head = same(seen, inside[1], bias=True)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 
@@ -121,7 +123,7 @@ class UNet(nn.Module):
     ) -> Float[Tensor, "b o x y z"]:
         conditions = self.embedding(c_noise)
         size_voxels = image.shape[-1]
-        image = split_patches(image, self.patch_size)
+        image = patches = split_patches(image, self.patch_size)
         # Given by keyword, or torch would count the costs of blocks wrongly.
         image = image.to(memory_format=torch.channels_last_3d)
         skips = []
@@ -134,6 +136,8 @@ class UNet(nn.Module):
             image = torch.cat([grow(image, conditions=conditions), skips.pop()], dim=1)
             for block in layer:
                 image = block(image, conditions=conditions)
+        if self.patch_size > 1:
+            image = torch.cat([image, patches], dim=1)
         return join_patches(self.head(image), self.patch_size, size_voxels)
 
 
