@@ -177,6 +177,11 @@ def test_what_speaks_against_comparing_is_told(go):
         "confounded: model.latent and loss.beta vary only together: "
         "their effects can't be told apart",
     ]
+    summary = find(browser, ".run-code summary")
+    changed = "no runs with changes not committed"
+    assert summary.text == f"Code of 2 commits, {changed}; 2 sets of structures"
+    assert find(browser, ".run-code").text == summary.text
+    summary.send_keys(Keys.ENTER)
     assert "git diff aaaaaaaa bbbbbbbb -- atompaint_vae" in find(browser, ".run-code").text
     assert "hash dddddddd (4 runs) or eeeeeeee (1 run)" in find(browser, ".run-code").text
 

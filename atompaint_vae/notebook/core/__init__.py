@@ -1,6 +1,6 @@
 """What all pages share: mathematics, pictures, numbers, references, problems, watched files."""
 
 COMPONENTS = (
-    "assets", "math", "navigation", "references", "data_folders", "updates", "numbers", "pictures",
-    "problems", "videos", "watch",
+    "accessibility", "assets", "math", "navigation", "references", "data_folders", "updates",
+    "numbers", "pictures", "problems", "videos", "watch",
 )  # fmt: skip

@@ -75,3 +75,4 @@ def setup_component(app):
     app.connect("config-inited", connect)
     app.connect("builder-inited", write_assets)
     app.add_css_file("notebook.css", priority=590)
+    app.add_js_file("code.js", loading_method="defer")

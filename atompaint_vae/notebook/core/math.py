@@ -30,7 +30,7 @@ AMOUNT = re.compile(r"(?<![\\$])\$(?=\d[^$]*\s\$)")
 """A dollar sign before an amount of money: there is a space before the next dollar sign."""
 
 # Short text without escapes that touches a formula.
-BEFORE, AFTER = re.compile(r"(?<!\S)[^\s\0]{1,8}$"), re.compile(r"[^\s\0]{1,8}(?!\S)")
+BEFORE, AFTER = re.compile(r"(?<!\S)[^\s\0]{1,8}\Z"), re.compile(r"[^\s\0]{1,8}(?!\S)")
 
 VERBATIM = (nodes.FixedTextElement, nodes.literal, nodes.math)
 

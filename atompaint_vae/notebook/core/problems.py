@@ -6,6 +6,7 @@ gives a single warning with the file's line.
 """
 
 import re
+from collections.abc import Callable, Mapping
 
 from docutils import nodes
 from sphinx.util import logging
@@ -20,11 +21,49 @@ DAMAGES = "atompaint_damages"
 PLACE = re.compile(r"(?P<place>.+?:\d+(:\d+)?): (?P<text>.*)|(?P<file>.+?): (?P<rest>.*)")
 
 
+class WrittenOptions(dict):
+    """
+    The option_spec of a directive whose options docutils is to leave as they are written.
+
+    Docutils would stop at the first mistake; `convert_options` names all of them.
+    """
+
+    def __getitem__(self, name: str) -> Callable[[str | None], str | None]:
+        return lambda text: text
+
+
+class OptionError(ValueError):
+    """Unknown options of a directive, or wrong values."""
+
+
+def convert_options(spec: Mapping[str, Callable], written: Mapping[str, str | None]) -> dict:
+    """Return the values of a directive's options; raises: OptionError that names all mistakes."""
+    options, mistakes = {}, []
+    unknown = [name for name in written if name not in spec]
+    if unknown:
+        names = f"option{'s' * (len(unknown) > 1)} {' and '.join(map(repr, unknown))}"
+        mistakes.append(f"unknown {names}; known: {', '.join(spec)}")
+    for name, convert in spec.items():
+        if name in written:
+            try:
+                options[name] = convert(written[name])
+            except (ValueError, TypeError) as error:
+                mistakes.append(f"option {name!r}: {error}")
+    if mistakes:
+        raise OptionError("; ".join(mistakes))
+    return options
+
+
 class NotebookDirective(SphinxDirective):
     """A directive that fails with a warning and a notice; the rest of the page is built."""
 
+    def __init_subclass__(cls) -> None:
+        if cls.option_spec:
+            cls.option_spec = WrittenOptions(cls.option_spec)
+
     def run(self) -> list[nodes.Node]:
         try:
+            self.options = convert_options(self.option_spec or {}, self.options)
             return self.show()
         except (ValueError, OSError, RuntimeError) as error:
             return [report(error, self)]

@@ -37,6 +37,7 @@ from ...text.located import LocatedError, read_text
 from ..core.problems import NotebookDirective, note_damages
 from ..core.watch import watch_files
 from ..tables.cells import Table
+from ..tables.table_nodes import datatable
 from .pages import NOTES, SHEET, backlinks, find_sibling, make_anchor, name_sheet
 
 HPARAMS = "hparams.nt"
@@ -71,7 +72,7 @@ class RunSheetDirective(NotebookDirective):
         links = self.parse_text_to_nodes("\n".join(self.make_links()))
         content = nested_parse_to_nodes(self.state, self.locate(lines))
         mark_runs(content, [*records, *damages])
-        align_numbers(content)
+        enhance_tables(content)
         return [*links, backlinks(), *content]
 
     def locate(self, lines: list[str]) -> StringList:
@@ -219,15 +220,18 @@ def mark_runs(content: list[nodes.Node], names: Sequence[str]) -> None:
         row[0][0].insert(0, nodes.target("", "", ids=[make_anchor(name)]))
 
 
-def align_numbers(content: list[nodes.Node]) -> None:
-    """Give the cells in columns of numbers a class."""
-    for table in (x for node in content for x in node.findall(nodes.table)):
-        if "sheet-table" in table["classes"]:
-            header, *rows = ([x.astext() for x in row] for row in table.findall(nodes.row))
-            are_numbers = Table(header, rows).find_number_columns()
-            for row in table.findall(nodes.row):
-                for entry, is_number in zip(row, are_numbers, strict=True):
-                    entry["classes"] += ["num"] * is_number
+def enhance_tables(content: list[nodes.Node]) -> None:
+    """Make the sheet's own tables sortable, with numbers at the right; links lead to all rows."""
+    tables = [table for node in content for table in node.findall(nodes.table)]
+    for table in (x for x in tables if "sheet-table" in x["classes"]):
+        header, *rows = ([x.astext() for x in row] for row in table.findall(nodes.row))
+        are_numbers = Table(header, rows).find_number_columns()
+        for row in table.findall(nodes.row):
+            for entry, is_number in zip(row, are_numbers, strict=True):
+                entry["classes"] += ["num"] * is_number
+        wrapper = datatable("", file="runs.csv", classes=["datatable-whole"])
+        table.replace_self(wrapper)
+        wrapper += table
 
 
 def flatten_texts(values: object, key: str = "") -> dict[str, str]:

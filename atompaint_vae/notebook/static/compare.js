@@ -167,15 +167,21 @@
       const properties = chosen.map((run) => run.properties);
       const commits = [...new Set(properties.map((x) => x.commit).filter(Boolean))];
       const clean = [...new Set(commits.map((x) => x.replace("+", "").slice(0, 8)))];
-      const isDirty = commits.some((x) => x.endsWith("+"));
+      const numChanged = properties.filter((x) => x.commit?.endsWith("+")).length;
+      const numSets = new Set(properties.map((x) => x.data_hash).filter(Boolean)).size;
+      const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
       const commands = clean.slice(1).map((x) => `git diff ${clean[0]} ${x} -- atompaint_vae`);
-      code.replaceChildren(...(chosen.length ? [
+      code.replaceChildren(...(chosen.length ? [make("details", {},
+        make("summary", {}, `Code of ${count(clean.length, "commit")}, ` +
+          `${numChanged || "no"} ${numChanged === 1 ? "run" : "runs"} with changes not committed; ` +
+          `${count(numSets, "set")} of structures`),
         make("p", {}, `Code: ${countValues(properties, "commit")}.`,
-          isDirty ? " +: the files differed from the commit." : ""),
-        ...(commands.length ? [make("pre", { class: "literal-block scroller" }, commands.join("\n"))] : []),
+          numChanged ? " +: the files differed from the commit." : ""),
+        ...(commands.length
+          ? [make("pre", { class: "literal-block scroller", tabindex: 0 }, commands.join("\n"))] : []),
         make("p", {}, `Data: ${countValues(properties, "data.source")}, ` +
           `hash ${countValues(properties, "data_hash")}.`),
-      ] : []));
+      )] : []));
     }
 
     const curves = new Curves(curvesBox, state, (options) => {

@@ -88,7 +88,9 @@
       new ResizeObserver(() => this.resize()).observe(this.plotBox);
       const redraw = () => this.runs && this.draw();
       new MutationObserver(redraw).observe(document.body, { attributeFilter: ["data-theme"] });
-      window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+      for (const media of ["(prefers-color-scheme: dark)", "print"]) {
+        window.matchMedia(media).addEventListener("change", redraw);
+      }
     }
 
     setRuns(runs) {
@@ -244,9 +246,12 @@
       const [shown, run, atCursor, last, best] = ["shown", "run", "at cursor", "last", "best"]
         .map((text) => make("th", { scope: "col" }, text));
       this.cursorHead = atCursor;
+      const listControls = () => Array.from(this.legend.querySelectorAll("input, button"));
+      const focused = listControls().indexOf(document.activeElement);
       this.legend.replaceChildren(make("table", {},
         make("thead", {}, make("tr", {}, shown, run, atCursor, last, best)),
         make("tbody", {}, ...rows)));
+      listControls()[focused]?.focus();
     }
 
     // A curve's value at a place of the common x: its own last one up to there.

@@ -91,7 +91,10 @@
       input.size = 5; // or the box would widen its column
       input.placeholder = isNumber[i] ? "> 0, 1..5" : "contains";
       input.setAttribute("aria-label", `Filter by ${name || `column ${i + 1}`}`);
-      input.addEventListener("input", () => apply(i, input.value));
+      input.addEventListener("input", () => {
+        input.ariaInvalid = String(isNumber[i] && NotebookTable.isNonsense(input.value));
+        apply(i, input.value);
+      });
       const cell = row.insertCell();
       if (isNumber[i]) cell.className = "num";
       cell.append(input);
@@ -103,9 +106,11 @@
       if (!row.hidden) return inputs[0].focus();
       for (const [i, input] of inputs.entries()) {
         input.value = "";
+        input.ariaInvalid = "false";
         dt.column(i).search("");
       }
-      return dt.draw();
+      apply(0, "");
+      return dt;
     };
   }
 
@@ -119,14 +124,19 @@
       ? await fetchRows(box.dataset.rows, isNumber)
       : readPage(table, isNumber, keys);
     const total = data.rows.length;
-    const isLong = total > ROWS_A_PAGE;
+    const isLong = total > ROWS_A_PAGE && !box.classList.contains("datatable-whole");
 
     const status = document.createElement("span");
     status.className = "datatable-status";
     status.setAttribute("role", "status");
     function announce(text) {
       status.textContent = text;
-      setTimeout(() => (status.textContent = ""), 3_000);
+      setTimeout(nameNonsense, 3_000);
+    }
+    function nameNonsense() {
+      const wrong = table.querySelector(".datatable-filters [aria-invalid=true]");
+      status.textContent = wrong
+        ? `no condition: ${wrong.value.trim()}; such as > 0.5 or 1..3` : "";
     }
 
     // What was asked for last, and what was found: leafing through the pages asks for it again.
@@ -140,9 +150,10 @@
     }
 
     let dt = null;
-    const toggleFilters = makeFilters(table, header, isNumber, (i, text) =>
-      dt.column(i).search(text).draw(),
-    );
+    const toggleFilters = makeFilters(table, header, isNumber, (i, text) => {
+      nameNonsense();
+      dt.column(i).search(text).draw();
+    });
     dt = new DataTable(table, {
       ajax: (request, draw) => {
         const rows = find(request);
@@ -164,8 +175,8 @@
         info: "_START_ to _END_ of _TOTAL_ rows",
         infoEmpty: "no rows",
         infoFiltered: "(_MAX_ in all)",
-        zeroRecords: "No row matches",
-        emptyTable: "No rows",
+        zeroRecords: '<span class="datatable-none">No row matches</span>',
+        emptyTable: '<span class="datatable-none">No rows</span>',
       },
       layout: {
         topStart: search ? "search" : null,

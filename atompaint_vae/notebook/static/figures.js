@@ -21,6 +21,7 @@
     if (caption) {
       const copy = caption.cloneNode(true);
       copy.querySelectorAll(".headerlink").forEach((link) => link.remove());
+      [copy, ...copy.querySelectorAll("[id]")].forEach((x) => x.removeAttribute("id"));
       dialog.append(copy);
     }
     dialog.setAttribute("aria-label", caption?.textContent.trim() ?? "Figure");

@@ -78,6 +78,12 @@
       this.folded = new Map();
     }
 
+    // Whether a filter of numbers looks like a condition but is none, such as "> abc".
+    static isNonsense(text) {
+      const filter = text.trim();
+      return /^[<>=]|\.\./.test(filter) && !readCondition(filter);
+    }
+
     // Called by a page's script of rows; whoever has put the script there waits for them.
     static receive(data) {
       document.currentScript.dispatchEvent(new CustomEvent("rows", { detail: data }));

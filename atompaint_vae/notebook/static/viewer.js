@@ -96,6 +96,7 @@ var AtompaintViewer = (() => {
       for (const panel of this.panels) {
         panel.viewer = $3Dmol.createViewer(panel.stage, { backgroundColor: this.ground });
         if (!panel.viewer) throw new Error("3Dmol.js could not start");
+        panel.stage.querySelector("canvas").removeAttribute("id"); // "undefined", in each panel
         // The wheel and fingers scroll the page, until a panel is clicked.
         const focus = () => panel.stage.focus({ preventScroll: true });
         panel.stage.addEventListener("mousedown", focus);

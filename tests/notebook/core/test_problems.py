@@ -47,8 +47,18 @@ CASES = [
     (".. runs:: all\n   :where: " + 3000 * "(", "runs: column 1: too many nested"),
     (".. runs:: all\n   :where: " + 3000 * "not ", "runs: column 1: too many nested"),
     (".. runs:: all\n\n   - a list", "runs: the caption must begin with a paragraph"),
-    (".. curves:: all\n   :log:", 'invalid option value: (option: "log"; value: None)'),
-    (".. curves:: all\n   :smooth: nan", "value: 'nan')"),
+    (".. curves:: all\n   :log:", "curves: option 'log': argument required but none supplied"),
+    (".. curves:: all\n   :smooth: nan", "option 'smooth': expected a weight from 0 to below 1, g"),
+    (
+        ".. runs:: all\n   :wher: seed > 7\n   :metric: val.r2",
+        "runs: unknown options 'wher' and 'metric'; known: where, metrics, hparams, name",
+    ),
+    (
+        ".. curves:: all\n   :x: time\n   :log: z\n   :colour: red",
+        "curves: unknown option 'colour'; known: where, metric, x, log, smooth, seeds, name; "
+        'option \'x\': "time" unknown; choose from "epoch", "step", or "elapsed"; option \'log\': ',
+    ),
+    (".. video:: x.csv\n   :width: 3", "video: unknown option 'width'; known: name"),
     (".. curves:: all\n\n   - a list", "curves: the caption must begin with a paragraph"),
     (".. compare:: all\n   :where: x", "compare: unknown experiment 'all'"),
     (".. video:: ..", "video: no such file: .."),
