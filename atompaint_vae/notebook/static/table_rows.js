@@ -75,6 +75,7 @@
     constructor(rows, shown, isNumber, keys = {}) {
       Object.assign(this, { rows, shown, isNumber, keys });
       this.numbers = new Map();
+      this.sortKeys = new Map();
       this.folded = new Map();
     }
 
@@ -96,17 +97,20 @@
         const numbers = given
           ? given.map((x) => (x === null ? NaN : Number(x))) // JSON has infinity as text
           : this.rows.map((row) => (row[column].trim() ? Number(row[column]) : NaN));
-        this.numbers.set(column, numbers);
+        this.numbers.set(column, Float64Array.from(numbers));
       }
       return this.numbers.get(column);
     }
 
-    // What sorts a column; null or NaN, which come last, for missing cells.
+    // Numbers that sort a column; NaN, which comes last, for missing cells.
     findSortKeys(column) {
-      return (
-        this.keys[column]?.ranks ??
-        (this.isNumber[column] ? this.findNumbers(column) : [...this.rows.keys()])
-      );
+      if (!this.sortKeys.has(column)) {
+        const ranks = this.keys[column]?.ranks;
+        let keys = Float64Array.from(ranks ?? this.rows.keys(), (x) => x ?? NaN);
+        if (!ranks && this.isNumber[column]) keys = this.findNumbers(column);
+        this.sortKeys.set(column, keys);
+      }
+      return this.sortKeys.get(column);
     }
 
     // One text for each row to search in: of one column, or of all of them.
@@ -151,10 +155,10 @@
   }
 
   function compareBy(keys, sign) {
-    const isMissing = (x) => x === null || Number.isNaN(x);
     return (i, j) => {
-      const [x, y] = [keys[i], keys[j]];
-      if (isMissing(x) || isMissing(y)) return isMissing(x) - isMissing(y);
+      const x = keys[i];
+      const y = keys[j];
+      if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
       return x === y ? 0 : sign * (x < y ? -1 : 1);
     };
   }

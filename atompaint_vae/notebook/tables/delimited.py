@@ -11,6 +11,7 @@ import codecs
 import csv
 import io
 import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space": " ",
 GUESSED = (",", ";", "\t")
 SUSPECTS = (*GUESSED, "|", ":")
 SEP_LINE = re.compile(r'"?sep=(.)"?(?:\r\n|\r|\n|$)')
+SPACED = re.compile(r' +".*"$', re.DOTALL)  # a field that was meant to be quoted
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16's mark, which it begins with
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -144,12 +146,17 @@ def _parse(path: Path, text: str, num_skipped: int, delimiter: str) -> list[list
             raise TableError(f"{path.name}:{line}: {error}") from None
         return grid
 
-    if f'{delimiter} "' in text:
-        try:
+    failure, grid = None, []
+    try:
+        grid = parse(strict=True)
+    except TableError as error:
+        failure = error
+    if f'{delimiter} "' in text and (failure or any(SPACED.match(x) for row in grid for x in row)):
+        with suppress(TableError):  # a quote within a field
             return parse(strict=True, skipinitialspace=True)
-        except TableError:
-            pass  # a quote within a field
-    return parse(strict=True)
+    if failure:
+        raise failure
+    return grid
 
 
 def _name(delimiter: str) -> str:

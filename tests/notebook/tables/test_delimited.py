@@ -49,6 +49,8 @@ def test_what_the_page_says_goes_first(tmp_path):
 def test_spaces_and_quotes_within_fields_stay(tmp_path):
     path = write(tmp_path, 'a,b\n1, "quoted" word\n')
     assert read_table(path).rows == [["1", ' "quoted" word']]
+    path = write(tmp_path, 'a,b\n" 1","x, ""y"""\n')
+    assert read_table(path).rows == [[" 1", 'x, "y"']]
     assert read_table(write(tmp_path, "a,b\n1, x \n")).rows == [["1", " x "]]
 
 
