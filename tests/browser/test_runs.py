@@ -3,9 +3,10 @@
 import json
 import math
 import shutil
+import statistics
 import time
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import nestedtext as nt
 import pytest
@@ -46,8 +47,9 @@ def run_pages(tmp_path_factory, write_run):
     mean = {"loss.reduction": "mean"}
     write_run(expts / "20250202_y", "mean", mean, tau=40, commit="b" * 40, data_hash="e" * 64)
     shutil.copy(ROOT / "conf.py", source)
-    index = "Index\n=====\n\n.. toctree::\n\n   compare\n   curves\n"
-    for name, text in {"index": index, "curves": CURVES}.items():
+    index = "Index\n=====\n\n.. toctree::\n\n   compare\n   curves\n   keys\n"
+    keys = "Keys\n====\n\n.. hyperparameters::\n"
+    for name, text in {"index": index, "curves": CURVES, "keys": keys}.items():
         path = source / "docs" / f"{name}.rst"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")
@@ -69,6 +71,8 @@ def go(chromium, run_pages, resize, prefer):
         fragment = "&".join(f"{key}={quote(value)}" for key, value in state.items())
         chromium.get(f"{(run_pages / page).as_uri()}.html#{fragment}")
         wait(lambda: chromium.find_elements("css selector", ".run-plot canvas"))
+        if page == "compare":  # drawn when nothing else is left to do
+            wait(lambda: chromium.find_elements("css selector", ".parallel-run"))
         return chromium
 
     return open_page
@@ -93,7 +97,7 @@ def read_texts(browser, selector):
 
 
 def read_table_runs(browser):
-    return read_texts(browser, ".run-compare .datatable tbody td:nth-child(2)")
+    return read_texts(browser, ".run-table tbody th a")
 
 
 def choose(browser, name, value):
@@ -107,11 +111,13 @@ def choose(browser, name, value):
 
 
 ALL = ["a_seed0", "a_seed1", "a_seed2", "b <i>", "mean"]
+BEST_FIRST = ["a_seed0", "b <i>", "a_seed1", "a_seed2", "mean"]
+TAUS = {"a_seed0": 2, "a_seed1": 4, "a_seed2": 8, "b <i>": 3, "mean": 40}
 
 
 def test_filter_chooses_runs_of_any_date(go):
     browser = go("compare")
-    assert read_table_runs(browser) == ALL
+    assert read_table_runs(browser) == BEST_FIRST
     find(browser, "#run-where").send_keys("loss.reduction == mean or best(val.r2) > 0.999")
     assert wait(lambda: read_table_runs(browser), ["a_seed0", "mean"])
     assert find(browser, ".run-count").text == "2 of 5 runs"
@@ -133,7 +139,7 @@ def test_a_mistake_is_told_with_its_column_and_the_runs_stay(go):
 def test_a_link_with_a_mistake_shows_all_runs(go):
     browser = go("compare", where="seed ==")
     assert find(browser, ".run-error").text == "column 8: expected a value, got the end"
-    assert read_table_runs(browser) == ALL
+    assert read_table_runs(browser) == BEST_FIRST
 
 
 def test_state_in_the_address_survives_a_reload(go):
@@ -142,8 +148,9 @@ def test_state_in_the_address_survives_a_reload(go):
     wait(lambda: read_table_runs(browser), ["a_seed0", "a_seed2"])
     wait(lambda: len(read_texts(browser, ".run-legend tbody th")), 2)
     for name, value in [("metric", "train.loss"), ("x", "elapsed_s"), ("smooth", "0.5"),
-                        ("logy", True), ("seeds", True)]:  # fmt: skip
+                        ("logy", True), ("group", "seeds")]:  # fmt: skip
         choose(browser, name, value)
+    browser.find_elements("css selector", ".run-table thead button")[2].click()
 
     def read_state():
         controls = browser.execute_script(
@@ -151,13 +158,16 @@ def test_state_in_the_address_survives_a_reload(go):
             "return Object.fromEntries(Array.from(controls, (x) =>"
             " [x.name, x.type === 'checkbox' ? x.checked : x.value]))"
         )
-        return {**controls, "runs": read_table_runs(browser),
+        head = find(browser, ".run-table th[aria-sort]")
+        return {**controls, "rows": read_texts(browser, ".run-table tbody th"),
+                "sorted": [head.text.strip(" ▴▾\xa0"), head.get_attribute("aria-sort")],
                 "legend": read_texts(browser, ".run-legend tbody th")}  # fmt: skip
 
     before = read_state()
     assert before == {
         "metric": "train.loss", "x": "elapsed_s", "smooth": "0.5", "logx": False, "logy": True,
-        "seeds": True, "runs": ["a_seed0", "a_seed2"], "legend": ["a (2 seeds)"],
+        "group": "seeds", "rows": ["a (2 seeds)2 runs"], "sorted": ["duration [min]", "ascending"],
+        "legend": ["a (2 seeds)"],
     }  # fmt: skip
     address = browser.current_url
     browser.refresh()
@@ -189,7 +199,7 @@ def test_what_speaks_against_comparing_is_told(go):
 def test_parallel_coordinates_have_an_axis_for_what_varies(go):
     browser = go("compare")
     names = read_texts(browser, ".parallel-name")
-    assert names[1::2] == ["run", "latent", "reduction", "beta", "best(val.r2)", "r2"]
+    assert names[1::2] == ["run", "latent", "reduction", "beta", "r2", "best(val.r2)"]
     assert len(read_texts(browser, ".parallel-run")) == 5
 
 
@@ -213,7 +223,7 @@ def test_runs_of_parallel_coordinates_are_named_by_keys_and_by_the_pointer(go):
         name, num_current = press(Keys.ARROW_DOWN)
         assert num_current == 1
         names.append(name)
-        outcomes.append(float(note.text.rpartition("test.r2 ")[2]))
+        outcomes.append(float(note.text.rpartition("best(val.r2) ")[2]))
     assert sorted(names) == sorted({"20250202_y/mean", "20250101_x/b <i>",
                                     *(f"20250101_x/a_seed{i}" for i in range(3))})  # fmt: skip
     assert outcomes == sorted(outcomes, reverse=True)
@@ -235,9 +245,10 @@ def test_runs_of_parallel_coordinates_are_named_by_keys_and_by_the_pointer(go):
 
 def test_labels_of_parallel_coordinates_are_whole_and_lie_on_nothing(go, resize):
     browser = go("compare")
-    for width in (1400, 390):
-        resize(width)
-        check_labels(browser, width)
+    check_labels(browser, 1400)
+    resize(390)
+    wait(lambda: find(browser, ".run-parallel svg").size["width"] < 390)
+    assert read_texts(browser, ".parallel-name")[-1] == "best(val.r2)"
 
 
 def check_labels(browser, width):
@@ -266,21 +277,22 @@ def check_labels(browser, width):
 
 def test_each_run_leads_to_its_sheet(go):
     browser = go("compare")
-    links = browser.find_elements("css selector", ".run-compare .datatable td a")
-    assert [link.text for link in links] == ALL
-    assert links[-1].get_attribute("href").endswith("/expts/20250202_y/sheet.html")
-    links[-1].click()
-    wait(lambda: browser.find_elements("css selector", "#runs"))
+    links = browser.find_elements("css selector", ".run-table th a")
+    assert [link.text for link in links] == BEST_FIRST
+    assert links[-1].get_attribute("href").endswith("/expts/20250202_y/sheet.html#run-mean")
+    links[1].click()
+    wait(lambda: browser.find_elements("css selector", "tr:has(:target)"))
+    assert find(browser, "tr:has(:target) td").text == "b <i>"
 
 
 def test_numbers_are_rounded_and_copied_whole(go, downloads):
     browser = go("compare", where="seed == 1")
-    cell = find(browser, ".run-compare tbody td.num")
+    cell = find(browser, ".run-table tbody td.num")
     assert cell.text == f"{1 - math.exp(-20 / 4):.4f}"
-    exact = cell.find_element("tag name", "data").get_attribute("title")
+    exact = cell.get_attribute("title")
     assert float(exact) == pytest.approx(1 - math.exp(-20 / 4), rel=1e-6) and len(exact) > 6
     assert cell.value_of_css_property("text-align") == "right"
-    browser.find_elements("css selector", ".run-compare .dt-button")[2].click()
+    browser.find_elements("css selector", ".run-files button")[1].click()
     path = downloads / "runs.csv"
     wait(path.is_file)
     assert exact in path.read_text("utf-8").splitlines()[1].split(",")
@@ -346,7 +358,7 @@ def test_log_axes_draw_otherwise(go):
 def test_mean_and_deviation_over_seeds(go):
     browser = go("curves")
     choose(browser, "smooth", "0")
-    choose(browser, "seeds", True)
+    choose(browser, "group", "seeds")
     assert read_texts(browser, ".run-legend tbody th") == ["a (3 seeds)", "b <i>"]
     values = [1 - 2.718281828459045 ** (-20 / tau) for tau in (2, 4, 8)]
     cells = read_texts(browser, ".run-legend tbody tr:first-child td")
@@ -463,7 +475,7 @@ def find_too_wide(browser):
         "const article = document.querySelector('article');"
         "const right = Math.min(article.getBoundingClientRect().right, window.innerWidth);"
         "const parts = '.run-controls, .run-plot, .uplot, .run-legend, .run-parallel, .run-filter,"
-        " .run-warnings, .run-code, .dt-container, input, select';"
+        " .run-warnings, .run-code, .run-table, .dt-container, input, select';"
         "return Array.from(article.querySelectorAll(parts))"
         ".filter((x) => x.getBoundingClientRect().right > right + 1).map((x) => x.className)"
     )
@@ -525,3 +537,165 @@ def test_comparisons_say_what_they_say_on_the_command_line(go):
         assert call(browser, "findIncomparable", runs, metrics) == [
             f"not comparable: {text}" for text in case.get("incomparable", [])
         ], case["name"]
+
+
+@pytest.mark.parametrize(
+    "words, first, address",
+    [
+        ("20250202", "20250202_y", "/expts/20250202_y/sheet.html#top"),
+        ("a_seed1", "20250101_x/a_seed1", "/expts/20250101_x/sheet.html#run-a_seed1"),
+        ("loss.beta", "loss.beta", "/docs/keys.html#confval-loss.beta"),
+        ("val.r2", "val.r2", "/docs/compare.html#metric=val.r2"),
+    ],
+)
+def test_search_finds_names_before_text(chromium, run_pages, words, first, address):
+    page = (run_pages.parent / "search.html").as_uri()
+    chromium.get("about:blank")
+    chromium.get(f"{page}?q={quote(words)}")
+    wait(lambda: chromium.find_elements("css selector", "#search-results li a"))
+    link = find(chromium, "#search-results li a")
+    assert link.text == first
+    assert link.get_attribute("href").endswith(address)
+    link.click()
+    wait(lambda: first.rpartition("/")[2] in chromium.page_source)
+
+
+def read_address(browser):
+    return parse_qs(browser.current_url.partition("#")[2], keep_blank_values=True)
+
+
+def test_the_best_runs_are_first_and_a_click_sorts_otherwise(go):
+    browser = go("compare")
+    assert find(browser, ".run-table th[aria-sort=descending]").text.startswith("best(val.r2)")
+    assert read_texts(browser, ".run-table thead th")[:3] == ["run", "best(val.r2)", "test.r2"]
+    browser.find_elements("css selector", ".run-table thead button")[1].click()
+    assert read_table_runs(browser) == BEST_FIRST[::-1]
+    assert read_address(browser) == {"sort": ["best(val.r2)"]}
+    choose(browser, "metric", "val.loss")  # less is better
+    assert read_table_runs(browser) == BEST_FIRST
+    assert find(browser, ".run-table th[aria-sort=ascending]").text.startswith("best(val.loss)")
+
+
+def read_colours(browser, selector):
+    return browser.execute_script(
+        "return Array.from(document.querySelectorAll(arguments[0] + ' .run-swatch'),"
+        " (x) => getComputedStyle(x).borderTopColor)", selector
+    )  # fmt: skip
+
+
+def test_ticks_of_rows_draw_their_curves_in_the_colours_of_the_rows(go):
+    browser = go("compare", where="experiment ~ 2025")
+    wait(lambda: len(read_texts(browser, ".run-legend tbody th")), 5)
+    assert read_colours(browser, ".run-table") == read_colours(browser, ".run-legend")
+    find(browser, ".run-table input[aria-label='Draw 20250101_x/b <i>']").click()
+    assert browser.switch_to.active_element.get_attribute("aria-label").endswith("b <i>")
+    wait(lambda: len(read_texts(browser, ".run-legend tbody th")), 4)
+    kept = [x for x in read_colours(browser, ".run-table") if x != "rgba(0, 0, 0, 0)"]
+    assert read_colours(browser, ".run-legend") == kept
+    assert "20250101_x/b <i>" not in read_address(browser)["draw"]
+    browser.refresh()
+    wait(lambda: len(read_texts(browser, ".run-legend tbody th")), 4)
+    find(browser, ".run-legend tbody input").click()  # the same from below
+    wait(lambda: len(read_texts(browser, ".run-legend tbody th")), 3)
+    assert not find(browser, ".run-table tbody input").is_selected()
+
+
+def test_columns_begin_with_the_metric_and_what_differs(go):
+    browser = go("compare", where="seed != 1")
+    find(browser, ".run-properties summary").click()
+    wait(lambda: read_texts(browser, ".run-properties tbody th"))
+    names = read_texts(browser, ".run-properties tbody th")
+    assert names[:6] == ["best(val.r2)", "test.r2", "seed", "model.latent", "loss.reduction",
+                         "loss.beta"]  # fmt: skip
+    for name in ("seed", "compression_ratio"):
+        tick = find(browser, f".run-properties input[aria-label='Column {name}']")
+        browser.execute_script("arguments[0].click()", tick)
+    header = read_texts(browser, ".run-table thead th")
+    assert "seed" not in header and header[-1] == "compression_ratio"
+    browser.refresh()
+    wait(lambda: read_texts(browser, ".run-table thead th"))
+    assert read_texts(browser, ".run-table thead th") == header
+
+
+def test_rows_of_a_hyperparameter_are_means_over_the_rest(go):
+    browser = go("compare", group="model.latent")
+    values = [1 - math.exp(-20 / tau) for name, tau in TAUS.items() if name != "b <i>"]
+    assert read_texts(browser, ".run-table tbody th") == ["8x0e1 run", "2x0e4 runs"]
+    mean, deviation = find(browser, ".run-table tr:nth-child(2) td").text.split(" ± ")
+    assert float(mean) == pytest.approx(statistics.mean(values), abs=1e-4)
+    assert float(deviation) == pytest.approx(statistics.stdev(values), rel=0.05)
+    wait(lambda: read_texts(browser, ".run-legend tbody th"),
+         ["model.latent 8x0e", "model.latent 2x0e"])  # fmt: skip
+
+
+BACK = ".//button[text()='Whole range']"
+
+
+@pytest.mark.parametrize("page", ["curves", "compare"])
+def test_a_zoom_is_kept_and_undone(go, page):
+    browser = go(page)
+    over = find(browser, ".u-over")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", over)
+    assert not browser.find_element("xpath", BACK).is_displayed()
+    drag = ActionChains(browser).move_to_element_with_offset(over, -100, 0).click_and_hold()
+    drag.move_by_offset(200, 0).release().perform()
+    wait(lambda: browser.find_element("xpath", BACK).is_displayed())
+    low, high = map(float, read_address(browser)["zoom"][0].split(".."))
+    assert 1 < low < high < 20
+    browser.refresh()
+    wait(lambda: browser.find_elements("css selector", ".run-plot canvas"))
+    find(browser, ".run-plot").send_keys("+")
+    a, b = map(float, read_address(browser)["zoom"][0].split(".."))
+    assert b - a == pytest.approx((high - low) / 2, rel=0.01)
+    browser.find_element("xpath", BACK).click()
+    assert "zoom" not in read_address(browser)
+
+
+def test_dragging_over_a_strip_filters(go):
+    browser = go("compare")
+    wait(lambda: browser.find_elements("css selector", ".parallel-axis"))
+    box = find(browser, ".run-parallel svg")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
+    names = read_texts(browser, ".parallel-name")[1::2]
+    strips = browser.find_elements("css selector", ".parallel-axis rect")
+    strip = strips[names.index("best(val.r2)")]
+    height = strip.size["height"]
+    drag = ActionChains(browser).move_to_element_with_offset(strip, 0, -int(height / 2) + 2)
+    drag.click_and_hold().move_by_offset(0, int(height / 2)).release().perform()
+    kept = [x for x in BEST_FIRST if x != "mean"]
+    assert wait(lambda: read_table_runs(browser), kept)
+    least = 1 - math.exp(-20 / TAUS["a_seed2"])
+    condition = find(browser, "#run-where").get_attribute("value").split()
+    assert condition[:2] == ["best(val.r2)", ">="]
+    assert float(condition[2]) == pytest.approx(least)
+    find(browser, ".run-clear").click()
+    assert read_table_runs(browser) == BEST_FIRST
+
+
+def test_a_misspelt_metric_is_suggested(go):
+    browser = go("compare", where="tst.r2 > 0")
+    assert find(browser, ".run-error").text.endswith("did you mean 'test.r2'?")
+
+
+def test_curves_of_a_page_keep_their_state_in_the_address(go):
+    browser = go("curves")
+    choose(browser, "metric", "train.loss")
+    choose(browser, "logx", True)
+    find(browser, ".run-legend input").click()
+    expected = {"metric": ["train.loss"], "logx": ["1"], "hide": ["a_seed0"]}
+    assert read_address(browser) == expected
+    browser.refresh()
+    wait(lambda: browser.find_elements("css selector", ".run-legend input"))
+    assert "train.loss" in find(browser, ".run-plot").get_attribute("aria-label")
+    assert not find(browser, ".run-legend input").is_selected()
+    assert find(browser, "[name=logx]").is_selected()
+
+
+def test_the_metric_stays_in_sight_on_a_telephone(go, resize):
+    browser = go("compare")
+    resize(390)
+    table, cell = find(browser, ".run-table"), find(browser, ".run-table tbody td")
+    assert cell.rect["x"] + cell.rect["width"] < 390
+    before = cell.rect["x"]
+    browser.execute_script("arguments[0].scrollLeft = 300", table)
+    assert find(browser, ".run-table tbody td").rect["x"] == pytest.approx(before, abs=1)

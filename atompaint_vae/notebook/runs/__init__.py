@@ -1,3 +1,3 @@
 """Runs among the pages: tables, numbers, curves and comparisons."""
 
-COMPONENTS = ("run_data", "runs", "curves", "compare", "overview")
+COMPONENTS = ("run_data", "runs", "curves", "compare", "overview", "search")

@@ -7,11 +7,13 @@ table of the newest runs.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from docutils import nodes
 
+from ...models.kind import DEFAULT_KIND, get_kind
 from ...records.properties import Value, list_reduced, load_run, make_signature
 from ...records.record import RunPaths
 from ...text.files import write_atomic
@@ -19,12 +21,17 @@ from ..core.nodes import add_html_node
 from ..core.problems import note_unreadable
 from ..sheets.pages import name_sheet
 from ..tables.cells import Table
-from ..tables.order import read_columns
+from ..tables.order import make_text_key
 from ..tables.table_nodes import Format, datatable, make_table_node
 from .run_data import RunsDirective, add_run_scripts, dump_json, note_runs, write_runs
 from .runs import list_default_metrics, make_run_table
 
 MAX_PLAIN = 200
+
+METRICS = "atompaint_metrics"
+"""The metrics by which a page compares runs, in the page's metadata."""
+
+MEASURED = re.compile(r"last\((.+)\)|(test\..+)")
 
 
 class run_compare(nodes.General, nodes.Element):
@@ -48,6 +55,7 @@ class CompareDirective(RunsDirective):
             note_unreadable(self.env, paths.run_dir, properties)
         if not runs:
             return [nodes.paragraph("", "No run has a record yet.")]
+        self.env.metadata[self.env.docname][METRICS] = list_metrics(runs)
         table, formats = make_plain_table(runs)
         wrapper = datatable(
             "",
@@ -87,6 +95,24 @@ def load_properties(doctreedir: Path, found: Mapping[str, RunPaths]) -> list[Map
     return [properties for _, properties in now.values()]
 
 
+def list_metrics(runs: Sequence[Mapping[str, Value]]) -> list[str]:
+    """Return the names of all metrics of runs, such as `val.r2`."""
+    names = dict.fromkeys(name for properties in runs for name in properties)
+    return [x[1] or x[2] for x in map(MEASURED.fullmatch, names) if x]
+
+
+def sort_metrics(metrics: Sequence[str], first: Sequence[str]) -> list[str]:
+    """Return metrics in the order in which people look for them: `first`, others by their names."""
+    return [x for x in first if x in metrics] + sorted({*metrics} - {*first}, key=make_text_key)
+
+
+def find_lower(runs: Sequence[Mapping[str, Value]], metrics: Sequence[str]) -> list[str]:
+    """Return the metrics of which lower values are better."""
+    kinds = [get_kind(x) for x in dict.fromkeys(run.get("kind") or DEFAULT_KIND for run in runs)]
+    found = {name: [kind.find_metric(name.partition(".")[2]) for kind in kinds] for name in metrics}
+    return [name for name, x in found.items() if any(y and y.better == "lower" for y in x)]
+
+
 def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> tuple[Table, dict[int, Format]]:
     """Return the table for pages without JavaScript: the newest runs and their results."""
     runs = runs[-MAX_PLAIN:]
@@ -98,21 +124,12 @@ def make_plain_table(runs: Sequence[Mapping[str, Value]]) -> tuple[Table, dict[i
 
 
 def pack_properties(ids: Sequence[str], runs: Sequence[Mapping[str, Value]]) -> dict:
-    """
-    Return the properties of runs as columns; those that are equal in all runs only once.
-
-    Columns of text also have the ranks to sort them by.
-    """
+    """Return the properties of runs as columns; those that are equal in all runs only once."""
     names = dict.fromkeys(name for properties in runs for name in properties)
     columns = {name: [properties.get(name) for properties in runs] for name in names}
     same = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}
     varied = {name: values for name, values in columns.items() if name not in same}
-    ranks = {
-        name: read_columns([[x or "" for x in values]])[0].ranks
-        for name, values in varied.items()
-        if any(isinstance(x, str) for x in values)
-    }
-    return {"ids": list(ids), "same": same, "properties": varied, "ranks": ranks}
+    return {"ids": list(ids), "same": same, "properties": varied}
 
 
 def find_sheets(app, runs: Iterable[Mapping[str, Value]]) -> dict[str, str]:
@@ -143,7 +160,9 @@ def add_scripts(app, pagename, templatename, context, doctree):
         name = name_data(node["runs"])
         noted = json.loads(Path(app.doctreedir, f"{name}.json").read_text("utf-8"))
         runs = [properties for _, properties in noted.values()]
-        more = {"sheets": find_sheets(app, runs), "metric": list_default_metrics(runs)[0]}
+        metrics = sort_metrics(list_metrics(runs), list_default_metrics(runs))
+        more = {"sheets": find_sheets(app, runs), "metric": list_default_metrics(runs)[0],
+                "metrics": metrics, "lower": find_lower(runs, metrics)}  # fmt: skip
         data = dump_json(pack_properties(node["runs"], runs) | more)
         text = f'(window.atompaintCompare??={{}})["{name}"]={data};\n'
         path = Path(app.outdir) / "_static" / "runs" / f"{name}.js"

@@ -1,34 +1,75 @@
-// The page that compares runs: a filter, and what it leaves as table, curves and parallel
-// coordinates. What is chosen stands in the address, after #, so that a link opens it again.
+// The page that compares runs: a filter, and what it leaves as a table, curves and parallel
+// coordinates. All that a person sets stands in the address, after #, so that a link opens it again.
 (() => {
   "use strict";
 
   const {
-    Curves, make, loadScript, loadRuns, filterRuns, formatValue, roundValue, isMeasured, countValues,
-    findVaried, findIncomparable, findConfounded, drawParallel,
+    Curves, make, loadScript, loadRuns, readState, writeState, filterRuns, formatValue, roundValue,
+    isMeasured, countValues, findVaried, findIncomparable, findConfounded, groupBy, groupSeeds,
+    nameGroup, nameRuns, drawParallel,
   } = window.AtomPaint;
-  const MAX_CURVES = 50;
+  const FEW = 6; // curves that are drawn at first
+  const MAX_CURVES = 100; // runs whose data are loaded
+  const ROWS = 50; // rows that are shown at first
+  const NONE = ""; // no curve is drawn: an empty name, as an empty list stands for the best ones
   const PAUSE_MS = 150;
   const ROOT = document.documentElement.dataset.content_root ?? "./";
-  const TYPES = { smooth: Number, logx: (x) => x === "1", logy: (x) => x === "1",
-    seeds: (x) => x === "1" };
+  const HEADS = { duration_s: "duration [min]" };
+  const TABLES = { val: "validation", test: "test", train: "training" };
 
   // The build writes a property that is the same in all runs only once.
   function unpack({ ids, same, properties }) {
+    const varied = Object.entries(properties);
     return ids.map((id, i) => {
-      const own = Object.entries(properties).map(([name, values]) => [name, values[i]]);
-      return { id, properties: { ...same, ...Object.fromEntries(own) } };
+      const own = { ...same };
+      for (const [name, values] of varied) own[name] = values[i];
+      return { id, properties: own };
     });
+  }
+
+  // As make_anchor() in pages.py.
+  function makeAnchor(run) {
+    const quoted = encodeURIComponent(run)
+      .replace(/[!'()*]/g, (x) => `%${x.charCodeAt(0).toString(16).toUpperCase()}`);
+    return `run-${quoted.replaceAll("%", "_")}`;
+  }
+
+  const isNumber = (x) => typeof x === "number";
+  const scale = (name, value) => (name === "duration_s" && isNumber(value) ? value / 60 : value);
+  const round = (name, value) => (name === "duration_s" ? value.toFixed(1)
+    : isMeasured(name) ? roundValue(value) : formatValue(value, name));
+
+  // What a row has of a property: of several runs the mean and the standard deviation (n - 1).
+  function readCell({ runs }, name) {
+    const values = runs.map(({ properties }) => scale(name, properties[name] ?? null))
+      .filter((x) => x !== null);
+    if (!values.length) return { value: null, text: "" };
+    if (runs.length === 1) return { value: values[0], text: round(name, values[0]) };
+    if (!values.every(isNumber)) {
+      const known = [...new Set(values)];
+      return known.length === 1 ? { value: known[0], text: known[0] }
+        : { value: null, text: `${known.length} values` };
+    }
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);
+    const write = (x) => (isMeasured(name) || name === "duration_s" ? round(name, x) : roundValue(x));
+    const text = values.length === 1 ? write(mean)
+      : `${write(mean)} ± ${Math.sqrt(squares / (values.length - 1)).toPrecision(2)}`;
+    return { value: mean, text };
   }
 
   function start(box, data) {
     const all = unpack(data);
     const allProperties = all.map((run) => run.properties);
-    const defaults = { where: "", metric: data.metric, x: "epoch", logx: false, logy: false,
-      smooth: 0, seeds: false };
+    const known = [...new Set(allProperties.flatMap(Object.keys))];
+    const defaults = { where: "", metric: data.metric, group: "", sort: "", columns: [], draw: [],
+      x: "epoch", logx: false, logy: false, smooth: 0, zoom: "", run: "" };
     let state = { ...defaults };
+    let chosen = []; // the runs that the filter leaves
+    let rows = []; // runs, or groups of them, in their order
+    let isOpen = false; // whether all rows are shown
+    let colours = new Map(); // numbers by the keys of the rows whose curves are drawn
     let timer = null;
-    let chosen = [];
     let drawnWidth = 0;
 
     const input = make("input", { type: "search", id: "run-where", name: "where",
@@ -36,49 +77,240 @@
       placeholder: "loss.reduction == sum and best(val.r2) > 0.5", "aria-describedby": "run-error" });
     const error = make("p", { id: "run-error", class: "run-error", role: "alert" });
     const count = make("p", { class: "run-count", role: "status" });
-    const warnings = make("div", { class: "run-warnings", role: "status" });
-    const table = make("div", { class: "datatable", "data-file": "runs.csv" });
+    const warnings = make("details", { class: "run-warnings" });
+    const controls = make("div", { class: "run-controls" });
+    const columnHead = make("summary");
+    const columnList = make("div", { class: "scroller-down", tabindex: 0, role: "region",
+      "aria-label": "Columns" });
+    const columnBox = make("details", { class: "run-properties" }, columnHead, columnList);
+    const table = make("div", { class: "run-table scroller", tabindex: 0, role: "region",
+      "aria-label": "Runs" });
+    const more = make("p", { class: "run-note" });
     const curvesBox = make("div", { class: "run-curves" });
-    const parallel = make("div", { class: "run-parallel scroller", tabindex: 0,
-      role: "application", "aria-label": "Parallel coordinates; arrow keys up and down name the runs" });
+    const curvesNote = make("p", { class: "run-note", role: "status" });
+    const parallel = make("div", { class: "run-parallel", tabindex: 0, role: "application",
+      "aria-label": "Parallel coordinates; the arrow keys up and down name the runs" });
     const parallelNote = make("p", { class: "run-note parallel-note", role: "status" });
     const code = make("div", { class: "run-code" });
 
-    function listProperties() {
-      const names = [...new Set(allProperties.flatMap(Object.keys))];
-      const rows = names.map((name) => {
+    const set = (changes) => {
+      Object.assign(state, changes);
+      writeState("", defaults, state);
+      show();
+    };
+
+    // Metrics and properties
+
+    const isLower = () => data.lower.includes(state.metric);
+    const reduce = (metric) => [metric, `best(${metric})`, `last(${metric})`]
+      .find((name) => known.includes(name));
+    const key = () => reduce(state.metric) ?? state.metric;
+    // A test has no curve: that of the validation is drawn.
+    const curveOf = () => state.metric.replace(/^test\./, "val.");
+
+    function listMetricColumns() {
+      const test = state.metric.replace(/^(val|train)\./, "test.");
+      return [...new Set([key(), test])].filter((name) =>
+        chosen.some(({ properties }) => (properties[name] ?? null) !== null) || name === key());
+    }
+
+    // What differs among the runs in view, but for what has no effect on the result.
+    const listVaried = () => findVaried(chosen.map((run) => run.properties))
+      .filter((name) => name !== state.group);
+
+    function listColumns() {
+      if (state.columns.length) return state.columns.filter((name) => known.includes(name));
+      const measured = listMetricColumns();
+      return state.group ? [...measured, "duration_s"]
+        : [...measured, ...listVaried(), "state", "duration_s"];
+    }
+
+    function writeControls() {
+      const select = (name, label, ...options) => make("label", {}, label,
+        make("select", { name, onchange: ({ target }) => set({ [name]: target.value, sort: "", draw: [] }) },
+          ...options));
+      const option = (name, text, value) =>
+        make("option", { value, selected: state[name] === value }, text);
+      const metrics = Object.entries(TABLES).flatMap(([name, label]) => {
+        const inside = data.metrics.filter((x) => x.startsWith(`${name}.`));
+        return inside.length ? [make("optgroup", { label },
+          ...inside.map((x) => option("metric", x, x)))] : [];
+      });
+      const groups = findVaried(allProperties).filter((name) => name !== "seed");
+      const files = ["Copy", "CSV", "Excel"].map((text) =>
+        make("button", { type: "button", onclick: ({ target }) => give(text, target) }, text));
+      controls.replaceChildren(
+        select("metric", "Metric", ...metrics),
+        select("group", "Rows", option("group", "each run", ""),
+          option("group", "mean over seeds", Curves.SEEDS),
+          ...groups.map((x) => option("group", `mean for each ${x}`, x))),
+        make("button", { type: "button", class: "run-clear", hidden: !state.where,
+          onclick: () => { input.value = ""; set({ where: "" }); } }, "All runs"),
+        make("span", { class: "run-files" }, ...files),
+      );
+    }
+
+    // Columns to choose, those that matter first; a name begins a condition of the filter.
+    function writeColumns() {
+      const shown = listColumns();
+      columnHead.textContent = `Columns: ${shown.length} of ${known.length - 2}`;
+      if (!columnBox.open) return;
+      const first = [...new Set([...listMetricColumns(), ...listVaried(), ...shown])];
+      const rank = (name) => (isMeasured(name) ? ["(", "test."].findIndex((x) => name.includes(x)) : 2);
+      const rest = known.filter((name) => !first.includes(name) && !["experiment", "run"].includes(name))
+        .sort((a, b) => rank(b) - rank(a) || known.indexOf(a) - known.indexOf(b));
+      const lines = [...first, ...rest].map((name) => {
         const example = allProperties.map((x) => x[name] ?? null).find((x) => x !== null);
+        const tick = ({ target }) => set({ columns: target.checked ? [...listColumns(), name]
+          : listColumns().filter((x) => x !== name) });
         const insert = () => {
           input.value = `${input.value.trim()}${input.value.trim() ? " and " : ""}${name} `;
           input.focus();
         };
         return make("tr", {},
-          make("th", { scope: "row" }, make("button", { type: "button", onclick: insert }, name)),
+          make("td", {}, make("input", { type: "checkbox", checked: shown.includes(name),
+            "aria-label": `Column ${name}`, onchange: tick })),
+          make("th", { scope: "row" }, make("button", { type: "button", onclick: insert,
+            title: "Filter by this" }, name)),
           make("td", {}, formatValue(example, name)));
       });
-      return make("details", { class: "run-properties" },
-        make("summary", {}, "Properties, each with the value of some run"),
-        make("table", {}, make("tbody", {}, ...rows)));
+      const reset = make("button", { type: "button", hidden: !state.columns.length,
+        onclick: () => set({ columns: [] }) }, "The usual columns");
+      const head = make("tr", {}, ...["column", "property, to filter by", "of some run"]
+        .map((text) => make("th", { scope: "col" }, text)));
+      columnList.replaceChildren(reset,
+        make("table", {}, make("thead", {}, head), make("tbody", {}, ...lines)));
     }
 
-    function readAddress() {
-      const given = new URLSearchParams(window.location.hash.slice(1));
-      state = { ...defaults };
-      for (const [name, text] of given) {
-        if (name in state) state[name] = (TYPES[name] ?? String)(text);
+    // Rows
+
+    function findOrder() {
+      if (!state.sort) return [key(), isLower() ? 1 : -1];
+      return state.sort[0] === "-" ? [state.sort.slice(1), -1] : [state.sort, 1];
+    }
+
+    function makeRows() {
+      const properties = chosen.map((run) => run.properties);
+      const names = nameRuns(chosen.map((run) => run.id));
+      if (!state.group) {
+        rows = chosen.map((run, i) => ({ key: run.id, name: names[i], runs: [run] }));
+      } else if (state.group === Curves.SEEDS) {
+        rows = groupSeeds(properties).map((indices) => {
+          const name = nameGroup(indices.map((i) => names[i]));
+          return { key: name, name, text: name, runs: indices.map((i) => chosen[i]) };
+        });
+      } else {
+        const groups = groupBy(properties, state.group);
+        rows = [...groups].map(([text, indices]) =>
+          ({ key: text, name: `${state.group} ${text}`, text, runs: indices.map((i) => chosen[i]) }));
       }
-      if (!Number.isFinite(state.smooth)) state.smooth = 0;
-      state.smooth = Math.min(Math.max(state.smooth, 0), 0.99);
-      if (!["epoch", "step", "elapsed_s"].includes(state.x)) state.x = defaults.x;
+      const sort = (name, sign) => {
+        const read = ({ key: id, runs }) => (name !== "run" ? null
+          : runs[0].properties[state.group] ?? id);
+        const values = new Map(rows.map((row) => [row, read(row) ?? readCell(row, name).value]));
+        rows.sort((a, b) => {
+          const [x, y] = [values.get(a), values.get(b)];
+          if (x === null || y === null) return (x === null) - (y === null);
+          return sign * (isNumber(x) && isNumber(y) ? x - y
+            : String(x).localeCompare(String(y), "en", { numeric: true }));
+        });
+      };
+      sort(key(), isLower() ? 1 : -1);
+      const best = rows.slice(0, FEW).map((row) => row.key);
+      if (state.sort) sort(...findOrder());
+      const drawn = state.draw.length ? state.draw : best;
+      keepColours(drawn.filter((x) => rows.some((row) => row.key === x)));
     }
 
-    function writeAddress() {
-      const changed = Object.entries(state).filter(([name, value]) => value !== defaults[name]);
-      const text = new URLSearchParams(
-        changed.map(([name, value]) => [name, value === true ? "1" : String(value)]));
-      const { pathname, search } = window.location;
-      window.history.replaceState(null, "", `${pathname}${search}#${text}`);
+    // A curve keeps its colour while others come and go.
+    function keepColours(drawn) {
+      const kept = new Map([...colours].filter(([name]) => drawn.includes(name)));
+      const taken = new Set(kept.values());
+      colours = new Map(drawn.map((name) => {
+        let colour = kept.get(name);
+        if (colour === undefined) for (colour = 0; taken.has(colour);) colour += 1;
+        taken.add(colour);
+        return [name, colour];
+      }));
     }
+
+    function toggle(name) {
+      const drawn = [...colours.keys()];
+      const now = drawn.includes(name) ? drawn.filter((x) => x !== name) : [...drawn, name];
+      set({ draw: now.length ? now : [NONE] });
+    }
+
+    function writeTable() {
+      const columns = listColumns();
+      const [sorted, sign] = findOrder();
+      const isNumeric = (name) => rows.every((row) => typeof (readCell(row, name).value ?? 0) === "number");
+      const kinds = new Map(columns.map((name) => [name, isNumeric(name) ? "num" : null]));
+      const sortBy = (name) => {
+        const isSorted = name === sorted;
+        const first = name === key() && !isLower() ? -1 : 1;
+        const next = isSorted ? -sign : first;
+        set({ sort: name === key() && next === (isLower() ? 1 : -1) ? "" : next < 0 ? `-${name}` : name });
+      };
+      const head = (name, text) => make("th", { scope: "col", class: kinds.get(name) ?? null,
+        "aria-sort": name === sorted ? (sign > 0 ? "ascending" : "descending") : null },
+      make("button", { type: "button", onclick: () => sortBy(name) }, text));
+      const shown = isOpen ? rows : rows.slice(0, ROWS);
+      table.replaceChildren(make("table", { class: "docutils" },
+        make("thead", {}, make("tr", {}, head("run", state.group || "run"),
+          ...columns.map((name) => head(name, HEADS[name] ?? name)))),
+        make("tbody", {}, ...shown.map((row) => make("tr", {}, writeHead(row),
+          ...columns.map((name) => writeCell(row, name, kinds.get(name))))))));
+      more.replaceChildren(...(shown.length < rows.length ? [`The first ${ROWS} of ${rows.length} rows. `,
+        make("button", { type: "button", onclick: () => { isOpen = true; writeTable(); } }, "Show all")] : []));
+    }
+
+    // The tick and the colour of a row's curve, and what the row is of.
+    function writeHead(row) {
+      const colour = colours.get(row.key);
+      const tick = make("input", { type: "checkbox", checked: colour !== undefined,
+        "aria-label": `Draw ${row.name}`, onchange: () => toggle(row.key) });
+      const swatch = make("span", { class: colour === undefined ? "run-swatch" : Curves.classOf(colour) });
+      if (colour !== undefined) swatch.style.borderColor = `var(--run-colour-${colour % Curves.numColours})`;
+      if (state.group) {
+        const num = make("span", { class: "run-place" }, `${row.runs.length} run${row.runs.length > 1 ? "s" : ""}`);
+        return make("th", { scope: "row" }, make("div", {}, tick, swatch, make("span", {}, row.text, num)));
+      }
+      const { experiment, run } = row.runs[0].properties;
+      const sheet = data.sheets[experiment];
+      const name = sheet ? make("a", { href: `${ROOT}${sheet}#${makeAnchor(run)}` }, run) : run;
+      const place = row.name === run ? [] : [make("span", { class: "run-place" }, experiment)];
+      return make("th", { scope: "row" }, make("div", {}, tick, swatch, make("span", {}, name, ...place)));
+    }
+
+    function writeCell(row, name, kind) {
+      const { value, text } = readCell(row, name);
+      const title = String(value ?? "");
+      return make("td", { class: kind, title: text === title ? null : title }, text);
+    }
+
+    // The rows as they are sorted, with all digits.
+    async function give(kind, button) {
+      const columns = listColumns();
+      const first = state.group ? [state.group, "runs"] : ["experiment", "run"];
+      const cells = rows.map((row) => {
+        const { experiment, run } = row.runs[0].properties;
+        const names = state.group ? [row.text, String(row.runs.length)] : [experiment, run];
+        return [...names, ...columns.map((name) => String(readCell(row, name).value ?? ""))];
+      });
+      const lines = [[...first, ...columns.map((name) => HEADS[name] ?? name)], ...cells];
+      const { writeDelimited, writeWorkbook, download, copy } = window.NotebookTable;
+      if (kind === "Copy") {
+        const isCopied = await copy(writeDelimited(lines, "\t"));
+        button.textContent = isCopied ? "Copied" : "The browser forbids copying";
+        setTimeout(() => (button.textContent = kind), 3_000);
+      } else if (kind === "CSV") {
+        download("runs.csv", new Blob([writeDelimited(lines, ",")], { type: "text/csv;charset=utf-8" }));
+      } else {
+        download("runs.xlsx", await writeWorkbook(lines, "runs"));
+      }
+    }
+
+    // All of it
 
     function applyFilter() {
       try {
@@ -88,79 +320,78 @@
       } catch (problem) {
         error.textContent = problem.message;
         input.setAttribute("aria-invalid", "true");
-        if (chosen.length) return; // the last that could be read stays
-        chosen = all;
+        if (!chosen.length) chosen = all; // otherwise the last that could be read stay
       }
-      show();
     }
 
-    async function show() {
+    // What is written again keeps the focus.
+    const describe = (x) => [x.tagName, x.name, x.ariaLabel ?? x.textContent].join(" ");
+
+    function show() {
+      const focused = document.activeElement;
+      write();
+      if (focused.isConnected || focused === document.body) return;
+      Array.from(box.querySelectorAll("button, input, select"))
+        .find((x) => describe(x) === describe(focused))?.focus({ preventScroll: true });
+    }
+
+    function write() {
+      applyFilter();
+      makeRows();
       count.textContent = `${chosen.length} of ${all.length} runs`;
+      writeControls();
+      writeColumns();
       writeTable();
       writeWarnings();
       writeCode();
-      const shown = chosen.slice(0, MAX_CURVES);
-      if (chosen.length > MAX_CURVES) {
-        count.textContent += `; curves of the first ${MAX_CURVES}, filter for others`;
-      }
+      drawCurves();
       curvesBox.hidden = parallel.hidden = parallelNote.hidden = !chosen.length;
-      if (!shown.length) return;
-      drawAxes();
-      const wanted = chosen;
-      const loaded = await loadRuns(shown.map((run) => run.id));
-      if (wanted !== chosen) return; // the filter has changed meanwhile
-      Object.assign(curves.options, state);
-      curves.setRuns(loaded);
+      // A browser that is idle has shown the table.
+      if (chosen.length) window.requestIdleCallback(drawAxes, { timeout: 500 });
     }
 
-    function listMetricProperties() {
-      const known = new Set(chosen.flatMap((run) => Object.keys(run.properties)));
-      const test = `test.${state.metric.split(".")[1]}`;
-      return [`last(${state.metric})`, `best(${state.metric})`, test].filter((x) => known.has(x));
+    async function drawCurves() {
+      const groups = rows.filter((row) => colours.has(row.key)).map((row) => ({ key: row.key,
+        name: row.name, ids: row.runs.map((run) => run.id), colour: colours.get(row.key) }));
+      const ids = groups.flatMap((group) => group.ids);
+      curvesNote.textContent = ids.length > MAX_CURVES
+        ? `No curves: they are of ${ids.length} runs, more than ${MAX_CURVES}. Tick fewer rows.`
+        : ids.length ? "" : "Tick rows of the table to draw their curves.";
+      const isDrawn = ids.length > 0 && ids.length <= MAX_CURVES;
+      curvesBox.hidden = !isDrawn;
+      if (!isDrawn) return;
+      const wanted = rows;
+      const loaded = await loadRuns(ids);
+      if (wanted !== rows) return; // something has changed meanwhile
+      const { x, logx, logy, smooth, zoom, run } = state;
+      Object.assign(curves.options, { x, logx, logy, smooth, zoom, run, metric: curveOf() });
+      curves.setRuns(loaded, groups);
     }
 
     function drawAxes() {
-      const varied = findVaried(chosen.map((run) => run.properties))
-        .filter((key) => !window.atompaintSchema.effectless.includes(key));
+      if (!chosen.length) return;
+      const varied = listVaried().filter((name) => !window.atompaintSchema.effectless.includes(name));
       drawnWidth = parallel.clientWidth;
-      drawParallel(parallel, parallelNote, chosen, [...varied, ...listMetricProperties().slice(-2)]);
-    }
-
-    function writeTable() {
-      const varied = findVaried(chosen.map((run) => run.properties));
-      const names = ["experiment", "run", ...listMetricProperties(), ...varied, "state", "duration_s"];
-      const isNumber = (name) => chosen.every(({ properties }) =>
-        ["undefined", "number"].includes(typeof (properties[name] ?? undefined)));
-      const kinds = names.map((name) => (isNumber(name) ? "num" : null));
-      const heads = names.map((name, i) => make("th", { scope: "col", class: kinds[i] },
-        name === "duration_s" ? "duration [min]" : name));
-      const rows = chosen.map(({ properties }) => make("tr", {}, ...names.map((name, i) =>
-        make("td", { class: kinds[i] }, ...writeCell(properties, name)))));
-      const listRanks = (name) => data.ranks[name] && chosen.map((run) => data.ranks[name][all.indexOf(run)]);
-      const keys = names.map((name) => ({ ranks: listRanks(name) }));
-      table.replaceChildren(make("table", { class: "docutils" },
-        make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
-      window.NotebookTable.enhance(table, { search: false, keys });
-    }
-
-    // What a cell shows; the table's copies and downloads have what is in a <data> element's value.
-    function writeCell(properties, name) {
-      const value = properties[name] ?? null;
-      if (value === null) return [];
-      const sheet = data.sheets[properties.experiment];
-      if (name === "run" && sheet) return [make("a", { href: `${ROOT}${sheet}` }, value)];
-      const exact = name === "duration_s" ? value / 60 : value;
-      const text = name === "duration_s" ? exact.toFixed(1)
-        : isMeasured(name) ? roundValue(value) : formatValue(value);
-      const title = String(exact);
-      return [text === title ? text : make("data", { value: title, title }, text)];
+      const [first, ...others] = listMetricColumns();
+      const names = state.columns.length
+        ? state.columns.filter((name) => known.includes(name) && ![...others, first].includes(name)) : varied;
+      const wanted = [...names, ...others, first];
+      drawParallel(parallel, parallelNote, chosen, wanted, colours, (condition) => {
+        const where = state.where.trim() ? `(${state.where.trim()}) and ${condition}` : condition;
+        input.value = where;
+        set({ where });
+      });
     }
 
     function writeWarnings() {
       const properties = chosen.map((run) => run.properties);
-      const metrics = [state.metric, ...listMetricProperties()];
-      const texts = [...findIncomparable(properties, metrics), ...findConfounded(properties)];
-      warnings.replaceChildren(...texts.map((text) => make("p", { class: "run-warning" }, text)));
+      const texts = [...findIncomparable(properties, [state.metric, ...listMetricColumns()]),
+        ...findConfounded(properties)];
+      warnings.hidden = !texts.length;
+      const noun = `${texts.length} warning${texts.length > 1 ? "s" : ""}`;
+      const kinds = [...new Set(texts.map((text) => text.split(":")[0]))].join(", ");
+      warnings.replaceChildren(make("summary", {}, `${noun}: ${kinds}`),
+        ...texts.map((text) => make("p", { class: "run-warning" }, text)));
     }
 
     function writeCode() {
@@ -184,29 +415,22 @@
       )] : []));
     }
 
-    const curves = new Curves(curvesBox, state, (options) => {
-      const isNewMetric = options.metric !== state.metric;
-      for (const name of Object.keys(defaults)) if (name in options) state[name] = options[name];
-      state.where = input.value;
-      writeAddress();
-      if (isNewMetric) {
-        writeTable();
-        writeWarnings();
-        drawAxes();
-      }
-    });
+    const curves = new Curves(curvesBox, {}, (options) => {
+      for (const name of ["x", "logx", "logy", "smooth", "zoom", "run"]) state[name] = options[name];
+      writeState("", defaults, state);
+    }, (name) => toggle(rows.find((row) => row.name === name).key));
     input.addEventListener("input", () => {
       clearTimeout(timer);
-      timer = setTimeout(() => {
-        state.where = input.value;
-        writeAddress();
-        applyFilter();
-      }, PAUSE_MS);
+      timer = setTimeout(() => set({ where: input.value }), PAUSE_MS);
     });
+    columnBox.addEventListener("toggle", writeColumns);
     const open = () => {
-      readAddress();
+      state = readState("", defaults);
+      state.smooth = Math.min(Math.max(state.smooth, 0), 0.99);
+      if (!["epoch", "step", "elapsed_s"].includes(state.x)) state.x = defaults.x;
       input.value = state.where;
-      applyFilter();
+      chosen = [];
+      show();
     };
     window.addEventListener("hashchange", open);
     new ResizeObserver(() => {
@@ -216,8 +440,9 @@
     const heading = (text) => make("p", { class: "rubric", role: "heading", "aria-level": 2 }, text);
     box.replaceChildren(
       make("label", { class: "run-filter", for: "run-where" }, "Runs where ", input),
-      error, count, listProperties(), warnings, table,
-      heading("Curves"), curvesBox, heading("What varies"), parallel, parallelNote, heading("Code and data"), code,
+      error, count, warnings, controls, columnBox, table, more,
+      heading("Curves"), curvesNote, curvesBox, heading("What varies"), parallel, parallelNote,
+      heading("Code and data"), code,
     );
     open();
   }

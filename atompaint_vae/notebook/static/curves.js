@@ -4,7 +4,8 @@
   "use strict";
 
   const {
-    formatValue, roundValue, findVaried, groupSeeds, nameRuns, nameGroup, loadRuns,
+    formatValue, roundValue, findVaried, groupBy, groupSeeds, nameRuns, nameGroup, loadRuns,
+    readState, writeState,
   } = window.AtomPaint;
   const AXES = { epoch: "epoch", step: "step", elapsed_s: "elapsed time [min]" };
   const KEYS = Object.keys(AXES);
@@ -12,6 +13,12 @@
   const DASHES = [[], [8, 4], [2, 3]];
   const SMOOTHER = "exponential moving average, debiased";
   const NEAR_PX = 30;
+  const DEFAULTS = { metric: "", x: "epoch", logx: false, logy: false, smooth: 0, group: "",
+    zoom: "", hide: [], run: "" };
+  const SEEDS = "seeds"; // a group of runs that differ in nothing else
+  const MIN_DRAG_PX = 5;
+  const WHOLE = [1, 2, 5].flatMap((x) => Array.from({ length: 9 }, (_, i) => x * 10 ** i))
+    .sort((a, b) => a - b); // distances of ticks
 
   // make("button", { type: "button" }, "text", child) is an element; content is never HTML.
   function make(tag, attributes = {}, ...children) {
@@ -70,14 +77,26 @@
     return result;
   }
 
+  // The metrics that runs have curves of: the metric that is asked for, then those of validation.
+  function listCurves(runs, first) {
+    const names = new Set(runs.flatMap((run) => ["val", "train"].flatMap((table) =>
+      Object.keys(run.tables[table] ?? {}).filter((x) => ![...KEYS, "step"].includes(x))
+        .map((column) => `${table}.${column}`))));
+    const order = (a, b) => b.startsWith("val") - a.startsWith("val") || (a < b ? -1 : 1);
+    return [...new Set([first, ...[...names].sort(order)])];
+  }
+
+  // Draws runs, or groups of them as mean and standard deviation.
   class Curves {
-    // options: metric, x, logx, logy, smooth, seeds; changed: called when the user changes one
-    constructor(box, options, changed = () => {}) {
+    // options: those of DEFAULTS; changed: called when the user changes one
+    // toggle:  called with the name of a curve that the user hides; where there is one, the page
+    //          around the curves chooses metric, runs and groups
+    constructor(box, options, changed = () => {}, toggle = null) {
       this.box = box;
-      this.options = { x: "epoch", logx: false, logy: false, smooth: 0, seeds: false, ...options };
+      this.defaults = { ...DEFAULTS, ...options };
+      this.options = { ...this.defaults };
       this.changed = changed;
-      this.hidden = new Set();
-      this.chosen = null;
+      this.toggle = toggle;
       this.plotBox = make("div", { class: "run-plot", tabindex: 0, role: "application" });
       this.plotBox.addEventListener("keydown", (event) => this.moveCursor(event));
       this.controls = make("div", { class: "run-controls" });
@@ -93,26 +112,55 @@
       }
     }
 
-    setRuns(runs) {
+    static SEEDS = SEEDS;
+    static numColours = NUM_COLOURS;
+
+    // The classes of a line in a colour: where all colours are taken, lines are dashed.
+    static classOf(colour) {
+      return `run-swatch run-dash-${dashOf(colour)[0] ?? 0}`;
+    }
+
+    // groups: name, ids of runs and number of the colour of each curve, if the page chooses them
+    setRuns(runs, groups = null) {
       this.runs = runs;
+      this.groups = groups;
       this.properties = runs.map((run) => run.properties);
-      this.groups = groupSeeds(this.properties);
       this.names = nameRuns(runs.map((run) => run.id));
-      this.metrics = [...new Set(runs.flatMap((run) =>
-        ["val", "train"].flatMap((table) =>
-          Object.keys(run.tables[table] ?? {}).filter((x) => ![...KEYS, "step"].includes(x))
-            .map((column) => `${table}.${column}`))))].sort((a, b) => (a < b ? 1 : -1));
-      const { metric } = this.options;
-      if (!this.metrics.includes(metric)) this.metrics.unshift(metric);
-      if (!runs.some((run) => run.id === this.chosen)) this.chosen = null;
+      this.metrics = listCurves(runs, this.options.metric);
+      if (!runs.some((run) => run.id === this.options.run)) this.options.run = "";
       this.writeControls();
       this.draw();
     }
 
+    // Indices of the runs of each curve.
+    findGroups() {
+      const { group } = this.options;
+      if (this.groups) {
+        const place = new Map(this.runs.map((run, i) => [run.id, i]));
+        return this.groups.map(({ name, ids, colour }) =>
+          ({ name, colour, indices: ids.map((id) => place.get(id)) }));
+      }
+      const named = (indices, colour) =>
+        ({ name: nameGroup(indices.map((i) => this.names[i])), colour, indices });
+      if (!group) return this.runs.map((_, i) => named([i], i));
+      if (group === SEEDS) return groupSeeds(this.properties).map(named);
+      return [...groupBy(this.properties, group)].map(([value, indices], colour) =>
+        ({ name: `${group} ${value}`, colour, indices }));
+    }
+
     set(options) {
-      Object.assign(this.options, options);
+      Object.assign(this.options, "x" in options ? { zoom: "" } : {}, options);
       this.draw();
       this.changed(this.options);
+    }
+
+    // What hyperparameters the runs can be averaged over, and how to say it.
+    listGroupings() {
+      const keys = findVaried(this.properties).filter((key) => key !== "seed");
+      const hasSeeds = groupSeeds(this.properties).some((group) => group.length > 1);
+      const seeds = hasSeeds || this.options.group === SEEDS ? [[SEEDS, "mean over seeds"]] : [];
+      const values = keys.map((key) => [key, `mean for each ${key}`]);
+      return [["", "each run"], ...seeds, ...values];
     }
 
     writeControls() {
@@ -129,32 +177,32 @@
         type: "range", name: "smooth", min: 0, max: 0.99, step: 0.01, value: options.smooth,
         oninput: (event) => this.set({ smooth: Number(event.target.value) }),
       });
-      const several = this.groups.some((group) => group.length > 1);
+      const groupings = this.toggle ? [] : this.listGroupings();
+      this.back = make("button", { type: "button", onclick: () => this.set({ zoom: "" }) }, "Whole range");
       this.controls.replaceChildren(
-        select("metric", "Metric", this.metrics.map((x) => [x, x])),
+        ...(this.toggle ? [] : [select("metric", "Metric", this.metrics.map((x) => [x, x]))]),
         select("x", "against", Object.entries(AXES)),
         make("label", {}, "Smoothing", slider),
         make("span", { class: "run-group" }, check("logx", "log x"), check("logy", "log y")),
-        ...(several ? [check("seeds", "mean ± sd over seeds")] : []),
+        ...(groupings.length > 1 ? [select("group", "Curves", groupings)] : []),
+        this.back,
       );
     }
 
     // One entry for each line with a legend: a run, or the runs that differ in their seeds.
     makeEntries() {
-      const { metric, x, smooth: weight, seeds } = this.options;
-      const groups = seeds ? this.groups : this.runs.map((_, i) => [i]);
-      return groups.flatMap((group, colour) => {
-        const runs = group.map((i) => this.runs[i]);
+      const { metric, x, smooth: weight, hide } = this.options;
+      return this.findGroups().flatMap(({ name, colour, indices }) => {
+        const runs = indices.map((i) => this.runs[i]);
         const curves = runs.map((run) => readCurve(run, metric, x, weight)).filter(Boolean);
         if (!curves.length) return [];
-        const name = nameGroup(group.map((i) => this.names[i]));
         const curve = curves.length > 1 ? averageCurves(curves) : curves[0];
-        return [{ name, runs, colour, curve, hidden: this.hidden.has(name) }];
+        return [{ name, runs, colour, curve, hidden: hide.includes(name) }];
       });
     }
 
     draw() {
-      const { metric, x: axis, logx, logy, smooth: weight, seeds } = this.options;
+      const { metric, x: axis, logx, logy, smooth: weight, run: chosen, zoom } = this.options;
       this.entries = this.makeEntries();
       const clean = (values, isLog) =>
         values.map((value) => (isNumber(value) && (!isLog || value > 0) ? value : null));
@@ -162,7 +210,7 @@
       for (const entry of this.entries) {
         const { curve, hidden } = entry;
         const stroke = colourOf(entry.colour), dash = dashOf(entry.colour);
-        const isFaded = this.chosen && !entry.runs.some((run) => run.id === this.chosen);
+        const isFaded = chosen && !entry.runs.some((run) => run.id === chosen);
         const columns = [];
         const add = (values, more) => {
           columns.push(clean(values, logy));
@@ -190,30 +238,47 @@
       this.plot = new uPlot({
         width: this.plotBox.clientWidth || 600, height: 320, series, bands,
         legend: { show: false },
-        cursor: { points: { size: 6 }, y: false },
+        cursor: { points: { size: 6 }, y: false, drag: { setScale: false }, bind: { dblclick: () => null } },
         scales: {
           x: { time: false, distr: logx ? 3 : 1 },
           y: { distr: logy ? 3 : 1 },
         },
         axes: [
-          { ...look, label: AXES[axis], labelSize: 24, size: 36 },
+          { ...look, label: AXES[axis], labelSize: 24, size: 36,
+            ...(axis === "elapsed_s" || logx ? {} : { incrs: WHOLE }) },
           { ...look, label: metric, labelSize: 20, size: 64,
             values: (_, ticks) => ticks.map((x) => (x === null ? "" : formatValue(x))) },
         ],
-        hooks: { setCursor: [() => this.writeAtCursor()] },
+        hooks: {
+          setCursor: [() => this.writeAtCursor()],
+          setSelect: [({ select: { left, width } }) => setTimeout(() => this.zoomTo(left, left + width))],
+        },
       }, this.data, this.plotBox);
       this.plot.over.addEventListener("click", (event) => this.chooseNearest(event));
+      this.plot.over.addEventListener("dblclick", () => this.set({ zoom: "" }));
+      const [min, max] = zoom.split("..").map(Number);
+      if (max > min) this.plot.setScale("x", { min, max });
+      this.back.hidden = !(max > min);
       this.plotBox.setAttribute("aria-label",
-        `${metric} against ${AXES[axis]}; the arrow keys move the cursor, the legend has the values`);
+        `${metric} against ${AXES[axis]}; the arrow keys move the cursor, + and − zoom, the legend ` +
+        "has the values");
       const parts = [];
       if (weight) parts.push(`Bold: ${SMOOTHER}, weight ${weight}; thin: as recorded.`);
-      if (seeds) parts.push("Bands: mean ± standard deviation (n − 1) over seeds.");
+      if (bands.length) parts.push("Bands: mean ± standard deviation (n − 1).");
       const missing = this.runs.length - new Set(this.entries.flatMap((x) => x.runs)).size;
       if (missing) parts.push(`${missing} of ${this.runs.length} runs have no ${metric}.`);
       if (this.runs.some((run) => run.every > 1)) parts.push("Long tables are thinned.");
       this.note.textContent = parts.join(" ");
       this.writeLegend();
       this.writeDetails();
+    }
+
+    // The part of the plot between two places [px]; a click is no selection.
+    zoomTo(left, right) {
+      if (right - left < MIN_DRAG_PX) return;
+      const [min, max] = [left, right].map((x) => Number(this.plot.posToVal(x, "x").toPrecision(4)));
+      const xs = this.data[0];
+      this.set({ zoom: min <= xs[0] && max >= xs.at(-1) ? "" : `${min}..${max}` });
     }
 
     resize() {
@@ -225,18 +290,19 @@
       const { metric } = this.options;
       const rows = this.entries.map((entry) => {
         const { name, runs, colour, curve, hidden } = entry;
-        const chosen = runs.some((run) => run.id === this.chosen);
-        const swatch = make("span", { class: `run-swatch run-dash-${dashOf(colour)[0] ?? 0}` });
+        const chosen = runs.some((run) => run.id === this.options.run);
+        const swatch = make("span", { class: Curves.classOf(colour) });
         swatch.style.borderColor = colourOf(colour);
         const shown = make("input", {
           type: "checkbox", checked: !hidden, "aria-label": `Show ${name}`,
           onchange: (event) => {
-            this.hidden[event.target.checked ? "delete" : "add"](name);
-            this.draw();
+            if (this.toggle) return this.toggle(name);
+            const others = this.options.hide.filter((x) => x !== name);
+            return this.set({ hide: event.target.checked ? others : [...others, name] });
           },
         });
         const button = make("button", { type: "button", "aria-pressed": String(chosen),
-          onclick: () => this.choose(chosen ? null : runs[0].id) }, swatch, name);
+          onclick: () => this.set({ run: chosen ? "" : runs[0].id }) }, swatch, name);
         entry.atCursor = make("td");
         const best = runs.length === 1 ? runs[0].properties[`best(${metric})`] : undefined;
         return make("tr", {}, make("td", {}, shown), make("th", { scope: "row" }, button),
@@ -280,16 +346,11 @@
       };
       const [nearest] = this.entries.filter((entry) => !entry.hidden)
         .sort((a, b) => far(a) - far(b));
-      this.choose(nearest && far(nearest) < NEAR_PX ? nearest.runs[0].id : null);
-    }
-
-    choose(id) {
-      this.chosen = id;
-      this.draw();
+      this.set({ run: nearest && far(nearest) < NEAR_PX ? nearest.runs[0].id : "" });
     }
 
     writeDetails() {
-      const run = this.runs.find((run) => run.id === this.chosen);
+      const run = this.runs.find((run) => run.id === this.options.run);
       const hparams = window.atompaintSchema.hparams;
       const varied = findVaried(this.properties);
       const others = hparams.filter((key) => !varied.includes(key));
@@ -306,20 +367,41 @@
     moveCursor(event) {
       const xs = this.data?.[0] ?? [];
       const last = xs.length - 1;
-      const now = this.plot?.cursor.idx ?? -1;
+      if (last < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
+      const now = this.plot.cursor.idx ?? -1;
       const index = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: last }[event.key];
-      if (index === undefined || last < 0) return;
+      const factor = { "+": 0.5, "-": 2 }[event.key];
+      if (index !== undefined) {
+        const at = Math.min(Math.max(index, 0), last);
+        this.plot.setCursor({ left: this.plot.valToPos(xs[at], "x"), top: 10 });
+      } else if (factor) {
+        const width = this.plot.over.clientWidth;
+        const middle = now < 0 ? width / 2 : this.plot.valToPos(xs[now], "x");
+        this.zoomTo(middle - (factor * width) / 2, middle + (factor * width) / 2);
+      } else if (event.key === "Escape") {
+        this.set({ zoom: "" });
+      } else {
+        return;
+      }
       event.preventDefault();
-      const at = Math.min(Math.max(index, 0), last);
-      this.plot.setCursor({ left: this.plot.valToPos(xs[at], "x"), top: 10 });
     }
   }
 
   Object.assign(window.AtomPaint, { Curves, make });
 
-  for (const box of document.querySelectorAll("div.run-curves[data-options]")) {
-    const { runs, ...options } = JSON.parse(box.dataset.options);
-    loadRuns(runs).then((loaded) => new Curves(box, options).setRuns(loaded))
-      .catch((error) => box.append(make("p", { role: "alert" }, error.message)));
-  }
+  // Curves of a page: each has its part of the address.
+  document.querySelectorAll("div.run-curves[data-options]").forEach((box, i) => {
+    const { runs, seeds, ...given } = JSON.parse(box.dataset.options);
+    const prefix = i ? `${i + 1}.` : "";
+    const curves = new Curves(box, { ...given, group: seeds ? SEEDS : "" },
+      (options) => writeState(prefix, curves.defaults, options));
+    const open = (loaded) => {
+      Object.assign(curves.options, readState(prefix, curves.defaults));
+      curves.setRuns(loaded);
+    };
+    loadRuns(runs).then((loaded) => {
+      open(loaded);
+      window.addEventListener("hashchange", () => open(loaded));
+    }).catch((error) => box.append(make("p", { role: "alert" }, error.message)));
+  });
 })();

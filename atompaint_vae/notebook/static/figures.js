@@ -1,23 +1,48 @@
-// Opens a figure enlarged: by a click or by Enter; Escape, a click or the button closes it.
+// Opens a figure enlarged: by a click or by Enter. The arrow keys and two buttons lead to the page's
+// other figures; Escape, a click or the button closes it.
 (() => {
   "use strict";
 
   const dialog = document.createElement("dialog");
   dialog.className = "figure-dialog";
-  dialog.addEventListener("click", () => dialog.close());
+  const figures = []; // the image, its caption and the button that it is in
+  let current = 0;
 
-  function open(image, caption) {
-    const close = document.createElement("button");
-    close.type = "button";
-    close.textContent = "×";
-    close.setAttribute("aria-label", "Close");
+  function makeButton(text, name, act) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    button.className = `figure-${name.toLowerCase()}`;
+    button.setAttribute("aria-label", name);
+    button.addEventListener("click", (event) => {
+      event.stopPropagation();
+      act();
+    });
+    return button;
+  }
+
+  const buttons = {
+    close: makeButton("×", "Close", () => dialog.close()),
+    previous: makeButton("‹", "Previous", () => show(current - 1)),
+    next: makeButton("›", "Next", () => show(current + 1)),
+  };
+
+  function show(index) {
+    if (!figures[index]) return;
+    current = index;
+    const { image, caption } = figures[index];
     const large = document.createElement("img");
     large.src = image.src;
     large.alt = image.alt;
     // As large as the window lets it be, whatever its own size: figures are SVG.
     const ratio = image.naturalWidth / image.naturalHeight || 1;
     large.style.width = `min(calc(98vw - 4rem), calc((94vh - 7rem) * ${ratio}))`;
-    dialog.replaceChildren(close, large);
+    buttons.previous.disabled = index === 0;
+    buttons.next.disabled = index === figures.length - 1;
+    const around = figures.length > 1 ? [buttons.previous, buttons.next] : [];
+    const focused = document.activeElement;
+    dialog.replaceChildren(buttons.close, ...around, large);
+    if (dialog.contains(focused) && !focused.disabled) focused.focus();
     if (caption) {
       const copy = caption.cloneNode(true);
       copy.querySelectorAll(".headerlink").forEach((link) => link.remove());
@@ -25,8 +50,16 @@
       dialog.append(copy);
     }
     dialog.setAttribute("aria-label", caption?.textContent.trim() ?? "Figure");
-    dialog.showModal();
   }
+
+  dialog.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    show(current + step);
+  });
+  dialog.addEventListener("close", () => figures[current].button.focus());
 
   document.body.append(dialog);
   for (const image of document.querySelectorAll("figure img")) {
@@ -38,6 +71,10 @@
     button.title = "Enlarge";
     image.replaceWith(button);
     button.append(image);
-    button.addEventListener("click", () => open(image, caption));
+    const index = figures.push({ image, caption, button }) - 1;
+    button.addEventListener("click", () => {
+      show(index);
+      dialog.showModal();
+    });
   }
 })();

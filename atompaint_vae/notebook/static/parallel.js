@@ -1,5 +1,6 @@
 // Parallel coordinates: a strip for each property that varies, a line for each run. Values are
-// written in the strips, which lines pass behind them, so that no label lies on a line.
+// written in the strips, which lines pass behind them, so that no label lies on a line. A part of a
+// strip that one drags over becomes a condition of the filter.
 (() => {
   "use strict";
 
@@ -8,7 +9,8 @@
   const [MIN_GAP, PADDING, LINE_HEIGHT, FONT_SIZE] = [28, 6, 13, 11];
   const MAX_LABELS = 12; // values of a property, and runs, that are all named
   const MAX_COLOURS = 7; // of runs; where there are more, the colour is the last property
-  const MAX_LETTERS = 20;
+  const LETTERS = [20, 14, 9]; // of a line of a label, the fewer the less room there is
+  const MIN_BRUSH = 4;
   const MAX_LINES = 3;
   const LOG_RATIO = 50;
   const [LABEL_HEIGHT, LABEL_GAP] = [17, 9];
@@ -23,15 +25,15 @@
   }
 
   // Broken after commas and slashes, and elsewhere where one part alone is too long.
-  function wrap(text) {
+  function wrap(text, letters) {
     const lines = [""];
     const add = (part) => {
-      const isTooLong = (lines.at(-1) + part).trimEnd().length > MAX_LETTERS;
+      const isTooLong = (lines.at(-1) + part).trimEnd().length > letters;
       if (isTooLong && lines.at(-1)) lines.push("");
       lines[lines.length - 1] += part;
     };
     for (const part of text.match(/[^,/]*[,/]?\s*/g)) {
-      if (part.length > MAX_LETTERS) part.match(/[^\s_+-]*[\s_+-]*/g).forEach(add);
+      if (part.length > letters) part.match(/[^\s_+-]*[\s_+-]*/g).forEach(add);
       else add(part);
     }
     if (lines.length <= MAX_LINES) return lines.map((line) => line.trim());
@@ -40,8 +42,8 @@
 
   const measure = (() => {
     const context = document.createElement("canvas").getContext("2d");
-    return (text) => {
-      context.font = `${FONT_SIZE}px ${getComputedStyle(document.body).fontFamily}`;
+    return (text, weight = 400) => {
+      context.font = `${weight} ${FONT_SIZE}px ${getComputedStyle(document.body).fontFamily}`;
       return context.measureText(text).width;
     };
   })();
@@ -58,14 +60,14 @@
   const rankByEnds = ({ min, max }, x) => (x === null || x === min || x === max ? 0 : 1);
 
   // ranks: of each run, 0 for the one that is drawn on top
-  function makeAxis(name, values, ranks) {
+  function makeAxis(name, values, ranks, letters) {
     const known = [...new Set(values)];
     const isNumber = known.every((x) => x === null || typeof x === "number") &&
       known.some((x) => x !== null);
     const write = isMeasured(name) ? roundValue : formatValue;
     const labels = known.map((x) => {
       const text = x === null ? MISSING : write(x);
-      return { value: x, text, lines: wrap(text) };
+      return { value: x, text, lines: wrap(text, letters) };
     });
     const axis = { name, values, labels, isNumber, place: new Map(), isLog: false };
     if (isNumber) {
@@ -81,9 +83,9 @@
     }
     axis.heads = splitName(name);
     if (axis.isLog) axis.heads[1] += " (log)";
-    const width = (texts) => Math.max(...texts.map(measure));
+    const width = (texts, weight) => Math.max(...texts.map((text) => measure(text, weight)));
     axis.strip = Math.max(24, width(labels.flatMap((x) => x.lines)) + 2 * PADDING);
-    axis.head = width(axis.heads);
+    axis.head = width(axis.heads, 600);
     return axis;
   }
 
@@ -139,6 +141,7 @@
     return ys;
   }
 
+  // Places the axes, and returns the width that they take.
   function placeStrips(axes, available) {
     const distances = axes.slice(1).map((axis, i) => Math.max(
       (axes[i].strip + axis.strip) / 2 + MIN_GAP, (axes[i].head + axis.head) / 2 + 2 * PADDING));
@@ -148,6 +151,20 @@
     let x = ends[0];
     axes.forEach((axis, i) => (axis.x = i ? (x += distances[i - 1] + extra) : x));
     return x + ends[1];
+  }
+
+  // As many axes as there is room for; the last two tell what came of it, and stay.
+  function fitAxes(names, make, available) {
+    for (let num = names.length; ; num -= 1) {
+      const kept = [...names.slice(0, Math.max(0, num - 2)), ...names.slice(-2)];
+      for (const letters of LETTERS) {
+        const axes = kept.map((name) => make(name, letters));
+        const width = placeStrips(axes, available);
+        if (width <= available || (num <= 2 && letters === LETTERS.at(-1))) {
+          return { axes, width, left: names.filter((name) => !kept.includes(name)) };
+        }
+      }
+    }
   }
 
   function drawLine(axes, run) {
@@ -207,6 +224,57 @@
     box.onblur = () => choose(-1);
   }
 
+  const quote = (text) => (text.includes('"') ? `'${text}'` : `"${text}"`);
+
+  // What the filter says of the values between two heights, null if there are none.
+  function writeCondition({ name, labels, place, isNumber }, low, high) {
+    const inside = labels.map((x) => x.value)
+      .filter((x) => x !== null && place.get(x) >= low && place.get(x) <= high);
+    if (!inside.length) return null;
+    if (isNumber) {
+      const [min, max] = [Math.min(...inside), Math.max(...inside)];
+      return min === max ? `${name} == ${min}` : `${name} >= ${min} and ${name} <= ${max}`;
+    }
+    const parts = inside.map((value) => {
+      const [, experiment, run] = name === "run" ? /^(?:(.*)\/)?([^/]*)$/.exec(value) : [];
+      return experiment ? `(experiment == ${quote(experiment)} and run == ${quote(run)})`
+        : `${name} == ${quote(value)}`;
+    });
+    return parts.length > 1 ? `(${parts.join(" or ")})` : parts[0];
+  }
+
+  // Dragging over a strip fades the lines elsewhere, and at last chooses those in it.
+  function letBrush(svg, axes, lines, choose) {
+    svg.addEventListener("pointerdown", (event) => {
+      const box = svg.getBoundingClientRect();
+      const read = ({ clientX, clientY }) => [clientX - box.left, clientY - box.top];
+      const [x, start] = read(event);
+      const axis = axes.find((axis) => Math.abs(axis.x - x) <= axis.strip / 2);
+      if (!axis || event.button || event.pointerType === "touch") return;
+      event.preventDefault();
+      const mark = makeSvg("rect", { class: "parallel-brush", x: axis.x - axis.strip / 2,
+        width: axis.strip, y: start, height: 0 });
+      svg.append(mark);
+      svg.setPointerCapture(event.pointerId);
+      let [low, high] = [start, start];
+      const move = (moved) => {
+        [low, high] = [start, read(moved)[1]].sort((a, b) => a - b);
+        mark.setAttribute("y", low);
+        mark.setAttribute("height", high - low);
+        lines.forEach((line, run) =>
+          line.classList.toggle("out", axis.ys[run] < low || axis.ys[run] > high));
+      };
+      svg.addEventListener("pointermove", move);
+      svg.addEventListener("pointerup", () => {
+        svg.removeEventListener("pointermove", move);
+        mark.remove();
+        lines.forEach((line) => line.classList.remove("out"));
+        const condition = high - low < MIN_BRUSH ? null : writeCondition(axis, low, high);
+        if (condition) choose(condition);
+      }, { once: true });
+    });
+  }
+
   function describeRun({ id, properties }, names) {
     const words = names.map((name) => {
       const value = properties[name] ?? null;
@@ -218,18 +286,20 @@
 
   // note:  what the lines mean, or which run is looked at
   // names: the properties, of which the last orders the runs
-  function drawParallel(box, note, runs, names) {
+  // colours: numbers of the colours of runs whose curves are drawn, by their ids
+  // brush: called with the condition of the filter that a part of a strip means
+  function drawParallel(box, note, runs, names, colours, brush) {
     const outcome = runs.map((run) => run.properties[names.at(-1)] ?? -Infinity);
     const order = runs.map((_, i) => i).sort((a, b) =>
       outcome[a] < outcome[b] ? 1 : outcome[a] > outcome[b] ? -1 : a - b);
     const ranks = runs.map((_, i) => order.indexOf(i));
-    const axes = names.map((name) =>
-      makeAxis(name, runs.map((run) => run.properties[name] ?? null), ranks));
-    const isNamed = runs.length <= MAX_LABELS;
-    if (isNamed) axes.unshift(makeAxis("run", nameRuns(runs.map((run) => run.id)), ranks));
+    const ids = nameRuns(runs.map((run) => run.id));
+    const make = (name, letters) => makeAxis(name, name === "run" ? ids
+      : runs.map((run) => run.properties[name] ?? null), ranks, letters);
+    const wanted = runs.length <= MAX_LABELS ? ["run", ...names] : names;
+    const { axes, width, left } = fitAxes(wanted, make, box.clientWidth);
     const height = TOP + BOTTOM +
       Math.min(MAX_HEIGHT, Math.max(MIN_HEIGHT, ...axes.map((axis) => axis.height)));
-    const width = placeStrips(axes, box.clientWidth);
     for (const axis of axes) {
       placeValues(axis, TOP, height - BOTTOM);
       axis.ys = spreadRuns(axis, ranks);
@@ -247,7 +317,8 @@
           makeSvg("text", { x, y: 12 + 14 * i, class: "parallel-name" }, text))));
     }
     const lines = runs.map((_, run) => {
-      const stroke = isFew ? `var(--run-colour-${run})`
+      const colour = isFew ? colours.get(runs[run].id) : undefined;
+      const stroke = colour !== undefined ? `var(--run-colour-${colour % MAX_COLOURS})`
         : `color-mix(in oklab, var(--run-colour-0) ${strength(ranks[run])}%, var(--run-faint))`;
       const path = drawLine(axes, run);
       return makeSvg("g", { class: "parallel-run" },
@@ -258,9 +329,13 @@
     svg.append(makeSvg("g", { class: "parallel-lines" }, ...fromBelow));
     svg.append(makeSvg("g", { class: "parallel-labels" }, ...axes.flatMap(drawLabels)));
     note.textContent = [isFew ? "" : `The stronger a line's colour, the higher its ${names.at(-1)}.`,
-      "Point at a line, or use the arrow keys ↑ and ↓, to see its run."].join(" ").trim();
+      "Point at a line, or use the arrow keys ↑ and ↓, to see its run. Drag over a part of a column " +
+      "to filter by it.",
+      left.length ? `There is room for ${axes.length} columns; ${left.length} more differ: choose ` +
+        "columns above the table." : ""].join(" ").trim();
     box.replaceChildren(svg);
     letChoose(box, note, runs, names, lines, order);
+    letBrush(svg, axes, lines, brush);
   }
 
   window.AtomPaint.drawParallel = drawParallel;

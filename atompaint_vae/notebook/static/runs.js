@@ -28,6 +28,41 @@ window.AtomPaint = (() => {
     return ids.map((id) => ({ id, ...runs[id] }));
   }
 
+  // What a person has set stands in the address, after #: `metric=val.loss&hide=a&hide=b`. Keys of
+  // the second curves of a page begin with `2.`. Only what differs from the defaults, whose types
+  // are those of the values, is there. A part without = is the anchor that a link led to.
+
+  const parseHash = () => new URLSearchParams(window.location.hash.slice(1));
+
+  function readState(prefix, defaults) {
+    const given = parseHash();
+    return Object.fromEntries(Object.entries(defaults).map(([name, value]) => {
+      const texts = given.getAll(prefix + name);
+      if (!texts.length) return [name, value];
+      if (Array.isArray(value)) return [name, texts];
+      if (typeof value === "boolean") return [name, texts[0] === "1"];
+      if (typeof value === "number") return [name, Number.isFinite(Number(texts[0])) ? Number(texts[0]) : value];
+      return [name, texts[0]];
+    }));
+  }
+
+  function writeState(prefix, defaults, state) {
+    const given = parseHash();
+    const anchors = [...given].filter(([, value]) => value === "").map(([name]) => name)
+      .filter((name) => document.getElementById(name));
+    for (const [name, value] of Object.entries(defaults)) {
+      given.delete(prefix + name);
+      if (JSON.stringify(state[name]) === JSON.stringify(value)) continue;
+      const texts = Array.isArray(value) ? state[name] : [value === true || state[name] === true
+        ? String(Number(state[name])) : String(state[name])];
+      for (const text of texts) given.append(prefix + name, text);
+    }
+    for (const name of anchors) given.delete(name);
+    const { pathname, search } = window.location;
+    const parts = [...anchors.map(encodeURIComponent), ...(given.size ? [given] : [])];
+    window.history.replaceState(null, "", `${pathname}${search}#${parts.join("&")}`);
+  }
+
   // Filter expressions
 
   const TOKEN = new RegExp(
@@ -75,10 +110,30 @@ window.AtomPaint = (() => {
 
   const unquote = ({ kind, text }) => (kind === "quoted" ? text.slice(1, -1) : text);
 
+  // The least number of letters to change, insert or remove.
+  function countEdits(a, b) {
+    let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+    for (let i = 1; i <= a.length; i++) {
+      const next = [i];
+      for (let j = 1; j <= b.length; j++) {
+        next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] !== b[j - 1]));
+      }
+      row = next;
+    }
+    return row[b.length];
+  }
+
+  function findNear(name, known) {
+    const far = new Map(known.map((x) => [x, countEdits(name, x)]));
+    return known.filter((x) => far.get(x) <= Math.max(1, name.length / 3))
+      .sort((a, b) => far.get(a) - far.get(b));
+  }
+
   function sayUnknown(name, properties) {
     const word = name.split(/[.(]/).at(-1).replace(")", "").toLowerCase();
     const inside = properties.filter((x) => x.includes(`(${name})`));
-    const near = inside.length ? inside : properties.filter((x) => x.toLowerCase().includes(word));
+    const containing = properties.filter((x) => x.toLowerCase().includes(word));
+    const near = inside.length ? inside : [...new Set([...findNear(name, properties), ...containing])];
     const hint = near.length ? `did you mean ${near.slice(0, 3).map((x) => `'${x}'`).join(" or ")}?`
       : "the properties are listed below";
     return `unknown property '${name}'; ${hint}`;
@@ -209,17 +264,34 @@ window.AtomPaint = (() => {
     }));
   }
 
-  function areConfounded(allProperties, a, b) {
+  // Each value of a property as a number, the same for equal values.
+  function numberValues(allProperties, key) {
+    const numbers = new Map();
+    return allProperties.map((properties) => {
+      const value = get(properties, key);
+      if (!numbers.has(value)) numbers.set(value, numbers.size);
+      return numbers.get(value);
+    });
+  }
+
+  // Whether equal values of one property always come with equal values of another.
+  function decides(xs, ys) {
+    const found = [];
+    return xs.every((x, i) => (found[x] ??= ys[i]) === ys[i]);
+  }
+
+  function areConfounded(allProperties, a, b, numbers) {
+    let [xDecides, yDecides] = [decides(numbers(a), numbers(b)), decides(numbers(b), numbers(a))];
+    if (!xDecides && !yDecides) return false;
     let pairs = allProperties.map((x) => [get(x, a), get(x, b)]);
     let numeric = [0, 1].map((i) => pairs.every((pair) => typeof pair[i] === "number"));
     if (!numeric[0] && numeric[1]) {
       pairs = pairs.map(([x, y]) => [y, x]);
       numeric = [true, false];
+      [xDecides, yDecides] = [yDecides, xDecides];
     }
+    if (!numeric[0]) return true;
     pairs = Array.from(new Map(pairs.map((pair) => [JSON.stringify(pair), pair])).values());
-    const num = [0, 1].map((i) => new Set(pairs.map((pair) => pair[i])).size);
-    const [xDecides, yDecides] = num.map((n) => n === pairs.length);
-    if (!numeric[0]) return xDecides || yDecides;
     pairs.sort(([x], [y]) => x - y);
     const steps = pairs.slice(1).map(([, y], i) => [pairs[i][1], y]);
     if (numeric[1]) {
@@ -227,17 +299,21 @@ window.AtomPaint = (() => {
       return xDecides && yDecides && isMonotonic;
     }
     const numChanges = steps.filter(([y, z]) => y !== z).length;
-    return yDecides || (xDecides && numChanges === num[1] - 1);
+    return yDecides || (xDecides && numChanges === new Set(pairs.map(([, y]) => y)).size - 1);
   }
 
   function findConfounded(allProperties) {
     allProperties = allProperties.filter(isReadable);
     const keys = findVaried(allProperties).filter((key) => !schema.effectless.includes(key));
-    const known = new Map();
+    const [known, numbered] = [new Map(), new Map()];
+    const numbers = (key) => {
+      if (!numbered.has(key)) numbered.set(key, numberValues(allProperties, key));
+      return numbered.get(key);
+    };
     const areLinked = (a, b) => {
       const [i, j] = [keys.indexOf(a), keys.indexOf(b)].sort((x, y) => x - y);
       const name = `${i},${j}`;
-      if (!known.has(name)) known.set(name, areConfounded(allProperties, keys[i], keys[j]));
+      if (!known.has(name)) known.set(name, areConfounded(allProperties, keys[i], keys[j], numbers));
       return known.get(name);
     };
     const groups = [];
@@ -265,6 +341,16 @@ window.AtomPaint = (() => {
     return Array.from(groups.values());
   }
 
+  // Runs of equal value of a property, as lists of indices by that value as text.
+  function groupBy(allProperties, key) {
+    const groups = new Map();
+    allProperties.forEach((properties, i) => {
+      const text = formatValue(properties[key], key);
+      groups.set(text, [...(groups.get(text) ?? []), i]);
+    });
+    return groups;
+  }
+
   // Just the run's name where all are of one experiment.
   function nameRuns(ids) {
     const several = new Set(ids.map((id) => id.replace(/[^/]*$/, ""))).size > 1;
@@ -280,7 +366,7 @@ window.AtomPaint = (() => {
   }
 
   return {
-    loadScript, loadRuns, filterRuns, formatValue, roundValue, isMeasured, countValues,
-    findVaried, findIncomparable, findConfounded, groupSeeds, nameRuns, nameGroup,
+    loadScript, loadRuns, readState, writeState, filterRuns, formatValue, roundValue, isMeasured, countValues,
+    findVaried, findIncomparable, findConfounded, groupBy, groupSeeds, nameRuns, nameGroup,
   };
 })();
