@@ -2,5 +2,5 @@
 
 COMPONENTS = (
     "assets", "math", "navigation", "references", "data_folders", "updates", "numbers", "pictures",
-    "problems", "videos", "watch",
+    "problems", "state", "videos", "watch",
 )  # fmt: skip
