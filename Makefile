@@ -29,7 +29,7 @@ quick-start: .venv/ready
 	$(BIN)/atompaint-vae figures draw $(QUICK)
 
 html: .venv/ready
-	$(BIN)/sphinx-build -M html . _build --quiet --jobs auto --fail-on-warning --keep-going
+	$(BIN)/python -m atompaint_vae.notebook . _build --quiet --jobs auto --fail-on-warning --keep-going
 	@echo "The notebook is at $(CURDIR)/$(PAGE)"
 
 # Files that a build or a run writes must not trigger another build.
