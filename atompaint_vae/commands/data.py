@@ -62,7 +62,7 @@ def run_build(arguments: dict) -> int:
     from ..data.sets.build import Broken, build_set, name_chains_path
     from ..data.sets.inputs import find_structure_files
     from ..data.sets.sources import name_structures_path
-    from ..data.structures.formats import ASSEMBLIES
+    from ..data.structures.table import ASSEMBLIES
 
     assembly = arguments["--assembly"]
     if assembly not in ASSEMBLIES:

@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
     from ...data.structures.regions import RegionError, calc_center, find_residue, split_atoms
     from ...data.structures.table import read_structure
 
-    structure, atoms = parse_structure(path).model, read_structure(path)
+    structure, atoms = parse_structure(path), read_structure(path)
     try:
         center_A = calc_center(find_residue(structure, around))
     except RegionError as error:
