@@ -17,7 +17,7 @@ import pyarrow as pa
 from atompaint_vae.data.structures.binary_cif import read_binary_cif
 from atompaint_vae.data.structures.elements import find_elements
 from atompaint_vae.data.structures.lines import AtomLines, StructureError
-from atompaint_vae.data.structures.mmcif import read_mmcif
+from atompaint_vae.data.structures.mmcif import find_block, read_mmcif
 from atompaint_vae.data.structures.pdb import read_pdb, write_pdb
 
 MMCIF_SUFFIXES = (".cif", ".mmcif", ".mcif")
@@ -27,6 +27,11 @@ PDB_SUFFIXES = (".pdb", ".ent", ASSEMBLY_SUFFIX)
 BINARY_SUFFIXES = (".bcif",)
 SUFFIXES = (*MMCIF_SUFFIXES, *PDB_SUFFIXES, *BINARY_SUFFIXES)
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+# Those that gemmi needs.
+COLUMNS = tuple(
+    f"_atom_site.{name}"
+    for name in ("id", "type_symbol", "label_atom_id", "label_comp_id", "label_asym_id")
+)
 EXPECTED = f"expected a name in {', '.join(SUFFIXES)} (or + {', '.join(COMPRESSED_SUFFIXES)})"
 
 
@@ -45,21 +50,21 @@ def read_lines(path: Path) -> AtomLines:
 def parse_structure(path: Path) -> gemmi.Structure:
     """Parse the first model of a structure file with all that it holds, hydrogens and water too.
 
-    raises: StructureError as `read_lines`, or if an mmCIF file lacks a column
+    raises: StructureError as `read_lines`, or if an mmCIF file lacks one of COLUMNS
     """
     content = read_content(path)
     try:
         lines = _read_lines(path, content)
         if find_suffix(path) in PDB_SUFFIXES:
-            atoms = lines.atoms
-            symbols = find_elements(atoms, lines.is_aligned).symbols.decode()
-            structure = gemmi.read_pdb_string(write_pdb(_decode(content), atoms["line"].tolist(), symbols))
+            symbols = find_elements(lines.atoms, lines.is_aligned).symbols.decode()
+            numbers = lines.atoms["line"].tolist()
+            structure = gemmi.read_pdb_string(write_pdb(_decode(content), numbers, symbols))
         else:
-            document = _read_document(path, content)
-            blocks = [x for x in document if len(x.find_values("_atom_site.Cartn_x"))]
-            structure = gemmi.make_structure_from_block(blocks[0])
-        if len(structure) == 0 or structure[0].count_atom_sites() == 0:
-            raise StructureError("the atoms lack a column of mmCIF files")
+            block = find_block(_read_document(path, content))
+            missing = [x for x in COLUMNS if not len(block.find_values(x))]
+            if missing:
+                raise StructureError(f"no column {', '.join(missing)}")
+            structure = gemmi.make_structure_from_block(block)
     except (RuntimeError, ValueError, IndexError, MemoryError) as error:
         raise StructureError(f"{path}: {describe_error(error)}") from error
     while len(structure) > 1:

@@ -96,6 +96,7 @@ class AtomLines(NamedTuple):
     unit: str  # what the column `line` counts: 'line' or 'atom'
     is_aligned: bool  # an element of two letters begins one column further left in the name
     num_other_blocks: int = 0  # of an mmCIF file, with atoms
+    num_pieces: int = 0  # of a PDB file, that stand after an END and are read
 
 
 def combine(*columns: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:

@@ -39,10 +39,7 @@ def read_mmcif(document: gemmi.cif.Document, content: bytes = b"") -> AtomLines:
     raises:  StructureError, without the path, if there are no Cartesian coordinates, or some are no
              numbers, or a column is missing that can't be inferred
     """
-    blocks = [block for block in document if len(block.find_values("_atom_site.Cartn_x"))]
-    if not blocks:
-        raise StructureError(_explain_no_atoms(document))
-    block = blocks[0]
+    block = find_block(document)
     missing = [x for x in COORDINATES if not len(block.find_values(f"_atom_site.{x}"))]
     if missing:
         raise StructureError(f"no column _atom_site.{', _atom_site.'.join(missing)}")
@@ -63,8 +60,23 @@ def read_mmcif(document: gemmi.cif.Document, content: bytes = b"") -> AtomLines:
     is_read, num_models = _find_first_model(block, num_atoms)
     if num_models > 1:
         atoms = atoms.select(is_read)
+    num_blocks = sum(len(x.find_values("_atom_site.Cartn_x")) > 0 for x in document)
     header = _read_header(block)
-    return AtomLines(atoms, header, num_models, 1, "atom", False, len(blocks) - 1)
+    return AtomLines(
+        atoms, header, num_models, num_models_read=1, unit="atom", is_aligned=False,
+        num_other_blocks=num_blocks - 1,
+    )  # fmt: skip
+
+
+def find_block(document: gemmi.cif.Document) -> gemmi.cif.Block:
+    """Find the first block with atoms.
+
+    raises: StructureError, without the path
+    """
+    for block in document:
+        if len(block.find_values("_atom_site.Cartn_x")):
+            return block
+    raise StructureError(_explain_no_atoms(document))
 
 
 def _read_column(block: gemmi.cif.Block, tags: tuple[str, ...]) -> Texts | None:

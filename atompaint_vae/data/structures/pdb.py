@@ -81,13 +81,14 @@ def read_pdb(content: bytes, *, is_assembly: bool = False) -> AtomLines:
         "position_A": positions_A,
         "occupancy": _read_occupancies(columns[:, 54:60]),
     })  # fmt: skip
-    is_read, *num_models = _choose_blocks(atoms, places, is_assembly)
+    is_read, num_models, num_models_read, num_pieces = _choose_blocks(atoms, places, is_assembly)
     if not is_read.all():
         atoms = atoms.select(is_read)
     header = b"\n".join([line for line in lines if line.startswith(HEADER)])
     return AtomLines(
         atoms, gemmi.read_pdb_string(header) if header else gemmi.Structure(),
-        *num_models, "line", is_aligned(atoms["name"].distinct),
+        num_models, num_models_read, "line", is_aligned(atoms["name"].distinct),
+        num_pieces=num_pieces,
     )  # fmt: skip
 
 
@@ -195,7 +196,8 @@ def _read_coordinates(
     try:
         positions_A = np.where(is_bad[:, None], b"0", texts).astype(np.float64)
     except ValueError:
-        positions_A = np.array([[_parse_float(x) for x in row] for row in texts.tolist()])
+        numbers = [_parse_float(x.decode("latin-1")) for x in texts.ravel().tolist()]
+        positions_A = np.array(numbers).reshape(-1, 3)
         is_bad |= np.isnan(positions_A).any(axis=1)
     if is_bad.any():
         row = rows[int(np.flatnonzero(is_bad)[0])]
@@ -212,9 +214,9 @@ def _read_coordinates(
 
 def _choose_blocks(
     atoms: Atoms, places: _Places, is_assembly: bool
-) -> tuple[Bool[np.ndarray, "n"], int, int]:
-    """Mark the atoms of the first block and of those that continue it; count models, and those
-    that are read.
+) -> tuple[Bool[np.ndarray, "n"], int, int, int]:
+    """Mark the atoms of the first block and of those that continue it; count the models, those that
+    are read, and the blocks that continue the first.
 
     Blocks are models, and what stands after an END: it is another model if it repeats the atoms.
     """
@@ -222,19 +224,20 @@ def _choose_blocks(
     num_atoms = len(places.blocks)
     is_read = np.zeros(num_atoms, dtype=bool)
     is_read[: starts[1] if len(starts) > 1 else num_atoms] = True
-    num_models = num_read = 1
+    num_models, num_read, num_pieces = 1, 1, 0
     if len(starts) > 1:
         ids = atoms.identify("chain", "residue", "number", "insertion_code", "name", "altloc")
         positions_A = atoms["position_A"]
         for start, end in zip(starts[1:], [*starts[2:], num_atoms], strict=True):
-            is_model = np.isin(ids[start:end], ids[is_read]).mean() > MAX_REPEATED
+            is_model = bool(np.isin(ids[start:end], ids[is_read]).mean() > MAX_REPEATED)
             if is_model and is_assembly:
                 near_A, _ = KDTree(positions_A[is_read]).query(positions_A[start:end])
                 is_copy = (near_A < CLASH_A).mean() <= MAX_CLASHES
             is_read[start:end] = not is_model or (is_assembly and is_copy)
             num_models += is_model
             num_read += is_model and bool(is_read[start])
-    return is_read, max(places.num_models, num_models), num_read
+            num_pieces += not is_model
+    return is_read, max(places.num_models, num_models), num_read, num_pieces
 
 
 def is_aligned(names: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool
 
 from atompaint_vae.data.structures.chains import classify_residue
@@ -39,7 +40,8 @@ HYDROGENS = frozenset({"H", "D"})
 # What is counted, in the order in which it is shown: the columns of the table of structures.
 GUESSED = {
     "guessed_elements": "elements", "guessed_residue_numbers": "residue numbers",
-    "guessed_chains": "chains", "guessed_occupancies": "occupancies",
+    "guessed_chains": "chains", "guessed_pieces": "pieces after an END",
+    "guessed_occupancies": "occupancies",
 }  # fmt: skip
 LEFT_OUT = {
     "left_out_unknown": "unknown elements", "left_out_duplicates": "duplicates",
@@ -50,7 +52,7 @@ LEFT_OUT = {
 COUNTS = (*GUESSED, *LEFT_OUT)
 
 
-def describe_counts(counts: Mapping[str, int]) -> str:
+def describe_counts(counts: Mapping[str, int] | pd.Series) -> str:
     """Describe what was guessed and left out in one line, '' if nothing was."""
     parts = []
     for verb, names in (("guessed", GUESSED), ("left out", LEFT_OUT)):
@@ -87,6 +89,7 @@ def select_atoms(lines: AtomLines, altloc: str = "first") -> tuple[Atoms, dict[s
         is_left |= is_one
     counts["left_out_models"] = lines.num_models - lines.num_models_read
     counts["left_out_blocks"] = lines.num_other_blocks
+    counts["guessed_pieces"] = lines.num_pieces
     atoms = Atoms(atoms | {"element": elements, "is_guessed": is_guessed})
     if is_left.all():
         unknown = atoms.select(elements.isin({UNKNOWN}))

@@ -247,8 +247,10 @@ BROKEN = {
     "block.cif": ("data_TEST\n", "no atoms"),
     "cut.cif": (MMCIF[:-40], "line 2, column 0: Wrong number of values in loop"),
     "short.pdb": ("ATOM      1  CA  GLY A   1       1\n", "line is too short"),
-    "atoms.xyz": ("1\n", r"unknown format; expected a name in .cif, .mmcif, .mcif, .pdb, .ent, .pdb1, "
-                  r"\.bcif \(or \+ \.gz, \.bz2, \.xz, \.zst\)"),
+    "atoms.xyz": (
+        "1\n", r"unknown format; expected a name in .cif, .mmcif, .mcif, .pdb, .ent, .pdb1, "
+        r"\.bcif \(or \+ \.gz, \.bz2, \.xz, \.zst\)",
+    ),
     "half.cif.gz": (gzip_half, "ended before the end-of-stream marker"),
     "missing.cif": (None, "no such file or directory"),
     "folder.cif": (Path.mkdir, "is a directory"),
