@@ -83,7 +83,7 @@ def _choose_files(
     """Return the structure files, in order, and report how many others there are."""
     files = sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
     found = [path for path in files if _is_structure(path)]
-    others = Counter(path.suffix.lower() or "no suffix" for path in files if not _is_structure(path))
+    others = Counter(path.suffix.lower() or "no suffix" for path in set(files) - set(found))
     if others:
         suffixes = ", ".join(f"{num} {suffix}" for suffix, num in others.most_common())
         report(f"{text}: passed over {others.total()} other files: {suffixes}")

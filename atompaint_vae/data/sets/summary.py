@@ -102,7 +102,7 @@ def describe_reading(table: pd.DataFrame) -> list[str]:
     order = [*counts.index[is_rare], *counts.index[~is_rare & counts.any(axis=1)]]
     lines = [f"{name}: {describe_counts(counts.loc[name])}" for name in order[:MAX_FILES]]
     if len(order) > MAX_FILES:
-        lines.append(f"{len(order) - MAX_FILES} more files: see the table of structures")
+        lines.append(f"and {len(order) - MAX_FILES} more, in the table of structures")
     if order:
         lines.append(f"all {len(table)} files: {describe_counts(counts.sum())}")
     return lines

@@ -27,9 +27,9 @@ ALTLOCS = ("first", "occupancy")
 
 # The waters that gemmi knows, and those of simulation packages.
 WATERS = frozenset({
-    "DIS", "DOD", "F3C", "H2O", "HHO", "HOH", "OH2", "OHH", "OPC", "OPC3", "SOL", "SPC", "SPCE",
-    "SPCF", "SPE", "SWM", "SWM4", "T3H", "T3P", "T4E", "T4EW", "T4P", "T5P", "TIP", "TIP2", "TIP3",
-    "TIP4", "TIP5", "TIPS", "TP3", "TP4", "TP5", "TP4E", "TP4W", "WAT", "WTR",
+    "DIS", "DOD", "F3C", "H2O", "HHO", "HOH", "OH2", "OHH", "OPC", "OPC3", "SOL", "SOLV", "SPC",
+    "SPCE", "SPCF", "SPE", "SWM", "SWM4", "T3H", "T3P", "T4E", "T4EW", "T4P", "T5P", "TIP",
+    "TIP2", "TIP3", "TIP4", "TIP5", "TIPS", "TP3", "TP4", "TP5", "TP4E", "TP4W", "WAT", "WTR",
 })  # fmt: skip
 # Some of these are also the names of ligands, which have other elements.
 WATER_ELEMENTS = frozenset({"O", "H", "D", DUMMY, UNKNOWN})

@@ -207,7 +207,7 @@ def test_of_many_files_those_with_rare_things_are_named(monkeypatch):
     })  # fmt: skip
     assert describe_reading(table) == [
         "c: guessed: elements 7; left out: water 3", "a: left out: water 1,000",
-        "1 more files: see the table of structures",
+        "and 1 more, in the table of structures",
         "all 4 files: guessed: elements 7; left out: water 1,004",
     ]  # fmt: skip
     assert describe_reading(table[["pdb_id"]]) == []
