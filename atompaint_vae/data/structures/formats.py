@@ -55,7 +55,7 @@ def parse_structure(path: Path) -> gemmi.Structure:
     content = read_content(path)
     try:
         lines = _read_lines(path, content)
-        if find_suffix(path) in PDB_SUFFIXES:
+        if _is_pdb(path, content):
             symbols = find_elements(lines.atoms, lines.is_aligned).symbols.decode()
             numbers = lines.atoms["line"].tolist()
             structure = gemmi.read_pdb_string(write_pdb(_decode(content), numbers, symbols))
@@ -138,16 +138,24 @@ def _decode(content: bytes) -> bytes:
     return content
 
 
+def _is_pdb(path: Path, content: bytes) -> bool:
+    """Return whether a file is a PDB file; some have the names of the other format."""
+    suffix, start = find_suffix(path), _decode(content[:4096]).lstrip()
+    if suffix in PDB_SUFFIXES:
+        return not re.search(rb"(?m)^data_", start)
+    return suffix in MMCIF_SUFFIXES and start.startswith((b"HEADER", b"ATOM  ", b"CRYST1"))
+
+
 def _read_lines(path: Path, content: bytes) -> AtomLines:
     suffix = find_suffix(path)
-    if suffix in PDB_SUFFIXES:
+    if _is_pdb(path, content):
         return read_pdb(_decode(content), is_assembly=suffix == ASSEMBLY_SUFFIX)
     return read_mmcif(_read_document(path, content), _decode(content))
 
 
 def _read_document(path: Path, content: bytes) -> gemmi.cif.Document:
     suffix = find_suffix(path)
-    if suffix in MMCIF_SUFFIXES:
+    if suffix in (*MMCIF_SUFFIXES, *PDB_SUFFIXES):
         return gemmi.cif.read_string(_decode(content))
     if suffix in BINARY_SUFFIXES:
         return read_binary_cif(content)

@@ -306,6 +306,13 @@ def test_the_content_tells_how_it_is_encoded(tmp_path, encode, suffix):
     assert atoms.x.tolist() == [np.float32(x) for x in (0, 1, 2, 3.8, 4.8, 5.8)]
 
 
+def test_the_content_tells_the_format(tmp_path):
+    path = write_cif(tmp_path / "x.cif", TAGS)
+    assert len(read_structure(path.rename(tmp_path / "x.ent"))) == 1
+    path = write(tmp_path / "x.cif", make_line())
+    assert len(read_structure(path)) == 1
+
+
 @pytest.mark.parametrize("name", ["a.pdb.gz", "a.ent.bz2", "a.pdb.xz", "a.pdb12.zst", "a.pdb1"])
 def test_names_of_compressed_files(tmp_path, name):
     assert set(read_structure(write(tmp_path / name, make_line())).structure) == {"a"}
