@@ -8,8 +8,8 @@ Usage:
 
 All atoms in a sphere around the residue's centre are removed. A diffusion model then proposes atoms
 that fit what is left. STRUCTURE is an mmCIF, PDB or BinaryCIF file, compressed or not; its first
-model is taken, without symmetry copies. NAME is a published model of kind diffusion, or a finished run of
-this notebook, as experiment/run.
+model is taken, without symmetry copies. NAME is a published model of kind diffusion, or a finished
+run of this notebook, as experiment/run.
 
     atompaint-vae paint 1bhl.pdb --around A/123 --model 20261129_first_denoisers/plain --out new
 
