@@ -1,18 +1,19 @@
 """Fetch structures for training, build a set of them, show a set.
 
 Usage:
-    atompaint-vae data build INPUT... --out FILE [--assembly KIND] [--dir DIR] [--jobs N]
-                       [--strict] [--quiet]
+    atompaint-vae data build INPUT... --out FILE [--assembly KIND] [--altloc WHICH] [--dir DIR]
+                       [--jobs N] [--strict] [--quiet]
     atompaint-vae data show SET [--svg FILE | --no-svg]
     atompaint-vae data fetch IDS [--dir DIR] [--mirror URL] [--jobs N] [--timeout SECONDS]
                        [--attempts N] [--quiet]
     atompaint-vae data (-h | --help)
 
-build reads structure files (mmCIF, PDB, BinaryCIF; gzipped or not), splits them by sequence and
+build reads structure files (mmCIF, PDB, BinaryCIF; compressed or not), splits them by sequence and
 writes FILE, and beside it the tables *.structures.csv and *.chains.csv. `data.source` in hparams.nt
 names FILE by its path from the experiment's folder, such as ../../structures/mine.parquet. INPUT is
 a folder, a file, a pattern such as 'pdb/**/*.cif.gz', or a text file that lists files and PDB ids.
-Broken files are reported and left out. An interrupted build resumes when it is started again.
+Broken files are reported and left out. For each file, build prints what it guessed and left out;
+*.structures.csv has the same numbers. An interrupted build resumes when it is started again.
 
 show prints the contents of a set and draws them, in an SVG file beside the set by default. SET is a
 file that build wrote, a database of macromol_gym_unsupervised, or `starter`.
@@ -23,6 +24,8 @@ Options:
     --out FILE         The set to write; a name that ends in .parquet.
     --assembly KIND    asymmetric, the atoms in each file; or biological, the first assembly that
                        each file defines. [default: asymmetric]
+    --altloc WHICH     first, the first alternate location of each residue; or occupancy, that of
+                       the highest mean occupancy. [default: first]
     --dir DIR          fetch: the folder for the files, by default structures. build: the folder
                        with the files of a list, by default that of the list.
     --mirror URL       fetch from here: {id} is the id, {ID} in upper case, {mid} its two middle
@@ -62,16 +65,19 @@ def run_build(arguments: dict) -> int:
     from ..data.sets.build import Broken, build_set, name_chains_path
     from ..data.sets.inputs import find_structure_files
     from ..data.sets.sources import name_structures_path
-    from ..data.sets.summary import describe_unknown
-    from ..data.structures.formats import ASSEMBLIES
+    from ..data.sets.summary import describe_reading, describe_unknown
+    from ..data.structures.selection import ALTLOCS
+    from ..data.structures.table import ASSEMBLIES
 
-    assembly = arguments["--assembly"]
-    if assembly not in ASSEMBLIES:
-        raise ValueError(f"--assembly: expected {' or '.join(ASSEMBLIES)}, got {assembly!r}")
+    options = {}
+    for name, known in (("assembly", ASSEMBLIES), ("altloc", ALTLOCS)):
+        options[name] = arguments[f"--{name}"]
+        if options[name] not in known:
+            raise ValueError(f"--{name}: expected {' or '.join(known)}, got {options[name]!r}")
     num_jobs = _parse_count(arguments, "--jobs", len(os.sched_getaffinity(0)))
     # No default for docopt, as that of fetch isn't that of build.
     folder = Path(arguments["--dir"]) if arguments["--dir"] else None
-    paths = find_structure_files(arguments["INPUT"], folder)
+    paths = find_structure_files(arguments["INPUT"], folder, report=print)
     out = Path(arguments["--out"])
 
     def report(broken: Broken) -> None:
@@ -80,14 +86,14 @@ def run_build(arguments: dict) -> int:
         print(f"{clear}{broken.path}: {broken.reason}", file=sys.stderr)
 
     built = build_set(
-        paths, out, assembly=assembly, num_jobs=num_jobs, strict=arguments["--strict"],
+        paths, out, **options, num_jobs=num_jobs, strict=arguments["--strict"],
         progress=_wants_progress(arguments), report=report,
     )  # fmt: skip
     num_files = len(paths)
     print(f"{out}: {len(built.table)} structures, {built.num_atoms:,} atoms")
     for path in (name_structures_path(out), name_chains_path(out)):
         print(f"{path}")
-    for line in describe_split(built):
+    for line in (*describe_reading(built.table), *describe_split(built)):
         print(line)
     if built.unknown:
         print(describe_unknown(built.unknown))

@@ -32,7 +32,7 @@ from atompaint_vae.data.structures.table import (
     write_atoms,
 )
 
-FILES = Path(__file__).parents[1] / "data" / "files"
+FILES = Path(__file__).parents[1] / "data" / "structures" / "files"
 WORDS = (
     b"nan", b"inf", b"-inf", b"1e308", b"-1e999", b"?", b".", b"'", b'"', b"\n;", b"loop_\n",
     b"data_\n", b"\x00", b"\xff\xfe", b"_atom_site.id\n",
@@ -75,7 +75,15 @@ def make_seeds(folder: Path) -> list[tuple[str, bytes]]:
         for i in range(1, 20)
     )
     pdb = b"REMARK   2 RESOLUTION.    1.80 ANGSTROMS.\nMODEL        1\n" + pdb + b"ENDMDL\nEND\n"
+    # Chains without letters, numbers that end, names at the left edge, an alternate location.
+    hard = b"".join(
+        b"ATOM  ***** %-4s%sALA  %4s    %8.3f   2.000   3.000  1.00  0.00      PRO%d\n"
+        % (name, b" A"[i % 2 :][:1], b"****" if i > 5 else b"999%d" % (i + 4), i + copy, copy)
+        for copy in (0, 1) for i in range(8) for name in (b"N", b"CA", b"C")
+    )
+    hard = hard.replace(b"PRO1", b"    ") + b"END\nTER\n" + hard
     return [
+        (".pdb1", hard), (".pdb", hard.replace(b"PRO0", b"    ")),
         (".cif", cif.read_bytes()), (".bcif", bcif.read_bytes()), (".pdb", pdb),
         (".cif.gz", gzip.compress(cif.read_bytes())),
         (".bcif.gz", gzip.compress(bcif.read_bytes())),

@@ -7,9 +7,9 @@ Usage:
     atompaint-vae paint (-h | --help)
 
 All atoms in a sphere around the residue's centre are removed. A diffusion model then proposes atoms
-that fit what is left. STRUCTURE is an mmCIF, PDB or BinaryCIF file, gzipped or not; its first model
-is taken, without symmetry copies. NAME is a published model of kind diffusion, or a finished run of
-this notebook, as experiment/run.
+that fit what is left. STRUCTURE is an mmCIF, PDB or BinaryCIF file, compressed or not; its first
+model is taken, without symmetry copies. NAME is a published model of kind diffusion, or a finished
+run of this notebook, as experiment/run.
 
     atompaint-vae paint 1bhl.pdb --around A/123 --model 20261129_first_denoisers/plain --out new
 
@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
     from ...data.structures.regions import RegionError, calc_center, find_residue, split_atoms
     from ...data.structures.table import read_structure
 
-    structure, atoms = parse_structure(path).model, read_structure(path)
+    structure, atoms = parse_structure(path), read_structure(path)
     try:
         center_A = calc_center(find_residue(structure, around))
     except RegionError as error:

@@ -39,7 +39,7 @@ CHAIN_COLUMNS = (
     "structure", "chain", "kind", "num_residues", "num_atoms", "cluster", "group", "split",
 )  # fmt: skip
 # Increase it whenever the same file is read differently.
-PART_VERSION = 1
+PART_VERSION = 2
 # Starting a process takes as long as reading about this many files.
 FILES_PER_PROCESS = 16
 
@@ -72,6 +72,7 @@ def build_set(
     out: Path,
     *,
     assembly: str = "asymmetric",
+    altloc: str = "first",
     num_jobs: int = 1,
     strict: bool = False,
     progress: bool = False,
@@ -79,6 +80,7 @@ def build_set(
 ) -> BuiltSet:
     """Read structure files, split them by sequence and write the set.
 
+    assembly, altloc: as for `read_structure`
     strict: raise at the first broken file, instead of leaving it out
     report: called for each file that is left out
     raises: StructureError if no file can be read, or there are too few structures to split
@@ -86,13 +88,14 @@ def build_set(
     _check_out(out)
     parts_dir = out.with_name(f"{out.name}.parts")
     parts_dir.mkdir(exist_ok=True)
+    options = {"assembly": assembly, "altloc": altloc}
     broken = _find_repeated(paths)
     for each in broken:
         _handle_broken(each, strict, report)
-    parts = {path: parts_dir / _name_part(path, assembly) for path in paths}
+    parts = {path: parts_dir / _name_part(path, options) for path in paths}
     for each in broken:
         del parts[each.path]
-    for result in _read_all(parts, assembly, num_jobs, progress):
+    for result in _read_all(parts, options, num_jobs, progress):
         if isinstance(result, Broken):
             _handle_broken(result, strict, report)
             broken.append(result)
@@ -154,18 +157,18 @@ def _handle_broken(broken: Broken, strict: bool, report: Callable[[Broken], None
     report(broken)
 
 
-def _name_part(path: Path, assembly: str) -> str:
+def _name_part(path: Path, options: dict[str, str]) -> str:
     """Return a name unique to this version of a file."""
     try:
         state = path.stat()
-        identity = [str(path.resolve()), state.st_size, state.st_mtime_ns, assembly, PART_VERSION]
+        identity = [str(path.resolve()), state.st_size, state.st_mtime_ns, options, PART_VERSION]
     except OSError:
-        identity = [str(path), assembly]  # the reader reports what is wrong
+        identity = [str(path), options]  # the reader reports what is wrong
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32] + ".parquet"
 
 
 def _read_all(
-    parts: dict[Path, Path], assembly: str, num_jobs: int, progress: bool
+    parts: dict[Path, Path], options: dict[str, str], num_jobs: int, progress: bool
 ) -> Iterator[Path | Broken]:
     """Read the files that have no part yet; yield each result as soon as it is there."""
     from tqdm import tqdm
@@ -178,13 +181,13 @@ def _read_all(
         num_jobs = min(num_jobs, 1 + len(todo) // FILES_PER_PROCESS)
         if num_jobs == 1:
             for path, part in todo:
-                yield _read_part(path, part, assembly)
+                yield _read_part(path, part, options)
                 bar.update()
             return
         # Threads that libraries have started in this process would not survive a fork.
         with ProcessPoolExecutor(num_jobs, mp_context=get_context("spawn")) as executor:
             try:
-                for result in _read_in_parallel(executor, todo, assembly, 4 * num_jobs):
+                for result in _read_in_parallel(executor, todo, options, 4 * num_jobs):
                     yield result
                     bar.update()
             except BrokenProcessPool:
@@ -198,13 +201,13 @@ def _read_all(
 
 
 def _read_in_parallel(
-    executor: Executor, todo: list[tuple[Path, Path]], assembly: str, num_ahead: int
+    executor: Executor, todo: list[tuple[Path, Path]], options: dict[str, str], num_ahead: int
 ) -> Iterator[Path | Broken]:
     waiting: set[Future] = set()
     rest = iter(todo)
     while True:
         for path, part in rest:
-            waiting.add(executor.submit(_read_part, path, part, assembly))
+            waiting.add(executor.submit(_read_part, path, part, options))
             if len(waiting) >= num_ahead:
                 break
         if not waiting:
@@ -214,16 +217,17 @@ def _read_in_parallel(
             yield future.result()
 
 
-def _read_part(path: Path, part: Path, assembly: str) -> Path | Broken:
+def _read_part(path: Path, part: Path, options: dict[str, str]) -> Path | Broken:
     """Read a file into a part of the set, completely or not at all."""
     try:
-        entry = structures.read_entry(path, assembly=assembly)
+        entry = structures.read_entry(path, **options)
     except StructureError as error:
         return Broken(path, str(error).removeprefix(f"{path}: "))
     facts = {
         "resolution_A": entry.resolution_A, "method": entry.method,
         "num_models": entry.num_models, "assembly": entry.assembly,
         "file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        **entry.counts,
     }  # fmt: skip
     facts_path = part.with_suffix(".json")
     facts_path.write_text(json.dumps(facts))

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from atompaint_vae import __version__
 from atompaint_vae.data.structures.formats import (
+    EXPECTED,
     SUFFIXES,
     StructureError,
     describe_error,
@@ -85,8 +86,7 @@ def make_url(mirror: str, pdb_id: str) -> str:
     if urlsplit(url).scheme not in ("http", "https") or url == mirror:
         raise StructureError(f"mirror {mirror!r}: expected an http(s) URL with {{id}} or {{ID}}")
     if find_suffix(Path(urlsplit(url).path)) not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise StructureError(f"mirror {mirror!r}: expected a name that ends in {known} (or + .gz)")
+        raise StructureError(f"mirror {mirror!r}: {EXPECTED}")
     return url
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from atompaint_vae.data import PDB_ID
 from atompaint_vae.data.structures.formats import (
+    EXPECTED,
     SUFFIXES,
     StructureError,
     describe_error,
@@ -16,21 +19,23 @@ from atompaint_vae.data.structures.formats import (
 _IS_PATTERN = re.compile(r"[*?\[]")
 
 
-def find_structure_files(inputs: list[str], folder: Path | None = None) -> list[Path]:
+def find_structure_files(
+    inputs: list[str], folder: Path | None = None, *,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Path]:
     """Return the structure files that the inputs name, each once, in order.
 
     inputs: each a folder (searched to any depth), a structure file, a pattern such as
             'pdb/**/*.cif.gz', or a text file that lists files and PDB ids
     folder: where to look for the ids and relative paths of a list; by default, where the list is
+    report: called with a line for each folder or pattern in which other files are passed over
     raises: StructureError if an input doesn't exist, or names no structure file
     """
     found: dict[Path, None] = {}
     for text in inputs:
-        files = _find_files(text, folder)
+        files = _find_files(text, folder, report)
         if not files:
-            raise StructureError(
-                f"{text}: no structure files; expected names in {', '.join(SUFFIXES)} (or + .gz)"
-            )
+            raise StructureError(f"{text}: no structure files; {EXPECTED}")
         found.update(dict.fromkeys(files))
     return list(found)
 
@@ -52,22 +57,37 @@ def read_ids(path: Path) -> list[str]:
     return list(ids)
 
 
-def _find_files(text: str, folder: Path | None) -> list[Path]:
+def _find_files(
+    text: str, folder: Path | None, report: Callable[[str], None]
+) -> list[Path]:
     path = Path(text)
     try:
         if path.is_dir():
-            return sorted(file for file in path.rglob("*") if _is_structure(file))
+            return _choose_files(text, path.rglob("*"), report)
         if path.exists():
             return [path] if find_suffix(path) in SUFFIXES else _read_list(path, folder)
         if _IS_PATTERN.search(text):
             start = Path(path.anchor)
             pattern = str(path.relative_to(start))
-            return sorted(file for file in start.glob(pattern) if _is_structure(file))
+            return _choose_files(text, start.glob(pattern), report)
     except (OSError, ValueError, NotImplementedError) as error:
         if isinstance(error, StructureError):
             raise
         raise StructureError(f"{text}: {describe_error(error)}") from error
     raise StructureError(f"{text}: no such file or directory")
+
+
+def _choose_files(
+    text: str, paths: Iterable[Path], report: Callable[[str], None]
+) -> list[Path]:
+    """Return the structure files, in order, and report how many others there are."""
+    files = sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
+    found = [path for path in files if _is_structure(path)]
+    others = Counter(path.suffix.lower() or "no suffix" for path in set(files) - set(found))
+    if others:
+        suffixes = ", ".join(f"{num} {suffix}" for suffix, num in others.most_common())
+        report(f"{text}: passed over {others.total()} other files: {suffixes}")
+    return found
 
 
 def _read_list(path: Path, folder: Path | None) -> list[Path]:

@@ -15,10 +15,14 @@ from atompaint_vae.data.sets.sources import SPLITS, find_atoms_path, load_struct
 from atompaint_vae.data.sets.splits import find_unknown_chains
 from atompaint_vae.data.structures.chains import list_chains
 from atompaint_vae.data.structures.formats import StructureError
+from atompaint_vae.data.structures.selection import COUNTS, describe_counts
 from atompaint_vae.data.structures.table import load_atoms
 
 NUM_ELEMENTS = 12
 NUM_SHOWN = 5
+MAX_FILES = 40
+"""Of which a line says what was guessed and left out; those with rare things come first."""
+COMMON = ("left_out_water", "left_out_hydrogens", "left_out_alternates", "left_out_models")
 RESOLUTION_EDGES_A = (0.0, 1.5, 2.0, 2.5, 3.0, 4.0, np.inf)
 
 
@@ -31,6 +35,7 @@ class Summary(NamedTuple):
     resolutions_A: pd.DataFrame  # columns split, resolution_A; only of structures that have one
     sizes: pd.DataFrame  # columns split, num_atoms, of each structure
     unknown: list[str]  # large chains that are neither protein nor nucleic acid
+    reading: list[str]  # what was guessed and left out, as `describe_reading`
 
 
 def load_summary(source: str) -> Summary:
@@ -69,11 +74,12 @@ def load_summary(source: str) -> Summary:
         name, _order_splits(splits), _count_elements(atoms),
         resolutions_A[["split", "resolution_A"]],
         sizes.rename("num_atoms").reset_index()[["split", "num_atoms"]], unknown,
+        describe_reading(table),
     )  # fmt: skip
 
 
 def describe_set(summary: Summary) -> str:
-    """Format a summary for a terminal, as three tables."""
+    """Format a summary for a terminal, as three tables and lines about the files."""
     splits = pd.concat([summary.splits, summary.splits.sum().to_frame("all").T])
     text = [f"{summary.name}", "", splits.map("{:,}".format).to_string(), ""]
     shares = summary.elements.sum(axis=1)
@@ -87,7 +93,28 @@ def describe_set(summary: Summary) -> str:
         text.append("no resolutions are known")
     if summary.unknown:
         text += ["", describe_unknown(summary.unknown)]
+    if summary.reading:
+        text += ["", *summary.reading]
     return "\n".join(text)
+
+
+def describe_reading(table: pd.DataFrame) -> list[str]:
+    """Describe what was guessed and left out when the files of a set were read.
+
+    table:   of the set's structures; if it doesn't say, nothing is described
+    returns: a line for each file with something to say, at most MAX_FILES, and one for all files
+    """
+    known = [name for name in COUNTS if name in table]
+    counts = table.set_index("pdb_id")[known].apply(pd.to_numeric, errors="coerce").fillna(0)
+    counts = counts.astype(int)
+    is_rare = counts.drop(columns=list(COMMON), errors="ignore").any(axis=1)
+    order = [*counts.index[is_rare], *counts.index[~is_rare & counts.any(axis=1)]]
+    lines = [f"{name}: {describe_counts(counts.loc[name])}" for name in order[:MAX_FILES]]
+    if len(order) > MAX_FILES:
+        lines.append(f"and {len(order) - MAX_FILES} more, in the table of structures")
+    if order:
+        lines.append(f"all {len(table)} files: {describe_counts(counts.sum())}")
+    return lines
 
 
 def describe_unknown(names: list[str]) -> str:
@@ -156,5 +183,5 @@ def _summarise_database(path: Path, name: str) -> Summary:
     resolutions_A = pd.DataFrame({"split": [], "resolution_A": []})
     return Summary(
         name, pd.DataFrame(rows), _count_elements(pd.concat(elements)), resolutions_A,
-        pd.concat(sizes), [],
+        pd.concat(sizes), [], [],
     )  # fmt: skip

@@ -146,6 +146,12 @@ def classify_names(residues: pd.Series) -> pd.DataFrame:
     return table.iloc[names.cat.codes].set_axis(residues.index)
 
 
+def is_polymer_name(name: str) -> bool:
+    """Return whether residues of a name may be amino acids or nucleotides."""
+    known = _classify_known(name) or _find_alias(name)
+    return known is not None and known[0] != "other"
+
+
 class _Residues(NamedTuple):
     """Residues in the file's order, [N] each."""
 

@@ -1,89 +1,86 @@
-"""Structure file -> parsed structure: mmCIF, PDB and BinaryCIF, gzipped or not.
-
-gemmi reads mmCIF and PDB; BinaryCIF is converted to the document that gemmi reads from mmCIF.
-"""
+"""Structure file -> its atoms as they stand there: mmCIF, PDB and BinaryCIF, compressed or not."""
 
 from __future__ import annotations
 
+import bz2
+import codecs
 import gzip
+import lzma
 import os
 import re
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import gemmi
+import pyarrow as pa
 
 from atompaint_vae.data.structures.binary_cif import read_binary_cif
+from atompaint_vae.data.structures.elements import find_elements
+from atompaint_vae.data.structures.lines import AtomLines, StructureError
+from atompaint_vae.data.structures.mmcif import find_block, read_mmcif
+from atompaint_vae.data.structures.pdb import read_pdb, write_pdb
 
-MMCIF_SUFFIXES = (".cif", ".mmcif")
-PDB_SUFFIXES = (".pdb", ".ent")
+MMCIF_SUFFIXES = (".cif", ".mmcif", ".mcif")
+# .pdb1, .pdb2 and so on are assemblies of the PDB, whose models are the copies.
+ASSEMBLY_SUFFIX = ".pdb1"
+PDB_SUFFIXES = (".pdb", ".ent", ASSEMBLY_SUFFIX)
 BINARY_SUFFIXES = (".bcif",)
 SUFFIXES = (*MMCIF_SUFFIXES, *PDB_SUFFIXES, *BINARY_SUFFIXES)
-
-ASSEMBLIES = ("asymmetric", "biological")
-# The capsid of a virus has a few million; 20 times as many don't fit into the memory.
-MAX_ASSEMBLY_ATOMS = 10_000_000
-
-# How PDB files write an unknown element, and how mmCIF writes a missing value.
-UNKNOWN_ELEMENTS = frozenset({"X", "", "?", "."})
-KNOWN_ELEMENTS = frozenset(gemmi.Element(number).name.upper() for number in range(1, 119))
-_ELEMENTS_OF_POLYMERS = frozenset("HCNOSP")
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+# Those that gemmi needs.
+COLUMNS = tuple(
+    f"_atom_site.{name}"
+    for name in ("id", "type_symbol", "label_atom_id", "label_comp_id", "label_asym_id")
+)
+EXPECTED = f"expected a name in {', '.join(SUFFIXES)} (or + {', '.join(COMPRESSED_SUFFIXES)})"
 
 
-class StructureError(ValueError):
-    """An unusable file of a structure or of atoms; the message is one line and names the file."""
+def read_lines(path: Path) -> AtomLines:
+    """Read the atoms of a structure file's first model, as they stand there.
 
-
-class ParsedFile(NamedTuple):
-    """The first model of a file, and its metadata."""
-
-    model: gemmi.Structure
-    resolution_A: float | None
-    method: str
-    num_models: int
-    assembly: str  # the assembly's name; '' for the asymmetric unit
-
-
-def parse_structure(path: Path, *, assembly: str = "asymmetric") -> ParsedFile:
-    """Parse the first model of a structure file.
-
-    assembly: 'asymmetric' for the atoms in the file; 'biological' for the first assembly that it
-              defines, or the atoms in the file if it defines none
-    raises:   StructureError if the file can't be read, has no atoms or has an unknown element
+    raises: StructureError if the file can't be read or has no atoms
     """
-    if assembly not in ASSEMBLIES:
-        raise ValueError(f"unknown assembly {assembly!r}: expected one of {', '.join(ASSEMBLIES)}")
     content = read_content(path)
     try:
-        parsed, elements = _parse(path, content)
-        if len(parsed) == 0 or parsed[0].count_atom_sites() == 0:
-            raise StructureError(f"{path}: no atoms")
-        num_models = len(parsed)
-        while len(parsed) > 1:
-            del parsed[1]
-        _find_missing_elements(path, parsed[0], elements)
-        name = _build_assembly(path, parsed) if assembly == "biological" else ""
-        method = dict(parsed.info.items()).get("_exptl.method", "")
+        return _read_lines(path, content)
     except (RuntimeError, ValueError, IndexError, MemoryError) as error:
-        if isinstance(error, StructureError):
-            raise
         raise StructureError(f"{path}: {describe_error(error)}") from error
-    resolution_A = round(parsed.resolution, 3) or None
-    return ParsedFile(parsed, resolution_A, method, num_models, name)
+
+
+def parse_structure(path: Path) -> gemmi.Structure:
+    """Parse the first model of a structure file with all that it holds, hydrogens and water too.
+
+    raises: StructureError as `read_lines`, or if an mmCIF file lacks one of COLUMNS
+    """
+    content = read_content(path)
+    try:
+        lines = _read_lines(path, content)
+        if _is_pdb(path, content):
+            symbols = find_elements(lines.atoms, lines.is_aligned).symbols.decode()
+            numbers = lines.atoms["line"].tolist()
+            structure = gemmi.read_pdb_string(write_pdb(_decode(content), numbers, symbols))
+        else:
+            block = find_block(_read_document(path, content))
+            missing = [x for x in COLUMNS if not len(block.find_values(x))]
+            if missing:
+                raise StructureError(f"no column {', '.join(missing)}")
+            structure = gemmi.make_structure_from_block(block)
+    except (RuntimeError, ValueError, IndexError, MemoryError) as error:
+        raise StructureError(f"{path}: {describe_error(error)}") from error
+    while len(structure) > 1:
+        del structure[1]
+    return structure
 
 
 def read_content(path: Path) -> bytes:
-    """Read a file, and decompress it if its name ends in .gz.
+    """Read a file, and decompress it if its content is compressed, whatever its name is.
 
     raises: StructureError if it can't be read, is truncated or empty
     """
     try:
-        content = path.read_bytes()
         # gemmi reads a truncated gzip file as a short one; this raises.
-        content = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
+        content = _decompress(path.read_bytes())
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
         raise StructureError(f"{path}: {describe_error(error)}") from error
     if not content.strip():
         raise StructureError(f"{path}: empty file")
@@ -91,93 +88,75 @@ def read_content(path: Path) -> bytes:
 
 
 def find_suffix(path: Path) -> str:
-    """Return the suffix that shows the format, without .gz."""
-    name = path.name[:-3] if path.suffix.lower() == ".gz" else path.name
-    return Path(name).suffix.lower()
+    """Return the suffix that shows the format, without that of a compression: .pdb1 for .pdb2."""
+    suffix = Path(_strip_compression(path)).suffix.lower()
+    return ASSEMBLY_SUFFIX if re.fullmatch(r"\.pdb\d+", suffix) else suffix
 
 
 def name_structure(path: Path) -> str:
     """Return the file's name without its suffixes."""
-    return Path(path.name[:-3] if path.suffix.lower() == ".gz" else path.name).stem
+    return Path(_strip_compression(path)).stem
 
 
 def describe_error(error: Exception) -> str:
     """Describe an error in one line."""
+    if isinstance(error, StructureError):
+        return str(error)
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno).lower()
     text = " ".join(str(error).split()) or type(error).__name__
-    return re.sub(r"^data:(\d+):(\d+)(\(\d+\))?:", r"line \1, column \2:", text)
+    # gemmi calls what it reads "data" or "string".
+    text = re.sub(r"^(data|string):(\d+):(\d+)(\(\d+\))?:", r"line \2, column \3:", text)
+    text = re.sub(r"^(data|string):(\d+)\b", r"line \2", text)
+    return re.sub(r"^(data|string): |: (data|string)$", "", text)
 
 
-def _parse(path: Path, content: bytes) -> tuple[gemmi.Structure, Iterable[str]]:
-    """Return the structure, and the elements as the file writes them."""
-    suffix = find_suffix(path)
+def _strip_compression(path: Path) -> str:
+    is_compressed = path.suffix.lower() in COMPRESSED_SUFFIXES
+    return path.name[: -len(path.suffix)] if is_compressed else path.name
+
+
+def _decompress(content: bytes) -> bytes:
+    if content.startswith(b"\x1f\x8b"):
+        return gzip.decompress(content)
+    if content.startswith(b"BZh"):
+        return bz2.decompress(content)
+    if content.startswith(b"\xfd7zXZ\0"):
+        return lzma.decompress(content)
+    if content.startswith(b"\x28\xb5\x2f\xfd"):
+        return pa.CompressedInputStream(pa.BufferReader(content), "zstd").read()
+    return content
+
+
+def _decode(content: bytes) -> bytes:
+    """Return text in an 8-bit encoding, without a byte-order mark, with lines that end in \\n."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = content.decode("utf-16", "replace").encode()
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return content
+
+
+def _is_pdb(path: Path, content: bytes) -> bool:
+    """Return whether a file is a PDB file; some have the names of the other format."""
+    suffix, start = find_suffix(path), _decode(content[:4096]).lstrip()
     if suffix in PDB_SUFFIXES:
-        lines = content.splitlines()
-        atoms = (line for line in lines if line.startswith((b"ATOM  ", b"HETATM")))
-        elements = (line[76:78].decode("latin-1") for line in atoms)
-        try:
-            return gemmi.read_pdb_string(content), elements
-        except RuntimeError as error:
-            if "charge" not in str(error):
-                raise
-        # Before 1996, the columns of the element held the entry's id and the line's number.
-        return gemmi.read_pdb_string(b"\n".join(line[:72] for line in lines)), ()
-    if suffix in MMCIF_SUFFIXES:
-        document = gemmi.cif.read_string(content)
-    elif suffix in BINARY_SUFFIXES:
-        document = read_binary_cif(content)
-    else:
-        raise StructureError(
-            f"{path}: unknown format; expected a name in {', '.join(SUFFIXES)} (or + .gz)"
-        )
-    blocks = [block for block in document if len(block.find_values("_atom_site.Cartn_x"))]
-    if not blocks:
-        raise StructureError(f"{path}: no atoms")
-    symbols = blocks[0].find_values("_atom_site.type_symbol")
-    return gemmi.make_structure_from_block(blocks[0]), (gemmi.cif.as_string(s) for s in symbols)
+        return not re.search(rb"(?m)^data_", start)
+    return suffix in MMCIF_SUFFIXES and start.startswith((b"HEADER", b"ATOM  ", b"CRYST1"))
 
 
-def _find_missing_elements(path: Path, model: gemmi.Model, elements: Iterable[str]) -> None:
-    """Infer elements that the file leaves out from the atoms' names, where possible.
-
-    raises: StructureError for a symbol that isn't an element
-    """
-    if not model.count_atom_sites(gemmi.Selection("[X]")):
-        return
-    unknown = [
-        (residue, atom)
-        for chain in model for residue in chain for atom in residue if atom.element.name == "X"
-    ]  # fmt: skip
-    for symbol in elements:
-        # An ion's charge may follow the symbol; gemmi knows deuterium.
-        letters = symbol.strip().upper().rstrip("0123456789+-")
-        if letters not in KNOWN_ELEMENTS | UNKNOWN_ELEMENTS | {"D"}:
-            raise StructureError(f"{path}: unknown element {symbol.strip()!r}")
-    for residue, atom in unknown:
-        name = atom.name.strip("0123456789'*\" ").upper()
-        info = gemmi.find_tabulated_residue(residue.name)
-        if name == residue.name.upper() and name in KNOWN_ELEMENTS:
-            atom.element = gemmi.Element(name)  # an ion: residue ZN, atom ZN
-        elif info.is_amino_acid() or info.is_nucleic_acid():
-            first = "SE" if name.startswith("SE") else name[:1]
-            if first in _ELEMENTS_OF_POLYMERS | {"SE"}:
-                atom.element = gemmi.Element(first)
+def _read_lines(path: Path, content: bytes) -> AtomLines:
+    suffix = find_suffix(path)
+    if _is_pdb(path, content):
+        return read_pdb(_decode(content), is_assembly=suffix == ASSEMBLY_SUFFIX)
+    return read_mmcif(_read_document(path, content), _decode(content))
 
 
-def _build_assembly(path: Path, parsed: gemmi.Structure) -> str:
-    """Replace the model by the file's first assembly; return its name, '' if there is none."""
-    if not parsed.assemblies:
-        return ""
-    assembly = parsed.assemblies[0]
-    num_copies = max((sum(len(g.operators) for g in assembly.generators)), 1)
-    num_atoms = num_copies * parsed[0].count_atom_sites()
-    if num_atoms > MAX_ASSEMBLY_ATOMS:
-        raise StructureError(
-            f"{path}: assembly {assembly.name} is {num_copies} copies, up to {num_atoms} atoms; "
-            f"the most is {MAX_ASSEMBLY_ATOMS}"
-        )
-    parsed.transform_to_assembly(assembly.name, gemmi.HowToNameCopiedChain.AddNumber)
-    if len(parsed) == 0 or parsed[0].count_atom_sites() == 0:
-        raise StructureError(f"{path}: assembly {assembly.name} contains none of the chains")
-    return assembly.name
+def _read_document(path: Path, content: bytes) -> gemmi.cif.Document:
+    suffix = find_suffix(path)
+    if suffix in (*MMCIF_SUFFIXES, *PDB_SUFFIXES):
+        return gemmi.cif.read_string(_decode(content))
+    if suffix in BINARY_SUFFIXES:
+        return read_binary_cif(content)
+    raise StructureError(f"unknown format; {EXPECTED}")

@@ -7,19 +7,21 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import gemmi
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from atompaint_vae.data.structures.chains import classify_names, classify_residues
+from atompaint_vae.data.structures.assembly import build_assembly
+from atompaint_vae.data.structures.chains import classify_names
 from atompaint_vae.data.structures.formats import (
     StructureError,
     describe_error,
     name_structure,
-    parse_structure,
+    read_lines,
 )
+from atompaint_vae.data.structures.lines import Atoms, Texts
+from atompaint_vae.data.structures.selection import ALTLOCS, select_atoms
 from atompaint_vae.text.files import write_atomic
 
 CATEGORIES = ("structure", "chain", "residue", "insertion_code", "element", "kind", "code")
@@ -31,22 +33,13 @@ COLUMNS = (
 # Files that were written before these columns existed are read by the residues' names.
 ADDED_COLUMNS = ("kind", "code")
 
+ASSEMBLIES = ("asymmetric", "biological")
+
 COMPRESSION_LEVEL = 19
 """Of zstd: slow to write, as small as it gets."""
 
 # The limit of the PDB format; much further out, float32 can't resolve 0.001 Å.
 MAX_COORDINATE_A = 9999.999
-
-# The waters that gemmi knows, and those of simulation packages.
-WATERS = frozenset({"HOH", "DOD", "WAT", "H2O", "OH2", "SOL", "TIP", "TIP3", "TP3", "SPC"})
-# Membrane planes of the OPM database, whose points are called N and O, but are not atoms.
-DUMMY_RESIDUES = frozenset({"DUM"})
-# gemmi calls an element X if it is unknown, missing or a pseudo-atom.
-NOT_HEAVY_ELEMENTS = frozenset({"H", "D", "X"})
-
-# A nucleotide has 35 atoms with its hydrogens; several conformers have a few times as many.
-MAX_RESIDUE_LINES = 150
-
 
 class Entry(NamedTuple):
     """Atoms of a structure file, and its metadata."""
@@ -56,72 +49,61 @@ class Entry(NamedTuple):
     method: str  # as in the file, '' if missing
     num_models: int
     assembly: str  # '' for the asymmetric unit
+    counts: dict[str, int]  # what was guessed or left out, by the names of COUNTS
 
 
 def read_structure(
-    path: str | os.PathLike, *, structure: str | None = None, assembly: str = "asymmetric"
+    path: str | os.PathLike, *, structure: str | None = None, assembly: str = "asymmetric",
+    altloc: str = "first",
 ) -> pd.DataFrame:
-    """Read the heavy atoms of a structure file, in the file's order, one row each.
+    """Read the heavy atoms of a structure file, one row each, in the file's order.
 
-    Only the first model is read, without hydrogen, deuterium, water and dummy atoms. If a residue
-    has alternate locations, the first in the file is kept, and therefore the first residue name
-    where the residue is heterogeneous. If several atoms of a polymer's residue have the same name,
-    the first is kept, since files may leave out the letters of alternate locations. Atoms of zero
-    occupancy are kept. An element that the file leaves out is inferred from the atom's name; atoms
-    whose element stays unknown (X) are left out.
+    Only the first model is read, without hydrogen, deuterium, water, dummy atoms and atoms that
+    repeat another in everything. The models of .pdb1 files are copies that make an assembly, and
+    all are read unless they overlap. What follows an END is read unless it repeats the atoms.
 
-    path:      mmCIF, PDB or BinaryCIF, gzipped or not
+    Of a residue's alternate locations, one is kept, and therefore one residue name where the
+    residue is heterogeneous. If several atoms of a polymer's residue have the same name, the first
+    is kept, since files may leave out the letters of alternate locations. Atoms of zero occupancy
+    are kept. An element that the file leaves out is guessed from the names of atom and residue;
+    atoms whose element stays unknown are left out. Chains and residues that the file doesn't tell
+    apart are numbered; see `number_residues`.
+
+    path:      mmCIF, PDB or BinaryCIF, compressed or not
     structure: value of the column structure; by default, the file's name without suffixes
     assembly:  'asymmetric' for the atoms in the file, 'biological' for its first assembly
+    altloc:    'first' in the file, or that of the highest mean 'occupancy'
     returns:   structure, chain (the author's), residue (its name), insertion_code ('' if none),
                element, kind and code (of the residue, see `chains`) [category];
                residue_num [int32]; x, y, z [Å, float32, rounded to 0.001]; occupancy [float32]
     raises:    StructureError if the file is missing, empty or broken, has no heavy atoms, has an
                unknown element, or has coordinates that are not numbers or beyond ±9999.999 Å
     """
-    return read_entry(path, structure=structure, assembly=assembly).atoms
+    return read_entry(path, structure=structure, assembly=assembly, altloc=altloc).atoms
 
 
 def read_entry(
-    path: str | os.PathLike, *, structure: str | None = None, assembly: str = "asymmetric"
+    path: str | os.PathLike, *, structure: str | None = None, assembly: str = "asymmetric",
+    altloc: str = "first",
 ) -> Entry:
     """Read atoms as `read_structure`, with the resolution [Å, None if missing] and more."""
+    for name, value, known in [("assembly", assembly, ASSEMBLIES), ("altloc", altloc, ALTLOCS)]:
+        if value not in known:
+            raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(known)}")
     path = Path(path)
-    parsed = parse_structure(path, assembly=assembly)
+    lines = read_lines(path)
+    name = ""
     try:
-        chains, flat = _flatten(parsed.model)
-    except (RuntimeError, ValueError) as error:
+        atoms, counts = select_atoms(lines, altloc)
+        if assembly == "biological":
+            atoms, name = build_assembly(atoms, lines.header)
+        _check_positions(lines.unit, atoms)
+    except (ValueError, MemoryError) as error:
         raise StructureError(f"{path}: {describe_error(error)}") from error
-    atoms = pd.DataFrame({
-        "chain": chains,
-        "residue": _decode_names(flat.residue_names),
-        "residue_num": flat.resnums,
-        "insertion_code": _decode_letters(flat.icodes),
-        "altloc": _decode_letters(flat.altlocs),
-        "element": _decode_unique(np.asarray(flat.element_names), "ascii"),
-        "name": _decode_names(flat.atom_names),
-        "serial": np.array(flat.serials),
-        "occupancy": flat.occ,
-    })  # fmt: skip
-    positions_A = np.array(flat.pos, dtype=np.float64).reshape(-1, 3)
-
-    is_kept = ~(
-        atoms.element.isin(NOT_HEAVY_ELEMENTS) | atoms.residue.isin(WATERS | DUMMY_RESIDUES)
-    )
-    atoms, positions_A = atoms[is_kept], positions_A[is_kept.to_numpy()]
-    is_first = _find_first_altlocs(atoms)
-    atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
-    atoms[["kind", "code"]] = classify_residues(atoms, positions_A)
-    is_first = _find_first_names(atoms)
-    atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
-    if len(atoms) == 0:
-        raise StructureError(f"{path}: no heavy atoms other than water and dummy atoms")
-    _check_positions(path, atoms, positions_A)
-
-    atoms["structure"] = name_structure(path) if structure is None else structure
-    # Adding zero turns -0.0 into 0.0, so that equal atoms are equal bytes.
-    atoms[list(COORDINATES)] = (positions_A.round(3) + 0.0).astype(np.float32)
-    return Entry(_set_types(atoms), *parsed[1:])
+    table = _make_table(atoms, name_structure(path) if structure is None else structure)
+    method = dict(lines.header.info.items()).get("_exptl.method", "")
+    resolution_A = round(lines.header.resolution, 3) or None
+    return Entry(table, resolution_A, method, lines.num_models, name, counts)
 
 
 def concatenate_atoms(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -191,78 +173,39 @@ def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
         raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
 
 
-def _flatten(parsed: gemmi.Structure) -> tuple[np.ndarray, gemmi.FlatStructure]:
-    """Return chain names [N] and everything else of a model's atoms, with hydrogens."""
-    # A flat structure cuts names off after 7 letters; a chain's two names may be longer.
-    names = [chain.name for chain in parsed[0]]
-    for index, chain in enumerate(parsed[0]):
-        chain.name = str(index)
-        for residue in chain:
-            residue.subchain = ""
-    flat = gemmi.FlatStructure(parsed)
-    return np.array(names)[_decode_names(flat.chain_ids).astype(int)], flat
+def _check_positions(unit: str, atoms: Atoms) -> None:
+    is_far = ~(np.abs(atoms["position_A"]) <= MAX_COORDINATE_A).all(axis=1)
+    if is_far.any():
+        at = atoms.select(np.flatnonzero(is_far)[:1])
+        chain, residue, code = (at[x].decode()[0] for x in ("chain", "residue", "insertion_code"))
+        raise StructureError(
+            f"{unit} {at['line'][0]}: coordinates of chain {chain} residue {residue} "
+            f"{at['residue_num'][0]}{code} are beyond ±{MAX_COORDINATE_A} Å: "
+            + ", ".join(f"{value:g}" for value in at["position_A"][0])
+        )
 
 
-def _decode_names(codes: np.ndarray) -> np.ndarray:
-    """Decode null-padded characters [N, 8] to strings [N]."""
-    codes = np.ascontiguousarray(codes).astype(np.uint8)
-    return _decode_unique(codes.view(f"S{codes.shape[1]}").ravel(), "utf-8")
+def _make_table(atoms: Atoms, structure: str) -> pd.DataFrame:
+    # Adding zero turns -0.0 into 0.0, so that equal atoms are equal bytes.
+    positions_A = (atoms["position_A"].round(3) + 0.0).astype(np.float32)
+    atoms = atoms | {
+        **dict(zip(COORDINATES, positions_A.T, strict=True)),
+        "structure": Texts(np.zeros(len(positions_A), dtype=np.int64), [structure]),
+        "residue_num": atoms["residue_num"].astype(np.int32),
+        "occupancy": atoms["occupancy"].astype(np.float32),
+    }
+    return pd.DataFrame({
+        name: _make_category(atoms[name]) if name in CATEGORIES else atoms[name]
+        for name in COLUMNS
+    })  # fmt: skip
 
 
-def _decode_letters(codes: np.ndarray) -> np.ndarray:
-    """Decode characters [N] to strings [N], '' for a blank or a null."""
-    letters = np.ascontiguousarray(codes).astype(np.uint8).view("S1")
-    return np.char.strip(_decode_unique(letters, "latin-1"))
-
-
-def _decode_unique(texts: np.ndarray, encoding: str) -> np.ndarray:
-    """Decode bytes [N] to strings [N], each distinct one once, since there are few."""
-    codes, unique = pd.factorize(texts)
-    return np.char.decode(unique.astype(texts.dtype), encoding, "replace")[codes]
-
-
-def _find_first_altlocs(atoms: pd.DataFrame) -> np.ndarray:
-    """Mark [N] atoms without an alternate location, and those of their residue's first one."""
-    is_alternate = (atoms.altloc != "").to_numpy()
-    if not is_alternate.any():
-        return ~is_alternate
-    alternates = atoms[is_alternate]
-    place = alternates.groupby(["chain", "residue_num", "insertion_code"], sort=False)
-    is_first = ~is_alternate
-    is_first[is_alternate] = (
-        (alternates.altloc == place.altloc.transform("first"))
-        & (alternates.residue == place.residue.transform("first"))
-    )  # fmt: skip
-    return is_first
-
-
-def _find_first_names(atoms: pd.DataFrame) -> np.ndarray:
-    """Mark [N] atoms whose name no earlier atom of the same residue has, and all atoms outside
-    polymers, since some programs call every carbon of a ligand C.
-
-    In files without chain letters, residue numbers may start again with each chain. A residue with
-    the name and number of an earlier one is therefore another if it comes much later in the file.
-    """
-    residue = atoms[["chain", "residue_num", "insertion_code", "residue"]]
-    is_far = atoms.serial.diff().abs() > MAX_RESIDUE_LINES
-    run = ((residue != residue.shift()).any(axis=1) | is_far).cumsum()
-    is_repeated = pd.DataFrame({"run": run, "name": atoms["name"]}).duplicated()
-    return ((atoms.kind == "other") | ~is_repeated).to_numpy()
-
-
-def _check_positions(path: Path, atoms: pd.DataFrame, positions_A: np.ndarray) -> None:
-    for is_bad, problem in [
-        (~np.isfinite(positions_A), "not a number"),
-        (np.abs(positions_A) > MAX_COORDINATE_A, f"beyond ±{MAX_COORDINATE_A} Å"),
-    ]:
-        if is_bad.any():
-            row = int(np.flatnonzero(is_bad.any(axis=1))[0])
-            at = atoms.iloc[row]
-            raise StructureError(
-                f"{path}: coordinates of chain {at.chain} residue {at.residue} "
-                f"{at.residue_num}{at.insertion_code} are {problem}: "
-                + ", ".join(f"{value:g}" for value in positions_A[row])
-            )
+def _make_category(texts: Texts) -> pd.Categorical:
+    used = np.unique(texts.codes).tolist()
+    used.sort(key=texts.distinct.__getitem__)
+    codes = np.zeros(len(texts.distinct), dtype=np.int64)
+    codes[used] = np.arange(len(used))
+    return pd.Categorical.from_codes(codes[texts.codes], [texts.distinct[x] for x in used])
 
 
 def _check_columns(path: Path, columns: pd.Index) -> None:

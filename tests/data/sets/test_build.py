@@ -16,6 +16,7 @@ from atompaint_vae.data.crops.dataset import load_split
 from atompaint_vae.data.sets import build
 from atompaint_vae.data.sets.inputs import find_structure_files, read_ids
 from atompaint_vae.data.sets.sources import calc_source_hash
+from atompaint_vae.data.sets.summary import describe_reading
 from atompaint_vae.data.structures.table import (
     StructureError,
     load_atoms,
@@ -214,6 +215,59 @@ def test_biological_assemblies_are_built_if_asked_for(folder, tmp_path):
     )
 
 
+def write_hard_file(path: Path) -> None:
+    """Two residues with a location each of which one is left out, a water, and no elements."""
+    lines = [line[:76] for line in write_peptide(path, 9, 2).read_text().splitlines()[1:-1]]
+    other = lines[0][:16] + "B" + lines[0][17:54] + "  2.00"
+    first = lines[0][:16] + "A" + lines[0][17:]
+    water = lines[1].replace(lines[1][12:20], " OW  HOH")
+    path.write_text("\n".join([first, other, lines[1], water, "END", ""]))
+
+
+def test_what_was_guessed_and_left_out_is_printed_and_kept(folder, tmp_path, capsys):
+    write_hard_file(folder / "7abc.pdb")
+    out = tmp_path / "set.parquet"
+    for altloc, occupancy in (("first", 1), ("occupancy", 2)):
+        assert run("build", folder, "--out", out, "--altloc", altloc) == 0
+        atoms = load_atoms(out)
+        assert atoms.occupancy[atoms.structure == "7abc"].tolist() == [occupancy, 1]
+    table = pd.read_csv(build.name_structures_path(out), index_col="pdb_id")
+    counts = table[["guessed_elements", "left_out_alternates", "left_out_water"]]
+    assert counts.loc["7abc"].tolist() == [2, 1, 1]
+    assert (counts.drop("7abc") == 0).all(axis=None)
+    said = "guessed: elements 2; left out: alternate locations 1, water 1"
+    assert run("show", out, "--no-svg") == 0
+    built, shown = capsys.readouterr().out.split("set.parquet\n", 1)
+    for text in (built, shown):
+        assert f"\n7abc: {said}\n" in text
+        assert f"\nall 8 files: {said}\n" in text
+        assert "\n1abc: " not in text
+
+
+def test_of_many_files_those_with_rare_things_are_named(monkeypatch):
+    monkeypatch.setattr("atompaint_vae.data.sets.summary.MAX_FILES", 2)
+    table = pd.DataFrame({
+        "pdb_id": ["a", "b", "c", "d"], "left_out_water": ["1000", "1", "3", "0"],
+        "guessed_elements": ["0", "0", "7", "0"],
+    })  # fmt: skip
+    assert describe_reading(table) == [
+        "c: guessed: elements 7; left out: water 3", "a: left out: water 1,000",
+        "and 1 more, in the table of structures",
+        "all 4 files: guessed: elements 7; left out: water 1,004",
+    ]  # fmt: skip
+    assert describe_reading(table[["pdb_id"]]) == []
+
+
+def test_a_folder_names_what_it_passed_over(folder):
+    (folder / "deep" / "a.jpg").touch()
+    (folder / "deep" / "b.JPG").touch()
+    for name in ("LICENSE", "README", "AUTHORS", ".hidden"):
+        (folder / name).touch()
+    lines = []
+    find_structure_files([str(folder)], report=lines.append)
+    assert lines == [f"{folder}: passed over 6 other files: 3 no suffix, 2 .jpg, 1 .txt"]
+
+
 def test_two_sets_in_one_folder_keep_their_own_splits(folder, tmp_path):
     for name, pattern in [("a", "[0-3]abc.pdb"), ("b", "[2-5]abc.pdb")]:
         assert run("build", folder / pattern, "--out", tmp_path / f"{name}.parquet") == 0
@@ -242,7 +296,7 @@ def make_error(tmp_path, folder, case):
             return [tmp_path / "nothing"], out, f"{tmp_path}/nothing: no such file or directory"
         case "empty folder":
             (tmp_path / "void").mkdir()
-            return [tmp_path / "void"], out, f"{tmp_path}/void: no structure files; expected names"
+            return [tmp_path / "void"], out, f"{tmp_path}/void: no structure files; expected a name"
         case "all broken":
             for path in folder.rglob("*.*"):
                 path.write_text("")
@@ -295,6 +349,7 @@ def test_files_and_folders_without_permission_are_named(folder, tmp_path, capsys
     ("arguments", "message"),
     [
         (["--assembly", "unit"], "--assembly: expected asymmetric or biological, got 'unit'"),
+        (["--altloc", "B"], "--altloc: expected first or occupancy, got 'B'"),
         (["--jobs", "0"], "--jobs: expected a whole number >= 1, got '0'"),
         (["--jobs", "two"], "--jobs: expected a whole number >= 1, got 'two'"),
         (["--nonsense"], "--nonsense is not expected; see atompaint-vae data --help"),
@@ -317,7 +372,7 @@ def test_patterns_and_folders_name_each_file_once(folder):
     files = find_structure_files([str(folder / "*abc.pdb"), str(folder)])
     assert [path.name for path in files] == [f"{i}abc.pdb" for i in range(6)] + ["pdb6abc.ent.gz"]
     assert find_structure_files([str(folder / "**" / "*.gz")]) == [folder / "deep/pdb6abc.ent.gz"]
-    with pytest.raises(StructureError, match=r"\*\.cif: no structure files; expected names in \.c"):
+    with pytest.raises(StructureError, match=r"\*\.cif: no structure files; expected a name"):
         find_structure_files([str(folder / "*.cif")])
 
 

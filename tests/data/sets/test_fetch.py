@@ -194,7 +194,7 @@ def test_addresses_hold_the_id_in_any_case_and_its_middle():
         ("https://example.org/{", "expected a URL with {id}"),
         ("https://example.org/1ema.cif", r"expected an http\(s\) URL with {id} or {ID}"),
         ("file:///etc/{id}.cif", r"expected an http\(s\) URL"),
-        ("https://example.org/{id}.html", "expected a name that ends in .cif, .mmcif, .pdb"),
+        ("https://example.org/{id}.html", "expected a name in .cif, .mmcif, .mcif, .pdb"),
     ],
 )
 def test_a_mirror_that_is_none_is_an_error(tmp_path, mirror, problem):

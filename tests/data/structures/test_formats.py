@@ -15,7 +15,6 @@ from atompaint_vae.data.structures.binary_cif import (
     decode_column,
     read_binary_cif,
 )
-from atompaint_vae.data.structures.formats import parse_structure
 from atompaint_vae.data.structures.table import (
     StructureError,
     read_entry,
@@ -39,7 +38,7 @@ def write_pdb(path: Path, *atoms: dict) -> Path:
 def test_binary_cif_is_read_as_the_mmcif_that_it_was_made_from(assembly):
     text, binary = (read_entry(path, assembly=assembly) for path in (CIF, BCIF))
     pd.testing.assert_frame_equal(binary.atoms, text.atoms)
-    assert binary[1:] == text[1:] == (1.85, "X-RAY DIFFRACTION", 2, "1" * (assembly[0] == "b"))
+    assert binary[1:5] == text[1:5] == (1.85, "X-RAY DIFFRACTION", 2, "1" * (assembly[0] == "b"))
 
 
 def test_a_gzipped_binary_cif_is_read(tmp_path):
@@ -62,14 +61,16 @@ def test_a_file_without_assemblies_is_its_own(tmp_path):
 
 
 def test_an_assembly_of_too_many_atoms_is_refused(monkeypatch):
-    monkeypatch.setattr("atompaint_vae.data.structures.formats.MAX_ASSEMBLY_ATOMS", 17)
-    with pytest.raises(StructureError, match="assembly 1 is 2 copies, up to 18 atoms; the most is"):
+    monkeypatch.setattr("atompaint_vae.data.structures.assembly.MAX_ASSEMBLY_ATOMS", 13)
+    with pytest.raises(StructureError, match="assembly 1 is 2 copies, up to 14 atoms; the most is"):
         read_structure(CIF, assembly="biological")
 
 
-def test_only_two_kinds_of_assembly_are_known():
+def test_options_that_are_unknown_are_named():
     with pytest.raises(ValueError, match="unknown assembly 'unit': expected one of asymmetric, b"):
-        parse_structure(CIF, assembly="unit")
+        read_structure(CIF, assembly="unit")
+    with pytest.raises(ValueError, match="unknown altloc 'B': expected one of first, occupancy"):
+        read_structure(CIF, altloc="B")
 
 
 # source: the runs of the specification, github.com/molstar/BinaryCIF/blob/master/encoding.md
@@ -168,14 +169,16 @@ def test_elements_that_an_mmcif_file_leaves_out_are_told_by_names(tmp_path):
     pd.testing.assert_frame_equal(read_structure(tmp_path / "small.cif"), read_structure(CIF))
 
 
-@pytest.mark.parametrize(("suffix", "symbol"), [(".cif", "Qq"), (".pdb", "QQ")])
-def test_an_element_unheard_of_is_named(tmp_path, suffix, symbol):
+@pytest.mark.parametrize(
+    ("suffix", "symbol", "place"), [(".cif", "Qq", "atom 5"), (".pdb", "QQ", "line 2")]
+)
+def test_an_element_unheard_of_is_named(tmp_path, suffix, symbol, place):
     path = tmp_path / f"odd{suffix}"
     if suffix == ".cif":
         path.write_text(CIF.read_text().replace("5  O  OG", f"5  {symbol} OG"))
     else:
         write_pdb(path, {}, {"element": symbol})
-    with pytest.raises(StructureError, match=rf"odd{suffix}: unknown element '{symbol}'"):
+    with pytest.raises(StructureError, match=rf"odd{suffix}: {place}: unknown element '{symbol}'"):
         read_structure(path)
 
 

@@ -19,7 +19,7 @@ RADIUS_A = 4.0
 
 @pytest.mark.parametrize("suffix", [".pdb", ".cif"])
 def test_a_residue_by_the_authors_number(tmp_path, suffix):
-    structure = parse_structure(write_structure(tmp_path / f"small{suffix}")).model
+    structure = parse_structure(write_structure(tmp_path / f"small{suffix}"))
     middle = find_residue(structure, "A/100B")
     assert (middle.seqid.num, middle.seqid.icode) == (100, "B")
     assert find_residue(structure, "B/-5").name == "ZN"
@@ -50,7 +50,7 @@ def test_residues_that_are_not_there(name, message):
 
 def test_removed_and_kept_atoms_of_a_file(tmp_path):
     path = write_structure(tmp_path / "small.cif")
-    structure = parse_structure(path).model
+    structure = parse_structure(path)
     center_A = calc_center(find_residue(structure, "A/100B"))
     before = list_atoms(path)
     rest = remove_sphere(structure, center_A, RADIUS_A)

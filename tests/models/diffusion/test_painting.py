@@ -32,7 +32,7 @@ SAMPLER = SamplerHparams(num_steps=3)
 def make_region(radius_A, folder):
     """The hidden and the known atoms of the small structure."""
     path = write_structure(folder / "small.cif")
-    center_A = calc_center(find_residue(parse_structure(path).model, "A/100B"))
+    center_A = calc_center(find_residue(parse_structure(path), "A/100B"))
     return split_atoms(read_structure(path), center_A, radius_A)
 
 
