@@ -5,10 +5,10 @@ Usage:
     atompaint-vae evaluate (-h | --help)
 
 NAME is a published model, such as finer-wide-10, or a finished run of this notebook, such as
-20241217_train_vae/2-layer. INPUT is a folder, a structure file, a pattern or a text file that lists
-files, as for `atompaint-vae data build`; or a set that it wrote, a database of
-macromol_gym_unsupervised or `starter`, of which the test structures are taken. Crops are made as
-for the test of the model's run.
+20241217_train_vae/2-layer, or just 2-layer in that experiment's folder. INPUT is a folder, a
+structure file, a pattern or a text file that lists files, as for `atompaint-vae data build`; or a
+set that it wrote, a database of macromol_gym_unsupervised or `starter`, of which the test
+structures are taken. Crops are made as for the test of the model's run.
 
 The first column is measured now, in float32; the second was recorded by the test of the model's
 run. Structures whose names occur in its training set are listed.
@@ -25,6 +25,7 @@ from pathlib import Path
 import docopt
 
 from ..models.kind import get_kind
+from ..records.find import UnknownRunError, locate_runs
 from ..records.metrics import load_metrics
 from ..text.tables import format_table
 
@@ -42,8 +43,9 @@ def main(argv: list[str]) -> int:
     from ..training.evaluate import calc_test_metrics
     from ..training.weights import find_model, load_trained
 
-    paths = find_model(arguments["NAME"], Path.cwd())
-    model, hparams = load_trained(arguments["NAME"], Path.cwd())
+    name = find_run_id(arguments["NAME"])
+    paths = find_model(name, Path.cwd())
+    model, hparams = load_trained(name, Path.cwd())
     atoms = load_inputs(arguments["INPUT"])
     crops = make_crops(
         atoms, hparams.data, num_samples=int(num_crops), seed=SEED_OF_SPLIT["test"]
@@ -58,6 +60,15 @@ def main(argv: list[str]) -> int:
     for line in describe_metrics(metrics, recorded, get_kind(hparams.kind).card_metrics):
         print(line)
     return 0
+
+
+def find_run_id(name: str) -> str:
+    """Return `experiment/run` if a name or a path means one run of this notebook, else the name."""
+    try:
+        found = [*locate_runs([name])]
+    except UnknownRunError:  # a published model, or unknown; what reads it reports that
+        return name
+    return found[0] if len(found) == 1 else name
 
 
 def load_inputs(inputs: list[str]):

@@ -53,10 +53,13 @@ def describe_runs(expt: Experiment, runs: Mapping[str, Mapping[str, Value]]) -> 
         found = [runs[name].get(f"test.{metric.name}") for metric in best]
         shown = ["" if x is None else f"{x:.3f}" for x in found]
         rows.append([name, runs[name]["state"], *shown, *map(format_hparam, values.values())])
+    changed: dict[str, list[str]] = {}
+    for name in written:
+        if changes := find_changes(started[name], written[name]):
+            changed.setdefault("; ".join(changes), []).append(name)
     notes = [
-        f"{name}: hparams.nt has changed since it started: {'; '.join(changes)}"
-        for name in written
-        if (changes := find_changes(started[name], written[name]))
+        f"{', '.join(names)}: hparams.nt has changed since: {changes}"
+        for changes, names in changed.items()
     ]
     return [*format_table(rows), *[""] * bool(notes), *notes]
 

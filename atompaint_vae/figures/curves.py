@@ -31,7 +31,9 @@ def plot_curves(runs: Sequence[RecordedRun]) -> Figure:
     for axis, panel in zip(axes.flat, panels, strict=False):
         axis.set_yscale("log" if panel.log else "linear")
         label = panel.ylabel.format(**_join_values(runs)) if panel.ylabel else None
-        axis.set(title=panel.title, ylabel=label, ylim=panel.limits)
+        axis.set(title=panel.title, ylabel=label)
+        if panel.limits:
+            axis.set_ylim(panel.limits)
         for run, colour in zip(runs, _cycle_colours(len(runs)), strict=True):
             _plot_curve(axis, panel, run, colour)
         if panel.log:

@@ -48,6 +48,8 @@ def test_each_run_has_its_curves_in_its_colour(runs):
             np.testing.assert_allclose(line.get_xdata(), EPOCHS)
             np.testing.assert_allclose(line.get_ydata(), factor * EPOCHS)
             assert to_rgb(line.get_color()) == to_rgb(colour)
+            low, high = axis.get_ylim()
+            assert ((low <= line.get_ydata()) & (line.get_ydata() <= high)).all()
         thin = [x for x in axis.lines if x.get_alpha() == 0.35]
         assert [len(x.get_xdata()) for x in thin] == [6, 6]
         np.testing.assert_allclose(thin[1].get_ydata()[1::2], of_runs[1] * EPOCHS)

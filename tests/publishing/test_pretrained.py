@@ -263,7 +263,7 @@ def test_the_command_evaluates_the_test_structures_of_a_set(few_structures, caps
     assert capsys.readouterr().err == message
 
 
-@pytest.mark.parametrize("name", ["small", "20240101_x/a"])
+@pytest.mark.parametrize("name", ["small", "20240101_x/a", "a"])
 def test_the_command_measures_what_the_run_recorded_of_its_test(
     published, name, capsys, monkeypatch
 ):
