@@ -61,10 +61,10 @@ PLAIN = re.compile(r"-?[0-9]{1,300}(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 """A number that Python and JavaScript read alike."""
 
 
-def _make_number_patterns(point: str, separator: str) -> tuple[re.Pattern, ...]:
+def _make_number_patterns(point: str, grouped: str) -> tuple[re.Pattern, ...]:
     digits = (
-        rf"(?:[1-9][0-9]{{0,2}}(?:{separator}[0-9]{{2,3}})*{separator}[0-9]{{3}}"
-        rf"|[1-9][0-9]{{0,2}}(?:[ '][0-9]{{3}})+|[0-9]+)(?:{point}[0-9]*)?|{point}[0-9]+"
+        rf"(?:[1-9][0-9]{{0,2}}{grouped}|[1-9][0-9]{{0,2}}(?:[ '][0-9]{{3}})+|[0-9]+)"
+        rf"(?:{point}[0-9]*)?|{point}[0-9]+"
     )
     power = (
         r"[eE](?P<power>[+-]?[0-9]{1,4})"
@@ -92,12 +92,12 @@ def _make_number_patterns(point: str, separator: str) -> tuple[re.Pattern, ...]:
         """,
         re.VERBOSE | re.IGNORECASE,
     )
-    grouped = re.compile(rf"\(((?:[+-])?(?:{digits}))\ ?(?:±|\+/-|\+-)[^()]*\)")
-    return number, grouped
+    in_brackets = re.compile(rf"\(((?:[+-])?(?:{digits}))\ ?(?:±|\+/-|\+-)[^()]*\)")
+    return number, in_brackets
 
 
-POINT = _make_number_patterns(r"\.", ",")
-COMMA = _make_number_patterns(",", r"\.")
+POINT = _make_number_patterns(r"\.", "(?:,[0-9]{2,3})*,[0-9]{3}")  # also 1,50,000, as in India
+COMMA = _make_number_patterns(",", r"(?:\.[0-9]{3})+")
 
 CLOCK = re.compile(
     r"(?P<sign>-)?(?:(?P<days>[0-9]+) ?d(?:ays?)?,? ?)?"
@@ -269,9 +269,9 @@ def read_quantity(text: str, has_comma: bool = False) -> Quantity | None:
         return Quantity(Decimal(text))
     if ":" in text:
         return _read_clock(text)
-    number, grouped = COMMA if has_comma else POINT
+    number, in_brackets = COMMA if has_comma else POINT
     if text.startswith("("):
-        text = grouped.sub(r"\1", text, count=1)
+        text = in_brackets.sub(r"\1", text, count=1)
     match = number.fullmatch(text)
     if not match:
         return _read_spans(text)
@@ -358,7 +358,7 @@ def _read_both(texts: Sequence[str]) -> tuple[Column | None, Column | None]:
         return (Column(keys, is_number=True, is_plain=True) if any(texts) else None), None
     texts = [normalise(x) for x in texts]
     point = _read_numbers(texts, has_comma=False)
-    has_comma = any("," in x for x in texts)
+    has_comma = any("," in x or x.count(".") > 1 for x in texts)
     return point, _read_numbers(texts, has_comma=True) if has_comma else None
 
 

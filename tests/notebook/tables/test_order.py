@@ -52,6 +52,7 @@ def test_conditions_on_numbers(case):
         (["1,500", "2,250"], True, [Decimal("1.5"), Decimal("2.25")]),
         (["1.500", "2.250"], True, [Decimal("1.5"), Decimal("2.25")]),
         (["1,500", "0,250"], False, [Decimal("1.5"), Decimal("0.25")]),
+        (["1.234.567", "35.000"], False, [1234567, 35000]),
         (["1,500", "1.5"], True, [1500, Decimal("1.5")]),
     ],
 )
