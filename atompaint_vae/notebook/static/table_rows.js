@@ -96,7 +96,7 @@
         const given = this.keys[column]?.numbers;
         const numbers = given
           ? given.map((x) => (x === null ? NaN : Number(x))) // JSON has infinity as text
-          : this.rows.map((row) => (row[column].trim() ? Number(row[column]) : NaN));
+          : this.rows.map((row) => parseFloat(row[column]));
         this.numbers.set(column, Float64Array.from(numbers));
       }
       return this.numbers.get(column);

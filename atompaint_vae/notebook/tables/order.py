@@ -58,13 +58,15 @@ CURRENCIES = "$€£¥₹"
 SUPERSCRIPTS = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
 
 PLAIN = re.compile(r"-?[0-9]{1,300}(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
-"""A number that Python and JavaScript read alike."""
+"""A number that needs no reading."""
+BEGINNING = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?Infinity")
+"""What parseFloat of JavaScript reads of a text."""
 
 
-def _make_number_patterns(point: str, separator: str) -> tuple[re.Pattern, ...]:
+def _make_number_patterns(point: str, grouped: str) -> tuple[re.Pattern, ...]:
     digits = (
-        rf"(?:[1-9][0-9]{{0,2}}(?:{separator}[0-9]{{2,3}})*{separator}[0-9]{{3}}"
-        rf"|[1-9][0-9]{{0,2}}(?:[ '][0-9]{{3}})+|[0-9]+)(?:{point}[0-9]*)?|{point}[0-9]+"
+        rf"(?:[1-9][0-9]{{0,2}}{grouped}|[1-9][0-9]{{0,2}}(?:[ '][0-9]{{3}})+|[0-9]+)"
+        rf"(?:{point}[0-9]*)?|{point}[0-9]+"
     )
     power = (
         r"[eE](?P<power>[+-]?[0-9]{1,4})"
@@ -92,12 +94,12 @@ def _make_number_patterns(point: str, separator: str) -> tuple[re.Pattern, ...]:
         """,
         re.VERBOSE | re.IGNORECASE,
     )
-    grouped = re.compile(rf"\(((?:[+-])?(?:{digits}))\ ?(?:±|\+/-|\+-)[^()]*\)")
-    return number, grouped
+    in_brackets = re.compile(rf"\(((?:[+-])?(?:{digits}))\ ?(?:±|\+/-|\+-)[^()]*\)")
+    return number, in_brackets
 
 
-POINT = _make_number_patterns(r"\.", ",")
-COMMA = _make_number_patterns(",", r"\.")
+POINT = _make_number_patterns(r"\.", "(?:,[0-9]{2,3})*,[0-9]{3}")  # also 1,50,000, as in India
+COMMA = _make_number_patterns(",", r"(?:\.[0-9]{3})+")
 
 CLOCK = re.compile(
     r"(?P<sign>-)?(?:(?P<days>[0-9]+) ?d(?:ays?)?,? ?)?"
@@ -192,7 +194,7 @@ class Column:
     unit:      the first unit; empty if no cell has one, or if numbers without one are of size 1
     sizes:     the sizes of the units that a limit may have
     has_comma: whether a comma is the decimal sign
-    is_plain:  whether cells are empty or plain numbers, which every language reads alike
+    is_plain:  whether each cell begins with its number, as JavaScript's parseFloat reads it
     """
 
     keys: Sequence[Any]
@@ -220,7 +222,7 @@ class Column:
         """
         Return what the browser can't tell from the cells; nothing if it can tell all.
 
-        numbers: for each cell its number, null if it's missing; by default the cell itself is one
+        numbers: for each cell its number, null if it's missing; by default what it begins with
         ranks:   what to sort by; by default numbers, or the order of the rows for text
         unit:    the first unit
         sizes:   the sizes of units; of several names of a size, those in the column and one more
@@ -269,9 +271,9 @@ def read_quantity(text: str, has_comma: bool = False) -> Quantity | None:
         return Quantity(Decimal(text))
     if ":" in text:
         return _read_clock(text)
-    number, grouped = COMMA if has_comma else POINT
+    number, in_brackets = COMMA if has_comma else POINT
     if text.startswith("("):
-        text = grouped.sub(r"\1", text, count=1)
+        text = in_brackets.sub(r"\1", text, count=1)
     match = number.fullmatch(text)
     if not match:
         return _read_spans(text)
@@ -356,15 +358,14 @@ def _read_both(texts: Sequence[str]) -> tuple[Column | None, Column | None]:
     if all(not x or PLAIN.fullmatch(x) for x in texts):
         keys = [Decimal(x) if x else None for x in texts]
         return (Column(keys, is_number=True, is_plain=True) if any(texts) else None), None
-    texts = [normalise(x) for x in texts]
     point = _read_numbers(texts, has_comma=False)
-    has_comma = any("," in x for x in texts)
+    has_comma = any("," in x or x.count(".") > 1 for x in texts)
     return point, _read_numbers(texts, has_comma=True) if has_comma else None
 
 
 def _read_numbers(texts: Sequence[str], has_comma: bool) -> Column | None:
     found: list[Quantity | None] = []
-    for text in texts:
+    for text in map(normalise, texts):
         quantity = read_quantity(text, has_comma)
         if quantity is None and not is_missing(text):
             return None
@@ -382,7 +383,14 @@ def _read_numbers(texts: Sequence[str], has_comma: bool) -> Column | None:
     # Among numbers such as 900, 1.5k and 2M, one without a unit has a size of its own.
     first = "" if "" in system and any(not x.unit for x in present) else (units or [""])[0]
     keys = [x and _convert(x, system, first) for x in found]
-    return Column(keys, True, first, _choose_names(system, currencies, units), has_comma)
+    is_plain = all(_begins_with(text, key) for text, key in zip(texts, keys, strict=True))
+    sizes = _choose_names(system, currencies, units)
+    return Column(keys, True, first, sizes, has_comma, is_plain)
+
+
+def _begins_with(text: str, key: Decimal | None) -> bool:
+    match = BEGINNING.match(text)
+    return match is None if key is None else bool(match) and float(match[0]) == float(key)
 
 
 def _choose_names(

@@ -52,6 +52,7 @@ def test_conditions_on_numbers(case):
         (["1,500", "2,250"], True, [Decimal("1.5"), Decimal("2.25")]),
         (["1.500", "2.250"], True, [Decimal("1.5"), Decimal("2.25")]),
         (["1,500", "0,250"], False, [Decimal("1.5"), Decimal("0.25")]),
+        (["1.234.567", "35.000"], False, [1234567, 35000]),
         (["1,500", "1.5"], True, [1500, Decimal("1.5")]),
     ],
 )
@@ -74,7 +75,9 @@ def test_a_comma_is_decimal_where_another_column_has_decimal_commas():
         (["b", "a", ""], {"ranks": [1, 0, None]}),
         (["1.5", "NA", "∞"], {"numbers": [1.5, None, "Infinity"]}),
         (["9007199254740993", "9007199254740992"], {"ranks": [1, 0]}),
-        (["5 runs", "7 runs"], {"numbers": [5, 7], "unit": "runs", "sizes": {"runs": 1}}),
+        (["5 runs", "NA"], {"unit": "runs", "sizes": {"runs": 1}}),
+        (["1,500 runs", "7"], {"numbers": [1500, 7], "unit": "runs", "sizes": {"runs": 1}}),
+        (["0.25(3)", "-1.5e3 ± 2", "n/a"], {}),
     ],
 )
 def test_the_browser_gets_what_it_cannot_tell(texts, packed):
