@@ -94,7 +94,7 @@ COORDINATES = {
     "stars": (30, "********"), "blanks": (30, " " * 24), "letters": (38, "   1.0x0"),
     "too wide": (29, "12345.678"), "too wide, inside": (37, "-1234.567"),
     "shifted": (30, "     0.000   0.000   0.000"), "two numbers": (30, "1.0 2.00"),
-    "not a number": (46, "     nan"),
+    "not a number": (46, "     nan"), "shifted, no blanks": (31, "1000.0002000.0003000.000"),
 }  # fmt: skip
 
 
@@ -132,6 +132,25 @@ def test_unlike_chains_without_letters_are_told_apart_by_ter_from_their_first_re
              make_line(" C1 ", "LIG ", " ", "1", y="9")]  # fmt: skip
     atoms = read_structure(write(tmp_path / "two.pdb", *lines))
     assert atoms.chain.tolist() == [""] * 15 + ["2"] * 16
+
+
+def test_unlike_copies_of_one_letter_are_told_apart_by_their_numbers(tmp_path):
+    lines = [*make_peptide(5), *make_peptide(5, offset_A=100, residue="GLY ")]
+    atoms = read_structure(write(tmp_path / "two.pdb", *lines))
+    assert atoms.chain.tolist() == ["A"] * 15 + ["A2"] * 15
+
+
+def test_numbers_that_go_on_after_ter_are_another_chain_without_a_letter(tmp_path):
+    for chain, names in ((" ", ["", "2"]), ("A", ["A", "A"])):
+        lines = [*make_peptide(3, chain), "TER",
+                 *make_peptide(3, chain, 50, numbers=["4", "5", "6"])]  # fmt: skip
+        atoms = read_structure(write(tmp_path / "two.pdb", *lines))
+        assert atoms.chain.tolist() == [names[0]] * 9 + [names[1]] * 9
+
+
+def test_the_entrys_name_in_the_old_format_is_no_chain(tmp_path):
+    line = make_line(chain=" ")[:72] + "1XYZ1839"
+    assert read_structure(write(tmp_path / "old.pdb", line)).chain.tolist() == [""]
 
 
 def test_residues_of_one_number_do_not_merge_across_ter(tmp_path):
@@ -343,6 +362,12 @@ def test_columns_that_an_mmcif_file_may_lack(tmp_path, missing):
     guessed = {"type_symbol": "elements 1", "auth_seq_id": "residue numbers 1",
                "occupancy": "occupancies 1"}  # fmt: skip
     assert describe_counts(entry.counts).removeprefix("guessed: ") == guessed.get(missing, "")
+
+
+def test_a_missing_value_is_read_from_the_other_column(tmp_path):
+    tags = TAGS | {"auth_seq_id": "?", "label_seq_id": "12", "auth_asym_id": "."}
+    atom = read_structure(write_cif(tmp_path / "x.cif", tags)).iloc[0]
+    assert (atom.chain, atom.residue_num) == ("B", 12)
 
 
 REFUSED = {
