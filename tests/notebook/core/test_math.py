@@ -154,6 +154,15 @@ def test_formulas_keep_the_stops_and_brackets_beside_them(notebook):
     assert "See <span" in html and " then <span" in html and " and <span" in html
 
 
+def test_a_formula_after_a_line_break_keeps_its_space(notebook):
+    notebook.write("index.rst", "Page\n====\n\nReaches an\n$R^2$ of 0.5.\n")
+    warnings, out = notebook.build()
+    assert not warnings
+    html = (out / "index.html").read_text("utf-8")
+    shown = re.sub(r"<math.*?</math>", "M", html, flags=re.DOTALL)
+    assert "Reaches an M of 0.5." in " ".join(re.sub(r"<[^>]*>", "", shown).split())
+
+
 def test_beside_the_extension_that_also_reads_dollars(notebook):
     notebook.write("index.rst", "Title\n=====\n\nPays \\$5, 5\\ × 3, of $x$ and $$y$$\n")
     pages = []

@@ -117,6 +117,7 @@ def test_a_sheet_shows_all_that_the_folder_holds(lab):
     assert "highlight-nestedtext" in html
     assert "20250101_x.svg" in html
     assert html.count('class="datatable"') == 1
+    assert "datatable-whole" in html  # the runs, of which none is on another page
     assert "A commit with a + had changes that were not committed." in text
     assert "which has no notes of its own" in text
 
