@@ -63,7 +63,20 @@ Picture
 
    a line of code that is rather long, longer than a telephone is wide, and longer than that still
 """
+FIGURES = """
+Figures
+=======
+
+.. figure:: dataflow.svg
+
+   First.
+
+.. figure:: dataflow.svg
+
+   Second.
+"""
 FILES = {
+    "notebook/figures.rst": FIGURES,
     "notebook/tables.rst": PAGE,
     "notebook/table.csv": TABLE,
     "notebook/long.csv": LONG,

@@ -1,6 +1,7 @@
 import time
 
 import pytest
+from selenium.webdriver import Keys
 
 pytestmark = pytest.mark.browser
 
@@ -249,3 +250,20 @@ def test_equation_and_its_number_stand_apart(browser, resize):
         )
         assert formula["right"] <= number["left"]
         assert number["right"] <= width
+
+
+def test_arrow_keys_lead_from_figure_to_figure(browser, pages):
+    browser.get((pages / "docs/notebook/figures.html").as_uri())
+    first, second = browser.find_elements("css selector", "button.enlarge")
+    first.send_keys(Keys.ENTER)
+    read = "return document.querySelector('.figure-dialog figcaption').textContent.trim()"
+    texts = []
+    for key in (Keys.ARROW_LEFT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT):
+        browser.switch_to.active_element.send_keys(key)
+        texts.append(browser.execute_script(read).rpartition(" ")[2])
+    assert texts == ["First.", "Second.", "Second."]
+    browser.find_element("css selector", ".figure-previous").click()
+    assert browser.execute_script(read).endswith("First.")
+    browser.find_element("css selector", ".figure-next").click()
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert wait_until(lambda: browser.switch_to.active_element == second, True)

@@ -342,12 +342,13 @@
       writeControls();
       writeColumns();
       writeTable();
-      writeWarnings();
       writeCode();
       drawCurves();
       curvesBox.hidden = parallel.hidden = parallelNote.hidden = !chosen.length;
-      // A browser that is idle has shown the table.
-      if (chosen.length) window.requestIdleCallback(drawAxes, { timeout: 500 });
+      window.requestIdleCallback(() => { // when the table is in sight
+        writeWarnings();
+        drawAxes();
+      }, { timeout: 500 });
     }
 
     async function drawCurves() {

@@ -41,8 +41,9 @@
     buttons.next.disabled = index === figures.length - 1;
     const around = figures.length > 1 ? [buttons.previous, buttons.next] : [];
     const focused = document.activeElement;
+    const isInside = dialog.contains(focused);
     dialog.replaceChildren(buttons.close, ...around, large);
-    if (dialog.contains(focused) && !focused.disabled) focused.focus();
+    if (isInside) (focused.disabled ? buttons.close : focused).focus();
     if (caption) {
       const copy = caption.cloneNode(true);
       copy.querySelectorAll(".headerlink").forEach((link) => link.remove());

@@ -11,6 +11,7 @@
   const MAX_COLOURS = 7; // of runs; where there are more, the colour is the last property
   const LETTERS = [20, 14, 9]; // of a line of a label, the fewer the less room there is
   const MIN_BRUSH = 4;
+  const MAX_MEASURED = 8;
   const MAX_LINES = 3;
   const LOG_RATIO = 50;
   const [LABEL_HEIGHT, LABEL_GAP] = [17, 9];
@@ -42,11 +43,18 @@
 
   const measure = (() => {
     const context = document.createElement("canvas").getContext("2d");
+    const family = getComputedStyle(document.body).fontFamily;
     return (text, weight = 400) => {
-      context.font = `${weight} ${FONT_SIZE}px ${getComputedStyle(document.body).fontFamily}`;
+      context.font = `${weight} ${FONT_SIZE}px ${family}`;
       return context.measureText(text).width;
     };
   })();
+
+  // The width of the widest text; only long ones are measured, as there may be thousands.
+  function measureWidest(texts, weight) {
+    const longest = [...new Set(texts)].sort((a, b) => b.length - a.length).slice(0, MAX_MEASURED);
+    return Math.max(...longest.map((text) => measure(text, weight)));
+  }
 
   const calcMean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
@@ -77,15 +85,14 @@
       axis.height = 0;
       labels.sort((a, b) => rankByEnds(axis, a.value) - rankByEnds(axis, b.value));
     } else {
-      const rankOf = (x) => calcMean(ranks.filter((_, i) => values[i] === x));
-      labels.sort((a, b) => rankOf(a.value) - rankOf(b.value));
+      const rankOf = new Map(known.map((x) => [x, calcMean(ranks.filter((_, i) => values[i] === x))]));
+      labels.sort((a, b) => rankOf.get(a.value) - rankOf.get(b.value));
       axis.height = labels.reduce((sum, x) => sum + x.lines.length * LINE_HEIGHT + LABEL_GAP, 0);
     }
     axis.heads = splitName(name);
     if (axis.isLog) axis.heads[1] += " (log)";
-    const width = (texts, weight) => Math.max(...texts.map((text) => measure(text, weight)));
-    axis.strip = Math.max(24, width(labels.flatMap((x) => x.lines)) + 2 * PADDING);
-    axis.head = width(axis.heads, 600);
+    axis.strip = Math.max(24, measureWidest(labels.flatMap((x) => x.lines)) + 2 * PADDING);
+    axis.head = measureWidest(axis.heads, 600);
     return axis;
   }
 
@@ -155,10 +162,17 @@
 
   // As many axes as there is room for; the last two tell what came of it, and stay.
   function fitAxes(names, make, available) {
-    for (let num = names.length; ; num -= 1) {
+    const made = new Map();
+    const makeOnce = (name, letters) => {
+      const key = `${letters} ${name}`;
+      if (!made.has(key)) made.set(key, make(name, letters));
+      return made.get(key);
+    };
+    const most = Math.max(2, Math.floor(available / (24 + MIN_GAP)));
+    for (let num = Math.min(names.length, most); ; num -= 1) {
       const kept = [...names.slice(0, Math.max(0, num - 2)), ...names.slice(-2)];
       for (const letters of LETTERS) {
-        const axes = kept.map((name) => make(name, letters));
+        const axes = kept.map((name) => makeOnce(name, letters));
         const width = placeStrips(axes, available);
         if (width <= available || (num <= 2 && letters === LETTERS.at(-1))) {
           return { axes, width, left: names.filter((name) => !kept.includes(name)) };

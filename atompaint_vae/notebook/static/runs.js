@@ -281,9 +281,15 @@ window.AtomPaint = (() => {
   }
 
   function areConfounded(allProperties, a, b, numbers) {
-    let [xDecides, yDecides] = [decides(numbers(a), numbers(b)), decides(numbers(b), numbers(a))];
+    const [xs, ys] = [numbers(a), numbers(b)];
+    let [xDecides, yDecides] = [decides(xs, ys), decides(ys, xs)];
     if (!xDecides && !yDecides) return false;
-    let pairs = allProperties.map((x) => [get(x, a), get(x, b)]);
+    const seen = new Set();
+    const isNew = (_, i) => {
+      const pair = xs[i] * allProperties.length + ys[i];
+      return !seen.has(pair) && Boolean(seen.add(pair));
+    };
+    let pairs = allProperties.filter(isNew).map((x) => [get(x, a), get(x, b)]);
     let numeric = [0, 1].map((i) => pairs.every((pair) => typeof pair[i] === "number"));
     if (!numeric[0] && numeric[1]) {
       pairs = pairs.map(([x, y]) => [y, x]);
@@ -291,7 +297,6 @@ window.AtomPaint = (() => {
       [xDecides, yDecides] = [yDecides, xDecides];
     }
     if (!numeric[0]) return true;
-    pairs = Array.from(new Map(pairs.map((pair) => [JSON.stringify(pair), pair])).values());
     pairs.sort(([x], [y]) => x - y);
     const steps = pairs.slice(1).map(([, y], i) => [pairs[i][1], y]);
     if (numeric[1]) {

@@ -360,7 +360,7 @@ def test_a_changed_record_rebuilds_the_pages_that_show_it_and_no_other(runs_note
     row = {"step": 300, "epoch": 30.0, "elapsed_s": 1.0, "loss": 7.0, "r2": 0.25}
     append_metrics(runs_notebook.source / "expts/20250101_x/runs/wide/val.csv", row)
     out = build(runs_notebook)
-    assert list_rebuilt(runs_notebook) == {"table", "prose", "compare"}
+    assert list_rebuilt(runs_notebook) == {"index", "table", "prose", "compare"}
     assert "It is" in (out / "prose.html").read_text("utf-8")
     assert ">0.25<" in (out / "prose.html").read_text("utf-8")
     assert '"last(val.r2)":0.25' in (out / "_static/runs/20250101_x/wide.js").read_text("utf-8")
@@ -372,12 +372,12 @@ def test_a_new_run_and_a_new_file_rebuild_the_pages_that_show_them(runs_notebook
     build(runs_notebook)
     write_run(runs_notebook.source / "expts/20250101_x", "third")
     html = (build(runs_notebook) / "table.html").read_text("utf-8")
-    assert list_rebuilt(runs_notebook) == {"table", "expts/20250101_x/sheet"}
+    assert list_rebuilt(runs_notebook) == {"index", "table", "expts/20250101_x/sheet"}
     assert "third" in html
     test = runs_notebook.source / "expts/20250101_x/runs/narrow/test.csv"
     append_metrics(test, {"step": 200, "r2": 0.125})
     html = (build(runs_notebook) / "table.html").read_text("utf-8")
-    assert list_rebuilt(runs_notebook) == {"table", "expts/20250101_x/sheet"}
+    assert list_rebuilt(runs_notebook) == {"index", "table", "expts/20250101_x/sheet"}
     assert "0.125" in html
 
 
