@@ -191,7 +191,8 @@ def build(
 
     raises: RuntimeError with Sphinx's messages if a page has a warning
     """
-    command = [python, "-m", "sphinx", "-M", "html", source, out or source / "_build"]
+    program = ["atompaint_vae.notebook"] if python == sys.executable else ["sphinx", "-M", "html"]
+    command = [python, "-m", *program, source, out or source / "_build"]
     command += ["--quiet", "--jobs", jobs, "--fail-on-warning", "--keep-going"]
     start_s = time.perf_counter()
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

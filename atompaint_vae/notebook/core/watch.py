@@ -2,7 +2,7 @@
 Files whose change makes Sphinx read a page again.
 
 Sphinx's own dependencies are an object per file and page, all of which are loaded before each
-build. Here, a page stores one text of paths and one hash of the files' states.
+build. Here, a page stores one text of paths and one hash of the files' contents.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from stat import S_ISDIR
 
-WATCHED = "atompaint_watched"  # paths relative to the notebook's root, and the hash of their states
+WATCHED = "atompaint_watched"  # paths relative to the notebook's root, and a hash of the contents
 
 
 def watch_files(env, paths: Iterable[Path]) -> None:
@@ -48,12 +48,13 @@ def _sign_content(path: str, size: int, modified_ns: int) -> str:
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
     """Return the pages of which a file was added, removed or changed."""
+    sign = cache(sign_file)  # hundreds of pages watch the same modules
     root = str(env.srcdir)
     return [
         page
         for page, metadata in env.metadata.items()
         for paths, before in metadata.get(WATCHED, {}).items()
-        if sign_files(root, paths, sign_file) != before
+        if sign_files(root, paths, sign) != before
     ]
 
 

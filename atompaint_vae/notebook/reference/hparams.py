@@ -1,6 +1,7 @@
 """The directive ``.. hyperparameters::``: every key of hparams.nt, from the schema."""
 
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 from docutils import nodes
@@ -12,6 +13,7 @@ from ...config.schema import HparamsKey, list_keys
 from ...config.space import SearchFile
 from ...data.hparams import DataHparams
 from ...models.kind import KINDS, list_kinds
+from ..core.watch import watch_files
 from ..sheets.sheet import quote
 
 
@@ -26,8 +28,8 @@ class HyperparametersDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         is_search = "search" in self.options
-        for path in (space.__file__,) if is_search else list_declaring_files():
-            self.env.note_dependency(path)
+        files = [space.__file__] if is_search else list_declaring_files()
+        watch_files(self.env, map(Path, files))
         lines, section, seen = [], "", set()
         for key in list_keys(SearchFile if is_search else None):
             name = key.name.rpartition(".")[0]

@@ -84,14 +84,17 @@ def find_experiment(
     numbers: by the paths of the folders; those of other places are in their names
     raises:  ExperimentError if none or several match
     """
-    numbers = {path: parse_number(PurePosixPath(path).name) for path in places} | (numbers or {})
+    numbers = numbers or {}
     wanted = DATE.sub(r"\1\2\3", target.strip().strip("/"))
     if wanted.isdecimal() and parse_number(wanted) is not None:
-        tests = [lambda path: numbers[path] == int(wanted)]
+        number = int(wanted)
+        tests = [
+            lambda path: (numbers[path] if path in numbers else parse_folder(path)[0]) == number
+        ]
     else:
         tests = [
             lambda path: f"/{path}".endswith(f"/{wanted}"),
-            lambda path: wanted and wanted in _split(path),
+            lambda path: wanted and wanted in parse_folder(path)[1:],
         ]
     for test in tests:
         found = [path for path in places if test(path)]
@@ -99,7 +102,11 @@ def find_experiment(
             raise ExperimentError(f"{target!r} is ambiguous: {', '.join(_shorten(sorted(found)))}")
         if found:
             return places[found[0]]
-    words = {word: path for path in places for word in [*_split(path), PurePosixPath(path).name]}
+    words = {
+        word: path
+        for path in places
+        for word in (*parse_folder(path)[1:], PurePosixPath(path).name)
+    }
     near = dict.fromkeys(words[x] for x in find_near(wanted, filter(None, words)))
     hint = f"; did you mean {' or '.join(_shorten(near))}?" if near else ""
     raise ExperimentError(f"no experiment {target!r}{hint}")
@@ -129,12 +136,14 @@ def list_places(env) -> dict[str, Place]:
     return places | labels
 
 
-def _split(path: str) -> tuple[str, str]:
-    """Return the date and the name of a folder; either may be empty."""
-    name = PurePosixPath(path).name
-    match = FOLDER.fullmatch(name)
-    date, name = match.groups() if match else ("", name)
-    return date if parse_number(date) is None else "", name
+@cache
+def parse_folder(path: str) -> tuple[int | None, str, str]:
+    """Return the number, the date and the name in a folder's name; each may be missing."""
+    whole = PurePosixPath(path).name
+    match = FOLDER.fullmatch(whole)
+    date, name = match.groups() if match else ("", whole)
+    number = parse_number(whole)
+    return number, date if number is None else "", name
 
 
 def _shorten(paths) -> list[str]:
