@@ -111,7 +111,9 @@ def read_entry(
     atoms, positions_A = atoms[is_kept], positions_A[is_kept.to_numpy()]
     is_first = _find_first_altlocs(atoms)
     atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
-    atoms[["kind", "code"]] = classify_residues(atoms, positions_A)
+    columns = ("chain", "residue", "residue_num", "insertion_code", "name")
+    kinds, codes = classify_residues({x: atoms[x].to_numpy() for x in columns}, positions_A)
+    atoms = atoms.assign(kind=pd.Categorical(kinds), code=pd.Categorical(codes))
     is_first = _find_first_names(atoms)
     atoms, positions_A = atoms[is_first].copy(), positions_A[is_first]
     if len(atoms) == 0:
