@@ -1,10 +1,14 @@
 """Sequences -> the best local alignment of every pair, exactly, in numpy.
 
+A query is aligned with a batch of shorter sequences at once, one diagonal (i + j = d) of all their
+matrices after the other, since the cells of such a diagonal don't depend on each other.
+
 Letters of the shapes: T sequences of one batch, W letters of the longest.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,15 +21,8 @@ from tqdm import tqdm
 AMINO_ACIDS = "ARNDCQEGHILKMFPSTWYV"
 BASES = "ACGT"
 
-# Score, matches and columns of an alignment are bit fields of one integer, from high to low. One
-# maximum finds the best score, among equal scores the most matches, and among those the longest.
-SCORE = 1 << 32
-MATCH = 1 << 16
-COLUMN = 1
-MAX_LENGTH = MATCH - 1
-IMPOSSIBLE = -(1 << 60)
-
-BATCH_SEQUENCES = 24  # of similar length; with more, most of a batch would be padding
+MAX_LENGTH = 65_535
+BATCH_LETTERS = 1 << 14  # of the targets; more would not fit into a processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +70,13 @@ def align_pairs(
     scoring: Scoring,
     *,
     pairs: Int64[np.ndarray, "pairs 2"] | None = None,
+    num_threads: int = 1,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Find the best local alignment of every pair of sequences.
 
-    If several have the best score, the one with the most matches is returned. 240 proteins take
-    about 20 s.
+    If several have the best score, the one with the most matches is returned, and among those the
+    longest. 240 proteins take about 5 s.
 
     pairs:   align only these
     returns: first, second [indices, first < second], score, num_matches, num_columns (with gaps)
@@ -88,48 +86,46 @@ def align_pairs(
     for sequence in sequences:
         if len(sequence) > MAX_LENGTH:
             raise ValueError(f"a sequence has {len(sequence)} letters, the most is {MAX_LENGTH}")
-    order = sorted(range(len(sequences)), key=lambda i: (len(sequences[i]), i))
+    if pairs is None:
+        pairs = np.stack(np.triu_indices(len(sequences), 1), axis=1)
+    order = np.array(sorted(range(len(sequences)), key=lambda i: (len(sequences[i]), i)), dtype=int)
     codes = [scoring.encode(sequences[i]) for i in order]
+    batches = _make_batches(np.argsort(order)[pairs], [len(code) for code in codes])
+
+    def align(batch: tuple) -> np.ndarray:
+        query, targets = batch
+        found = _align_locally(codes[query], [codes[target] for target in targets], scoring)
+        ends = np.sort([np.full(len(targets), order[query]), order[targets]], axis=0)
+        return np.concatenate([ends, found])
+
+    rows = [np.empty((5, 0), dtype=np.int64)]
+    with (
+        tqdm(total=len(pairs), desc="align", unit="pair", disable=not progress) as bar,
+        ThreadPoolExecutor(num_threads) as executor,
+    ):
+        for found in executor.map(align, batches):
+            rows.append(found)
+            bar.update(found.shape[1])
     names = ["first", "second", "score", "num_matches", "num_columns"]
-    if pairs is not None:
-        tables = _align_listed(codes, order, pairs, scoring, progress)
-        aligned = pd.DataFrame(tables, columns=names, dtype=np.int64)
-        return aligned.sort_values(["first", "second"], ignore_index=True)
-    tables = []
-    batches = range(0, len(order), BATCH_SEQUENCES)
-    for start in tqdm(batches, desc="align", unit="batch", disable=not progress):
-        batch = codes[start : start + BATCH_SEQUENCES]
-        profile = _make_profile(batch, scoring)
-        for query in range(start, len(order)):
-            score, matches, columns = _align_locally(codes[query], profile, scoring)
-            for row in range(min(query - start, len(batch))):
-                pair = sorted((order[query], order[start + row]))
-                tables.append((*pair, score[row], matches[row], columns[row]))
-    aligned = pd.DataFrame(tables, columns=names, dtype=np.int64)
+    aligned = pd.DataFrame(np.concatenate(rows, axis=1).T, columns=names)
     return aligned.sort_values(["first", "second"], ignore_index=True)
 
 
-def _align_listed(
-    codes: list[np.ndarray], order: list[int], pairs: np.ndarray, scoring: Scoring, progress: bool
-) -> list[tuple]:
-    """Return the rows of `align_pairs` for some pairs; codes are sorted by length."""
-    place = np.argsort(order)
-    # Pairs are grouped by their longer sequence, and sorted by the length of the shorter one.
-    listed = np.sort(place[pairs], axis=1)
-    listed = listed[np.lexsort((listed[:, 0], listed[:, 1]))]
-    queries, starts = np.unique(listed[:, 1], return_index=True)
-    groups = np.split(listed[:, 0], starts[1:]) if len(queries) else []
-    rows = []
-    with tqdm(total=len(listed), desc="align", unit="pair", disable=not progress) as bar:
-        for query, targets in zip(queries, groups, strict=True):
-            for start in range(0, len(targets), BATCH_SEQUENCES):
-                batch = targets[start : start + BATCH_SEQUENCES]
-                profile = _make_profile([codes[target] for target in batch], scoring)
-                results = _align_locally(codes[query], profile, scoring)
-                for target, *result in zip(batch, *results, strict=True):
-                    rows.append((*sorted((order[query], order[target])), *result))
-                bar.update(len(batch))
-    return rows
+def _make_batches(pairs: np.ndarray, lengths: list[int]) -> list[tuple[int, np.ndarray]]:
+    """Return each longer sequence of the pairs with batches of shorter ones, of similar length.
+
+    lengths: sorted
+    """
+    pairs = np.sort(pairs, axis=1)
+    pairs = pairs[np.lexsort((-pairs[:, 0], pairs[:, 1]))]
+    queries, starts = np.unique(pairs[:, 1], return_index=True)
+    batches = []
+    for query, start, stop in zip(queries, starts, [*starts[1:], len(pairs)], strict=False):
+        while start < stop:
+            num = max(1, BATCH_LETTERS // max(1, lengths[pairs[start, 0]]))
+            batches.append((int(query), pairs[start : min(start + num, stop), 0]))
+            start += num
+    return batches
 
 
 def _pad_scores(scores, unknown: int) -> np.ndarray:
@@ -139,34 +135,101 @@ def _pad_scores(scores, unknown: int) -> np.ndarray:
     return padded
 
 
-def _make_profile(batch: list[np.ndarray], scoring: Scoring) -> np.ndarray:
-    """Return bit fields [A + 2, T, W] of a column, for each letter and letter of the targets."""
-    targets = np.full((len(batch), max(map(len, batch))), len(scoring.scores) - 1)
-    for row, code in enumerate(batch):
-        targets[row, : len(code)] = code
-    letters = np.arange(len(scoring.scores))[:, None, None]
-    is_match = (letters == targets) & (letters < len(scoring.letters))
-    return scoring.scores[:, targets] * SCORE + is_match * MATCH + COLUMN
+@dataclass(frozen=True)
+class _Fields:
+    """Bits of one integer that hold columns, matches and score, from low to high.
+
+    One maximum finds the best score, among equal scores the most matches, and among those the
+    longest alignment. Integers of 32 bits are enough for most proteins, and take half the time.
+    """
+
+    column_bits: int
+    match_bits: int
+    max_score: int
+    dtype: type
+
+    @classmethod
+    def fit(cls, query: np.ndarray, targets: list[np.ndarray], scoring: Scoring) -> _Fields:
+        """Return fields for alignments of a query with the targets, none of which is longer."""
+        width = max(map(len, targets))
+        most = [int(scoring.scores[code, code].clip(0).sum()) for code in (query, *targets)]
+        max_score = min(most[0], max(most[1:]))
+        columns, matches = (len(query) + width).bit_length(), width.bit_length()
+        # The penalty of a gap as long as both is added on the way.
+        most = max_score + scoring.gap_extend * (len(query) + width)
+        is_short = columns + matches + most.bit_length() < 32
+        return cls(columns, matches, max_score, np.int32 if is_short else np.int64)
+
+    @property
+    def match(self) -> int:
+        return 1 << self.column_bits
+
+    @property
+    def score(self) -> int:
+        return 1 << (self.column_bits + self.match_bits)
+
+    def split(self, values: np.ndarray) -> np.ndarray:
+        """Return score, matches and columns, [3, T]."""
+        values = values.astype(np.int64)
+        return np.stack([
+            values // self.score, values % self.score // self.match, values % self.match
+        ])  # fmt: skip
 
 
-def _align_locally(query: np.ndarray, profile: np.ndarray, scoring: Scoring):
-    """Return score, matches and columns, [T] each, of a query's best alignment with each target."""
-    _, num_targets, width = profile.shape
-    gap_open, gap_extend = scoring.gap_open * SCORE, scoring.gap_extend * SCORE - COLUMN
-    ramp = np.arange(width) * gap_extend
-    # One row [T, W] per letter of the query; alignments may begin in the added column of zeros.
-    ends = np.zeros((num_targets, width + 1), dtype=np.int64)
-    gaps_down = np.full((num_targets, width), IMPOSSIBLE)
-    best = np.zeros((num_targets, width), dtype=np.int64)
-    for letter in query:
-        np.maximum(gaps_down, ends[:, 1:] - gap_open, out=gaps_down)
-        gaps_down -= gap_extend
-        row = np.maximum(ends[:, :-1] + profile[letter], gaps_down)
-        # The best gap along the target, from any column to the left, is a running maximum.
-        gaps_along = np.maximum.accumulate(row + ramp, axis=1)
-        np.maximum(row[:, 1:], gaps_along[:, :-1] - (ramp[1:] + gap_open), out=row[:, 1:])
-        row *= row >= SCORE  # without a positive score, an alignment starts anew
-        ends[:, 1:] = row
-        np.maximum(best, row, out=best)
-    best = best.max(axis=1)
-    return best // SCORE, best // MATCH % MATCH, best % MATCH
+def _make_profile(targets: list[np.ndarray], scoring: Scoring, fields: _Fields) -> np.ndarray:
+    """Return what a column adds, [(A + 2) W, T], for each letter and letter of the targets."""
+    letters = np.full((max(map(len, targets)), len(targets)), len(scoring.scores) - 1)
+    for place, code in enumerate(targets):
+        letters[: len(code), place] = code
+    # Padding is worse than any score gains, so that it ends an alignment.
+    scores = scoring.scores.clip(-1 - fields.max_score).astype(fields.dtype) * fields.score + 1
+    np.einsum("aa->a", scores)[: len(scoring.letters)] += fields.match
+    return scores[:, letters].reshape(-1, len(targets))
+
+
+def _align_locally(
+    query: np.ndarray, targets: list[np.ndarray], scoring: Scoring
+) -> Int64[np.ndarray, "3 T"]:
+    """Return score, matches and columns of a query's best alignment with each target.
+
+    targets: none longer than the query
+    """
+    fields = _Fields.fit(query, targets, scoring)
+    profile = _make_profile(targets, scoring, fields)
+    dtype, length, width = fields.dtype, len(query), len(profile) // len(scoring.scores)
+    gap_open, gap_extend = scoring.gap_open * fields.score, scoring.gap_extend * fields.score - 1
+
+    def make(value: int) -> np.ndarray:
+        # The row before the first is that of alignments that begin with the target.
+        return np.full((width + 1, len(targets)), value, dtype)
+
+    impossible = np.iinfo(dtype).min // 2
+    # Cell (i, j) of letters i of the query and j of the targets is in row j + 1. The values of
+    # alignments that end there are needed for two more diagonals, of those in a gap for one. In
+    # gaps, (i + j) · gap_extend is added to them, so that going on with a gap changes nothing.
+    ends, gaps_along = [make(0) for _ in range(3)], [make(impossible) for _ in range(2)]
+    gaps_down, opened, best = make(impossible), make(impossible), make(0)
+    is_over, in_gap = make(0).astype(bool), make(0)
+    letter_rows, places = query[::-1] * width, np.arange(width)
+    last = slice(1, 1)
+    for diagonal in range(length + width - 1):
+        first = max(0, diagonal - length + 1)
+        stop = min(width, diagonal + 1)
+        own, before = slice(first + 1, stop + 1), slice(first, stop)
+        end, end_1, end_2 = (ends[(diagonal - k) % 3] for k in range(3))
+        along, along_1 = (gaps_along[(diagonal - k) % 2] for k in range(2))
+        np.add(end_1[last], dtype((diagonal - 1) * gap_extend - gap_open), out=opened[last])
+        along = np.maximum(along_1[before], opened[before], out=along[own])
+        down = np.maximum(gaps_down[own], opened[own], out=gaps_down[own])
+        gap = np.maximum(along, down, out=in_gap[own])
+        gap -= dtype(diagonal * gap_extend)
+        shift = length - 1 - diagonal
+        rows = letter_rows[shift + first : shift + stop] + places[before]
+        value = profile.take(rows, axis=0, out=end[own], mode="clip")
+        value += end_2[before]
+        np.maximum(value, gap, out=value)
+        # Without a positive score, an alignment starts anew.
+        np.copyto(value, 0, where=np.less(value, dtype(fields.score), out=is_over[own]))
+        np.maximum(best[own], value, out=best[own])
+        last = own
+    return fields.split(best.max(axis=0))

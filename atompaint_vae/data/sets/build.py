@@ -107,7 +107,9 @@ def build_set(
     atoms, table = _load_parts(parts)
     chains = list_chains(atoms)
     methods = splits.find_methods(chains)
-    pairs = splits.compare_chains(chains, methods=methods, progress=progress)
+    pairs = splits.compare_chains(
+        chains, methods=methods, num_threads=num_jobs, progress=progress
+    )
     chains["cluster"] = splits.cluster_chains(chains, pairs)
     owner = chains.structure.astype(str)
     chains["group"] = owner.map(splits.group_structures(chains, pairs))

@@ -87,7 +87,12 @@ def calc_min_identity(num_columns) -> np.ndarray:
 
 
 def compare_sequences(
-    sequences: list[str], kind: str, *, method: str = "exact", progress: bool = False
+    sequences: list[str],
+    kind: str,
+    *,
+    method: str = "exact",
+    num_threads: int = 1,
+    progress: bool = False,
 ) -> pd.DataFrame:
     """Align pairs of sequences, and decide which are alike.
 
@@ -105,7 +110,9 @@ def compare_sequences(
         sequences = [sequence.replace("U", "T") for sequence in sequences]
     scoring = score_proteins() if is_protein else score_nucleic_acids()
     listed = None if method == "exact" else find_candidates(sequences, kind, method)
-    pairs = align_pairs(sequences, scoring, pairs=listed, progress=progress)
+    pairs = align_pairs(
+        sequences, scoring, pairs=listed, num_threads=num_threads, progress=progress
+    )
     lengths = np.array([len(sequence) for sequence in sequences])
     first, second = lengths[pairs["first"]], lengths[pairs["second"]]
     shorter = np.minimum(first, second)
@@ -168,24 +175,32 @@ def find_methods(chains: pd.DataFrame) -> dict[str, str]:
 
 
 def compare_chains(
-    chains: pd.DataFrame, *, methods: dict[str, str] | None = None, progress: bool = False
+    chains: pd.DataFrame,
+    *,
+    methods: dict[str, str] | None = None,
+    num_threads: int = 1,
+    progress: bool = False,
 ) -> pd.DataFrame:
     """Align pairs of different sequences of the same kind.
 
     chains:  as for `find_texts`
     methods: for each kind, as `find_methods` returns, which is called if this is None
-    returns: kind, first_sequence, second_sequence and the columns of `compare_sequences`
+    returns: kind, first_sequence, second_sequence [category] and the columns of `compare_sequences`
     """
     methods = find_methods(chains) if methods is None else methods
     texts = find_texts(chains)
+    # Millions of pairs would hold as many copies of the sequences.
+    category = pd.CategoricalDtype(texts.text[texts.alphabet.isin(KINDS)].unique())
     tables = []
     for kind in KINDS:
         sequences = sorted(texts.text[texts.alphabet == kind].unique())
-        pairs = compare_sequences(sequences, kind, method=methods[kind], progress=progress)
-        names = np.array(sequences, dtype=object)
+        pairs = compare_sequences(
+            sequences, kind, method=methods[kind], num_threads=num_threads, progress=progress
+        )
+        codes = category.categories.get_indexer(sequences)
         pairs.insert(0, "kind", kind)
-        pairs["first_sequence"] = names[pairs["first"]]
-        pairs["second_sequence"] = names[pairs["second"]]
+        for end in ("first", "second"):
+            pairs[f"{end}_sequence"] = pd.Categorical.from_codes(codes[pairs[end]], dtype=category)
         tables.append(pairs)
     return pd.concat(tables, ignore_index=True)
 
@@ -287,10 +302,7 @@ def measure_leakage(chains: pd.DataFrame, pairs: pd.DataFrame | None = None) -> 
     texts = find_texts(chains).assign(split=chains.split, name=_name_chains(chains))
     texts = texts[texts.alphabet != ""].groupby(["alphabet", "text"])
     splits, names = texts.split.agg(set), texts.name.first()
-    first = pd.MultiIndex.from_frame(pairs[["kind", "first_sequence"]])
-    second = pd.MultiIndex.from_frame(pairs[["kind", "second_sequence"]])
-    is_across = [len(a | b) > 1 for a, b in zip(splits[first], splits[second], strict=True)]
-    across = pairs[np.array(is_across, dtype=bool)]
+    across = pairs[_find_across(pairs, splits)]
     num_equal = int((splits.map(len) > 1).sum())
     long = across[(across.num_columns >= MIN_IDENTITY_COLUMNS) & (across.kind == "protein")]
     whole = across[(across.shorter >= 30) & (across.kind == "protein")]
@@ -304,6 +316,21 @@ def measure_leakage(chains: pd.DataFrame, pairs: pd.DataFrame | None = None) -> 
         float(max(whole.shared.max() if len(whole) else 0, num_equal > 0)),
         worst,
     )
+
+
+def _find_across(pairs: pd.DataFrame, splits: pd.Series) -> np.ndarray:
+    """Mark [N] pairs whose sequences are in more than one split.
+
+    splits: a set for each alphabet and text
+    """
+    bits = {split: 1 << place for place, split in enumerate(sorted(set().union(*splits)))}
+    numbers = splits.map(lambda own: sum(bits[split] for split in own))
+    is_across = np.zeros(len(pairs), dtype=bool)
+    for kind, own in pairs.groupby("kind"):
+        of_kind = numbers[kind].reindex(own.first_sequence.cat.categories, fill_value=0).to_numpy()
+        both = of_kind[own.first_sequence.cat.codes] | of_kind[own.second_sequence.cat.codes]
+        is_across[own.index] = both & (both - 1) != 0
+    return is_across
 
 
 def _find_polymers(chains: pd.DataFrame) -> pd.Series:

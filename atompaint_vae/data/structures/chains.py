@@ -16,6 +16,7 @@ The kind of a residue is 'protein', 'nucleic' or 'other'; its code is one letter
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -95,25 +96,23 @@ def list_chains(atoms: pd.DataFrame) -> pd.DataFrame:
 
 
 def classify_residues(
-    atoms: pd.DataFrame, positions_A: Float[np.ndarray, "n 3"]
-) -> pd.DataFrame:
+    atoms: Mapping[str, np.ndarray], positions_A: Float[np.ndarray, "n 3"]
+) -> tuple[np.ndarray, np.ndarray]:
     """Find the kind and the code of each atom's residue, by names and atoms.
 
-    atoms:   chain, residue, residue_num, insertion_code, name; a residue's atoms together
-    returns: kind, code, with the index of `atoms`
+    atoms:   chain, residue, residue_num (NaN if unknown), insertion_code and name, [n] each; a
+             residue's atoms together
+    returns: kind, code [n]
     """
-    chains, names, *places = (
-        atoms[column].to_numpy(object)
-        for column in ("chain", "residue", "residue_num", "insertion_code")
-    )
-    is_start = np.ones(len(atoms), dtype=bool)
-    is_start[1:] = np.logical_or.reduce([x[1:] != x[:-1] for x in (chains, names, *places)])
+    columns = ("chain", "residue", "residue_num", "insertion_code")
+    is_start = np.ones(len(positions_A), dtype=bool)
+    is_start[1:] = np.logical_or.reduce([atoms[x][1:] != atoms[x][:-1] for x in columns])
     starts, rows = np.flatnonzero(is_start), is_start.cumsum() - 1
-    numbers, atom_names = pd.factorize(atoms["name"].to_numpy(object))
+    numbers, atom_names = pd.factorize(atoms["name"])
     bits = np.array([_BITS.get(x.upper().replace("*", "'"), 0) for x in atom_names], dtype=int)
     bits = bits[numbers]
     residues = _Residues(
-        chains[starts], names[starts], places[0][starts].astype(int),
+        *(atoms[name][starts] for name in columns[:3]),
         np.bitwise_or.reduceat(bits, starts) if len(starts) else bits,
     )  # fmt: skip
     known = [_classify(*each) for each in zip(residues.names, residues.bits.tolist(), strict=True)]
@@ -130,8 +129,7 @@ def classify_residues(
             kinds[_find_modified(residues, is_kind, is_candidate, is_bonded)] = kind
     for place in np.flatnonzero((kinds == "nucleic") & (codes == "X")):
         codes[place] = _read_base(int(residues.bits[place]))
-    columns = {"kind": pd.Categorical(kinds)[rows], "code": pd.Categorical(codes)[rows]}
-    return pd.DataFrame(columns, index=atoms.index)
+    return kinds[rows], codes[rows]
 
 
 def classify_names(residues: pd.Series) -> pd.DataFrame:

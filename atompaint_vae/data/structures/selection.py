@@ -148,17 +148,12 @@ def _find_polymers(atoms: Atoms) -> Bool[np.ndarray, "n"]:
 
 def _classify(atoms: Atoms) -> dict[str, Texts]:
     """Return the columns kind and code of each atom's residue."""
-    texts = ("chain", "residue", "insertion_code")
-    table = pd.DataFrame({
-        **{name: atoms[name].decode() for name in texts},
-        "residue_num": atoms["residue_num"],
-        "name": atoms["name"].map(str.strip).decode(),
-    })  # fmt: skip
-    found = classify_residues(table, atoms["position_A"])
-    return {
-        name: Texts(found[name].cat.codes.to_numpy(np.int64), [*found[name].cat.categories])
-        for name in found
-    }
+    columns = {x: atoms[x].decode() for x in ("chain", "residue", "insertion_code")}
+    columns |= {
+        "residue_num": atoms["residue_num"], "name": atoms["name"].map(str.strip).decode(),
+    }  # fmt: skip
+    found = classify_residues(columns, atoms["position_A"])
+    return dict(zip(("kind", "code"), map(Texts.find, found), strict=True))
 
 
 def _choose_altlocs(atoms: Atoms, altloc: str) -> Bool[np.ndarray, "n"]:

@@ -1,8 +1,10 @@
 """Alignments against hand-written ones and a plain Smith-Waterman, one cell at a time."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from atompaint_vae.data.sets import alignment
 from atompaint_vae.data.sets.alignment import (
     AMINO_ACIDS,
     BASES,
@@ -88,7 +90,23 @@ def test_scores_are_those_of_the_definition(letters):
         assert 0 <= pair.num_matches <= pair.num_columns
 
 
-def test_the_batch_does_not_matter():
+@pytest.mark.parametrize("length", [1, 300, 511, 512, 700, 3000])
+def test_sequences_of_any_length_are_aligned_with_themselves(length):
+    """The closed form: all letters match, in integers of 32 bits and of 64."""
+    rng = np.random.default_rng(length)
+    scoring = score_proteins()
+    sequence = "".join(rng.choice(list(AMINO_ACIDS), length))
+    scores = [scoring.scores[code, code] for code in scoring.encode(sequence)]
+    score, half = sum(scores), length // 2
+    assert align_two(sequence, sequence, scoring) == (score, length, length)
+    # One deletion of 5 letters in the middle.
+    if length >= 300:
+        shorter = sequence[:half] + sequence[half + 5 :]
+        expected = score - sum(scores[half : half + 5]) - 11 - 5
+        assert align_two(sequence, shorter, scoring) == (expected, length - 5, length)
+
+
+def test_neither_the_batch_nor_the_threads_matter(monkeypatch):
     rng = np.random.default_rng(2)
     lengths = rng.integers(1, 60, size=60)
     sequences = ["".join(rng.choice(list(AMINO_ACIDS), length)) for length in lengths]
@@ -97,6 +115,9 @@ def test_the_batch_does_not_matter():
     for first, second in [(0, 1), (3, 59), (17, 42)]:
         alone = align_two(sequences[first], sequences[second], score_proteins())
         assert tuple(together.loc[(first, second)]) == alone
+    monkeypatch.setattr(alignment, "BATCH_LETTERS", 200)
+    threads = align_pairs(sequences, score_proteins(), num_threads=3)
+    pd.testing.assert_frame_equal(threads.set_index(["first", "second"]), together)
 
 
 def test_a_sequence_too_long_to_count_is_refused():

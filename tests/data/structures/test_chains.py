@@ -44,7 +44,9 @@ def classify(*residues, bond_A=None, **places) -> list[tuple[str, str]]:
                 other = np.flatnonzero((atoms["name"] == head) & (atoms.residue_num == num + 1))
                 if len(own) and len(other):
                     positions_A[other] = positions_A[own] + [0.0, bond_A, 0.0]
-    found = classify_residues(atoms, positions_A)
+    columns = {name: atoms[name].to_numpy() for name in atoms}
+    kinds, codes = classify_residues(columns, positions_A)
+    found = pd.DataFrame({"kind": kinds, "code": codes})
     own = found.groupby(atoms.residue_num, sort=False)
     assert (own.nunique() == 1).all(axis=None)
     return [tuple(row) for row in own.first().to_numpy().tolist()]
