@@ -13,8 +13,8 @@ from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
-from .absent import check_content
 from .problems import make_notice
+from .watch import check_content
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
 
-from .absent import check_content
 from .nodes import add_html_node, pass_over
 from .problems import NotebookDirective
+from .watch import check_content
 
 
 class video(nodes.General, nodes.Element):

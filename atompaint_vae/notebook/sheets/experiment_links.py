@@ -207,8 +207,8 @@ def find_citing(env) -> dict[str, list[str]]:
 
 
 def _list_shown(metadata) -> Iterator[str]:
-    for names in metadata.get(RUNS, ()):
-        yield from filter(None, names.split("\n"))
+    for _, *names in metadata.get(RUNS, ()):
+        yield from names
 
 
 def note_citing(app, env) -> list[str]:

@@ -7,8 +7,8 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
 
-from ..core.absent import check_content
 from ..core.problems import NotebookDirective, warn
+from ..core.watch import check_content
 from .cells import Table, TableError, format_number
 from .readers import read_table
 from .table_nodes import add_nodes, datatable, is_long, make_table_node
