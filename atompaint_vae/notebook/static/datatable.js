@@ -81,7 +81,7 @@
   }
 
   // A row of search boxes below the header, and what shows and hides it.
-  function makeFilters(table, header, isNumber, apply) {
+  function makeFilters(table, header, data, apply) {
     const row = table.tHead.insertRow();
     row.className = "datatable-filters";
     row.hidden = true;
@@ -89,14 +89,14 @@
       const input = document.createElement("input");
       input.type = "search";
       input.size = 5; // or the box would widen its column
-      input.placeholder = isNumber[i] ? "> 0, 1..5" : "contains";
+      input.placeholder = data.isNumber[i] ? "> 0, 1..5" : "contains";
       input.setAttribute("aria-label", `Filter by ${name || `column ${i + 1}`}`);
       input.addEventListener("input", () => {
-        input.ariaInvalid = String(isNumber[i] && NotebookTable.isNonsense(input.value));
+        input.ariaInvalid = String(data.isNonsense(i, input.value));
         apply(i, input.value);
       });
       const cell = row.insertCell();
-      if (isNumber[i]) cell.className = "num";
+      if (data.isNumber[i]) cell.className = "num";
       cell.append(input);
       return input;
     });
@@ -150,7 +150,7 @@
     }
 
     let dt = null;
-    const toggleFilters = makeFilters(table, header, isNumber, (i, text) => {
+    const toggleFilters = makeFilters(table, header, data, (i, text) => {
       nameNonsense();
       dt.column(i).search(text).draw();
     });

@@ -79,10 +79,11 @@
       this.folded = new Map();
     }
 
-    // Whether a filter of numbers looks like a condition but is none, such as "> abc".
-    static isNonsense(text) {
+    // Whether a filter of a column of numbers looks like a condition but is none, such as "> abc".
+    isNonsense(column, text) {
       const filter = text.trim();
-      return /^[<>=]|\.\./.test(filter) && !readCondition(filter);
+      const looksLikeOne = this.isNumber[column] && /^[<>=!≤≥≠]|\.\./.test(filter);
+      return looksLikeOne && !readCondition(filter, this.keys[column] ?? {});
     }
 
     // Called by a page's script of rows; whoever has put the script there waits for them.
