@@ -72,7 +72,7 @@ def test_a_denoiser_that_knows_the_image_restores_the_file(paint, path, model, m
     from atompaint_vae.data.structures.regions import calc_center, find_residue, split_atoms
     from atompaint_vae.data.structures.table import read_structure
 
-    center_A = calc_center(find_residue(parse_structure(path).model, "A/100B"))
+    center_A = calc_center(find_residue(parse_structure(path), "A/100B"))
     hidden, known = split_atoms(read_structure(path), center_A, 4.0)
     painter = Painter(model, HPARAMS.data, known, 4.0)
     model.truth = painter.known_image + painter.make_image(hidden)
@@ -215,7 +215,7 @@ def test_mistakes_are_one_line(paint, model, tmp_path, capsys, monkeypatch, opti
 def test_a_file_that_is_no_structure(paint, model, tmp_path, capsys):
     (tmp_path / "wrong.cif").write_text("data_x\n_a.b 1\n")
     assert paint(structure=tmp_path / "wrong.cif") == EXIT_MISTAKE
-    assert capsys.readouterr().err.endswith("wrong.cif: no atoms\n")
+    assert capsys.readouterr().err.endswith("wrong.cif: no atoms: no category _atom_site\n")
 
 
 def test_models_of_another_kind(path, capsys):

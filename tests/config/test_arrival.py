@@ -72,6 +72,7 @@ def write_set(path: Path, prefix: str):
             tables.append(pd.DataFrame(coords_A, columns=["x", "y", "z"]).assign(
                 structure=name, chain="A", residue_num=1, insertion_code="",
                 residue=np.where(coords_A[:, 0] < 0, "ALA", "DA"),
+                kind=np.where(coords_A[:, 0] < 0, "protein", "nucleic"), code="A",
                 element=rng.choice(["C", "N", "O"], num_atoms),
                 occupancy=rng.choice([0.5, 1.0], num_atoms),
             ))  # fmt: skip
