@@ -39,7 +39,7 @@ def main(expt: Experiment):
     scores = ["bonded", "clashing", "nearest_A", "atoms_nm3", "band_loss", *BANDS]
     means = pd.DataFrame(
         {
-            "$P_\\text{mean}$": f"{mean:g}",
+            "P_mean": f"{mean:g}",
             "seeds": len(seeds),
             **{score: format_mean(seeds[score]) for score in scores},
         }

@@ -201,7 +201,8 @@ def find_citing(env) -> dict[str, list[str]]:
         cited |= {
             find_page(name) or find_page(name.rpartition("/")[0]) for name in _list_shown(metadata)
         }
-        for other in cited - {page, None}:
+        # A list of experiments cites none of them.
+        for other in cited - {page, None, *env.toctree_includes.get(page, ())}:
             citing.setdefault(other, set()).add(page)
     return {page: sorted(pages) for page, pages in citing.items()}
 
