@@ -46,6 +46,10 @@ def find_problems(browser, axe, rules=()):
 def visit(browser, kinds, kind):
     browser.get(kinds[kind])
     wait_for(browser, READY.get(kind, "body"))
+    # Sizes are observed at the end of a frame: the next one begins when they have been.
+    browser.execute_async_script(
+        "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))"
+    )
 
 
 def wait_for(browser, selector):

@@ -68,17 +68,21 @@ def test_no_page_scrolls_sideways(visit, resize, kind):
         assert wide == [], width
 
 
-def test_drawers_open_and_close_by_keyboard(visit):
+@pytest.mark.parametrize("key", [Keys.SPACE, Keys.ENTER])
+def test_drawers_open_and_close_by_keyboard(visit, key):
     browser = visit("notes", 850)
     links = "document.querySelector('.sidebar-tree a').checkVisibility({visibilityProperty: true})"
     assert not run(browser, links)
     tab_to(browser, "#__navigation")
-    press(browser, Keys.SPACE)
+    assert find_focus(browser).get_attribute("aria-pressed") == "false"
+    press(browser, key)
     wait_for(lambda: run(browser, links))
+    assert find_focus(browser).get_attribute("aria-pressed") == "true"
     tab_to(browser, ".sidebar-tree a")
     press(browser, Keys.ESCAPE)
     wait_for(lambda: run(browser, links), False)
     assert find_focus(browser).get_attribute("id") == "__navigation"
+    assert find_focus(browser).get_attribute("aria-pressed") == "false"
 
 
 def test_folds_of_the_contents_open_by_keyboard(visit):

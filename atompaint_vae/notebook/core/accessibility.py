@@ -6,7 +6,9 @@ Templates and writers of theirs would have to be copied to change a single attri
 
 import re
 
+from docutils import nodes
 from sphinx.jinja2glue import BuiltinTemplateLoader
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 MENDED = (
     # A heading has a level.
@@ -30,6 +32,18 @@ class AccessibleTemplates(BuiltinTemplateLoader):
         return mend(super().render(template, context))
 
 
+class UniqueIds(SphinxPostTransform):
+    """Take from furo's wrappers of tables and equations the ids of what they wrap."""
+
+    default_priority = 510  # after furo's
+    formats = ("html",)
+
+    def run(self, **kwargs):
+        for wrapper in self.document.findall(nodes.container):
+            if {"table-wrapper", "math-wrapper"} & {*wrapper["classes"]}:
+                wrapper["ids"] = []
+
+
 def mend(page: str) -> str:
     """Return a page of HTML with what screen readers need."""
     for before, after in MENDED:
@@ -50,4 +64,5 @@ def use_templates(app, config):
 
 def setup_component(app):
     app.connect("config-inited", use_templates)
+    app.add_post_transform(UniqueIds)
     app.add_js_file("keyboard.js", loading_method="defer")

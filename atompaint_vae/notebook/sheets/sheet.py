@@ -45,6 +45,7 @@ LISTING = "atompaint_sheet"  # the content of the folder when the page was read
 FIGURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
 TABLES = (".csv", ".tsv", ".xlsx", ".ods", ".parquet")
 SCRIPTS = (".py", ".sh")
+OF = "sheet-of-"  # before a table's name, in a class of it
 SHOWS_FILE = re.compile(r"\.\. (?:figure|datatable|literalinclude):: (.+)")
 
 
@@ -137,7 +138,7 @@ class RunSheetDirective(NotebookDirective):
             return []
         rows = [[name, *(row.get(x, "") for x in columns)] for name, row in tables.items()]
         return ["On the test structures, with the weights that did best in validation:", "",
-                *make_table(["run", *columns], rows)]  # fmt: skip
+                *make_table("test", ["run", *columns], rows)]  # fmt: skip
 
     def make_trials_table(self) -> list[str]:
         """Return the table of the values that a search has sampled."""
@@ -151,7 +152,7 @@ class RunSheetDirective(NotebookDirective):
             rows[name] |= {"infeasible": trial.infeasible} if trial.infeasible else {}
         columns = list(dict.fromkeys(key for row in rows.values() for key in row))
         table = [[name, *(row.get(x, "") for x in columns)] for name, row in rows.items()]
-        return make_table(["run", *columns], table) if table else []
+        return make_table("trials", ["run", *columns], table) if table else []
 
     def find_commands(self) -> list[str]:
         """Return the commands that wrote the folder's figures and tables."""
@@ -224,12 +225,13 @@ def enhance_tables(content: list[nodes.Node]) -> None:
     """Make the sheet's own tables sortable, with numbers at the right; links lead to all rows."""
     tables = [table for node in content for table in node.findall(nodes.table)]
     for table in (x for x in tables if "sheet-table" in x["classes"]):
+        name = next(x.removeprefix(OF) for x in table["classes"] if x.startswith(OF))
         header, *rows = ([x.astext() for x in row] for row in table.findall(nodes.row))
         are_numbers = Table(header, rows).find_number_columns()
         for row in table.findall(nodes.row):
             for entry, is_number in zip(row, are_numbers, strict=True):
                 entry["classes"] += ["num"] * is_number
-        wrapper = datatable("", file="runs.csv", classes=["datatable-whole"])
+        wrapper = datatable("", file=f"{name}.csv", classes=["datatable-whole"])
         table.replace_self(wrapper)
         wrapper += table
 
@@ -248,8 +250,8 @@ def make_section(title: str, lines: list[str]) -> list[str]:
     return [title, len(title) * "=", "", *lines, ""] if lines else []
 
 
-def make_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    options = ("header-rows: 1", "widths: auto", "class: sheet-table")
+def make_table(name: str, header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    options = ("header-rows: 1", "widths: auto", f"class: sheet-table {OF}{name}")
     lines = [".. list-table::", *(f"   :{option}" for option in options), ""]
     for row in (header, *rows):
         first, *others = map(quote, row)
@@ -283,7 +285,7 @@ def make_runs_table(records: dict[str, RunRecord | None], damages: dict[str, str
         for name, record in records.items()
     ]
     rows += [[name, f"{UNREADABLE}: {x}", *blank] for name, x in damages.items()]
-    lines = make_table(header, rows)
+    lines = make_table("runs", header, rows)
     if any(record and record.sessions and record.sessions[-1].git_dirty
            for record in records.values()):  # fmt: skip
         lines += ["A commit with a \\+ had changes that were not committed.", ""]

@@ -1,4 +1,4 @@
-// What a keyboard needs: what scrolls can be focused, and Escape closes furo's drawers.
+// What a keyboard needs: what scrolls can be focused, and furo's drawers are opened and closed.
 (() => {
   "use strict";
 
@@ -13,11 +13,19 @@
     if (!scroller.hasAttribute("tabindex")) observer.observe(scroller);
   }
 
+  // Furo's checkboxes, which stand outside of all landmarks, are buttons that stay pressed.
+  for (const toggle of document.querySelectorAll(".sidebar-toggle")) {
+    const tell = () => toggle.setAttribute("aria-pressed", toggle.checked);
+    toggle.setAttribute("role", "button");
+    toggle.addEventListener("change", tell);
+    toggle.addEventListener("keydown", ({ key }) => key === "Enter" && toggle.click());
+    tell();
+  }
   document.addEventListener("keydown", ({ key }) => {
     if (key !== "Escape") return;
-    for (const drawer of document.querySelectorAll(".sidebar-toggle:checked")) {
-      drawer.checked = false;
-      drawer.focus();
+    for (const toggle of document.querySelectorAll(".sidebar-toggle:checked")) {
+      toggle.click();
+      toggle.focus();
     }
   });
 })();
