@@ -213,6 +213,29 @@ def test_parallel_coordinates_have_an_axis_for_what_varies(go):
     assert len(read_texts(browser, ".parallel-run")) == 5
 
 
+COUNT_DRAWINGS = """
+window.numDrawings = 0;
+const isDrawing = ({ target, addedNodes }) =>
+  target.className === "run-parallel" && addedNodes.length;
+new MutationObserver((changes) => { window.numDrawings += changes.filter(isDrawing).length; })
+  .observe(document, { childList: true, subtree: true });
+"""
+
+
+def test_parallel_coordinates_are_drawn_once_and_again_in_another_width(go, resize):
+    """A second drawing would take away the line that someone has just pointed at."""
+    browser = go("curves")
+    script = {"source": COUNT_DRAWINGS}
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+    go("compare")
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    wait(lambda: browser.execute_script("return window.numDrawings"))
+    browser.execute_async_script("requestIdleCallback(arguments[0], {timeout: 1000})")
+    assert browser.execute_script("return window.numDrawings") == 1
+    resize(1000)
+    wait(lambda: browser.execute_script("return window.numDrawings"), 2)
+
+
 def test_runs_of_parallel_coordinates_are_named_by_keys_and_by_the_pointer(go):
     browser = go("compare")
     box, note = find(browser, ".run-parallel"), find(browser, ".parallel-note")
