@@ -127,12 +127,12 @@ def test_filter_chooses_runs_of_any_date(go):
 
 def test_text_is_sorted_among_the_runs_that_are_left(go):
     browser = go("compare", where="run != a_seed1")
-    wait(lambda: len(read_table_runs(browser)), 4)
-    header = find(browser, ".run-compare .datatable-ready thead th:nth-child(2)")
-    browser.execute_script("arguments[0].click()", header)
-    wait(lambda: read_table_runs(browser), ["a_seed0", "a_seed2", "b <i>", "mean"])
-    browser.execute_script("arguments[0].click()", header)
-    wait(lambda: read_table_runs(browser), ["mean", "b <i>", "a_seed2", "a_seed0"])
+    assert len(read_table_runs(browser)) == 4
+    head = "//*[@class='run-compare']//thead//button[text()='run']"
+    browser.find_element("xpath", head).click()
+    assert read_table_runs(browser) == ["a_seed0", "a_seed2", "b <i>", "mean"]
+    browser.find_element("xpath", head).click()
+    assert read_table_runs(browser) == ["mean", "b <i>", "a_seed2", "a_seed0"]
 
 
 def test_a_mistake_is_told_with_its_column_and_the_runs_stay(go):
@@ -211,6 +211,29 @@ def test_parallel_coordinates_have_an_axis_for_what_varies(go):
     names = read_texts(browser, ".parallel-name")
     assert names[1::2] == ["run", "latent", "reduction", "beta", "r2", "best(val.r2)"]
     assert len(read_texts(browser, ".parallel-run")) == 5
+
+
+COUNT_DRAWINGS = """
+window.numDrawings = 0;
+const isDrawing = ({ target, addedNodes }) =>
+  target.className === "run-parallel" && addedNodes.length;
+new MutationObserver((changes) => { window.numDrawings += changes.filter(isDrawing).length; })
+  .observe(document, { childList: true, subtree: true });
+"""
+
+
+def test_parallel_coordinates_are_drawn_once_and_again_in_another_width(go, resize):
+    """A second drawing would take away the line that someone has just pointed at."""
+    browser = go("curves")
+    script = {"source": COUNT_DRAWINGS}
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+    go("compare")
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    wait(lambda: browser.execute_script("return window.numDrawings"))
+    browser.execute_async_script("requestIdleCallback(arguments[0], {timeout: 1000})")
+    assert browser.execute_script("return window.numDrawings") == 1
+    resize(1000)
+    wait(lambda: browser.execute_script("return window.numDrawings"), 2)
 
 
 def test_runs_of_parallel_coordinates_are_named_by_keys_and_by_the_pointer(go):

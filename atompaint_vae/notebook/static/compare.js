@@ -70,7 +70,7 @@
     let isOpen = false; // whether all rows are shown
     let colours = new Map(); // numbers by the keys of the rows whose curves are drawn
     let timer = null;
-    let drawnWidth = 0;
+    let drawnWidth = null; // of the parallel coordinates, once they are drawn
 
     const input = make("input", { type: "search", id: "run-where", name: "where",
       autocomplete: "off", spellcheck: "false",
@@ -435,7 +435,8 @@
     };
     window.addEventListener("hashchange", open);
     new ResizeObserver(() => {
-      if (chosen.length && parallel.clientWidth !== drawnWidth) drawAxes();
+      const isDrawn = chosen.length && drawnWidth !== null;
+      if (isDrawn && parallel.clientWidth !== drawnWidth) drawAxes();
     }).observe(parallel);
 
     const heading = (text) => make("p", { class: "rubric", role: "heading", "aria-level": 2 }, text);

@@ -168,14 +168,14 @@ def test_a_number_that_stands_in_the_folder(notebook):
     html = (out / "index.html").read_text("utf-8")
     for folder, title in (("pool", "#30: Pooling"), ("7_x", "#7: Seven"), ("30_layers", "#3: Lay")):
         assert f'href="design/{folder}/notes.html"><span class="expt">{title}' in html
-        assert f'href="design/{folder}/notes.html">{title}' in html  # in the contents
+        assert f'href="design/{folder}/notes.html"><span class="doc">{title}' in html  # in the list
         assert f"<h1>{title}" in (out / f"design/{folder}/notes.html").read_text("utf-8")
 
     notebook.write("design/pool/.expt/id", "31\n")
     warnings, _ = notebook.build()
     assert "index.rst:4: WARNING: expt: no experiment '30'" in warnings
     assert "<h1>#31: Pooling" in (out / "design/pool/notes.html").read_text("utf-8")
-    assert ">#31: Pooling</a>" in (out / "index.html").read_text("utf-8")
+    assert '<span class="doc">#31: Pooling</span>' in (out / "index.html").read_text("utf-8")
     notebook.write("design/7_x/.expt/id", "30")
     notebook.write("design/pool/.expt/id", "30")
     warnings, _ = notebook.build()
