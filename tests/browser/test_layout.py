@@ -133,7 +133,7 @@ def test_a_wide_table_keeps_its_first_column_and_its_messages_in_sight(visit):
     wait_for(lambda: count(browser, ".datatable-ready"), 2)
     box = browser.find_elements("css selector", ".datatable")[1]
     scroller = box.find_element("css selector", ".dt-layout-table > .dt-layout-cell")
-    assert scroller.get_attribute("tabindex") == "0"
+    wait_for(lambda: scroller.get_attribute("tabindex"), "0")
     script = "Array.from(arguments[0].querySelectorAll('tbody tr'), (x) => x.offsetHeight)"
     heights = run(browser, script, box)
     assert len(set(heights)) == 1
