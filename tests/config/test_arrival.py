@@ -455,8 +455,6 @@ CASES = {None: COMMON, "vae": {
     "model.layers": (["3x0e", "4x0e"],
         lambda run: [[str(x.field_type) for x in level] for level in run.model.network.down],
         [["3x0e"], ["4x0e"]]),
-    "model.patch_size": ({"model.patch_size": 2, "model.symmetry": "none"},
-        lambda run: run.model.network.down[0][0].conv.irreps_in.dim, 6 * 2**3),
     "model.convs_per_layer": (3, lambda run: [len(x) for x in run.model.network.down], [3]),
     "model.blocks": ({"model.blocks": "plain", "model.convs_per_layer": 2},
         lambda run: [type(x).__name__ for x in run.model.network.down[0]], ["ConvBlock"] * 2),

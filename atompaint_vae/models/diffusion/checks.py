@@ -15,9 +15,6 @@ def check(hparams: Any, written: Located) -> Iterator[Problem]:
     if model is None:
         return
     yield from check_grids(model, written, "")
-    if model.patch_size > 1 and model.symmetry == "rotation":
-        text = f"model.patch_size: {model.patch_size}, but model.symmetry is rotation; expected 1"
-        yield Problem(find_value(written, "model", "patch_size").place, text)
     if data is not None and not model.autoencoder:
         yield from _check_num_layers(model, data.size_voxels, written)
     low, high = model.sampler.sigma_min, model.sampler.sigma_max
@@ -58,19 +55,10 @@ def check_autoencoder(hparams: Any, source: Any, written: Located) -> Iterator[P
 
 
 def _check_num_layers(model: Any, size_voxels: int, written: Located) -> Iterator[Problem]:
-    side = -(-size_voxels // model.patch_size)
-    if side % 2 == 0:
-        text = (
-            f"model.patch_size: {model.patch_size}, which makes {side} patches of the "
-            f"{size_voxels} voxels of a side; expected an odd number"
-        )
-        yield Problem(find_value(written, "model", "patch_size").place, text)
-        return
-    unit = "voxels" if model.patch_size == 1 else "patches"
-    sizes = list_sizes(side)
+    sizes = list_sizes(size_voxels)
     if len(model.layers) > len(sizes):
         yield Problem(
             find_value(written, "model", "layers", len(sizes)).place,
-            f"model.layers: {len(model.layers)} layers, but data of {sizes[0]} {unit} have at "
+            f"model.layers: {len(model.layers)} layers, but data of {size_voxels} voxels have at "
             f"most {len(sizes)} resolutions: {' → '.join(map(str, sizes))}",
         )

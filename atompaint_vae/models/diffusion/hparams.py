@@ -41,9 +41,6 @@ class ModelHparams(NetworkHparams):
     layers: tuple[FieldsText, ...] = Field(min_length=1, description=(
         "Fields of the U-Net at each resolution, the finest first; each but the first halves the "
         "side."))
-    patch_size: Annotated[Int, AfterValidator(limit(99))] = Field(1, ge=1, description=(
-        "Side of the cubes of voxels that are the channels of one voxel of the U-Net. Needs "
-        "`symmetry: none`."))
     convs_per_layer: Annotated[Int, AfterValidator(limit(99))] = Field(2, ge=1, description=(
         "Blocks at each resolution, on the way down and again on the way up."))
     blocks: Literal["plain", "residual"] = Field("residual", description=(

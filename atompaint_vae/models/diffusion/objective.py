@@ -53,7 +53,6 @@ class DiffusionObjective(Objective):
             size_voxels=hparams.data.size_voxels,
             autoencoder=(inputs or {}).get("autoencoder"),
             self_conditioning=model.self_conditioning,
-            patch_size=model.patch_size,
             noise_embedding=model.noise_embedding,
             num_conditions=model.num_conditions,
             **make_options(model),

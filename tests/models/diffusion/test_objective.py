@@ -292,19 +292,6 @@ WRONG = [
         {"      - 4x0e\n": "      - 4x0e\n" * 5},
         "model.layers: 6 layers, but data of 11 voxels have at most 4 resolutions: 11 → 5 → 3 → 1",
     ),
-    (
-        {"      num_steps: 3": "      num_steps: 3\n    patch_size: 3"},
-        "model.patch_size: 3, but model.symmetry is rotation; expected 1",
-    ),
-    (
-        {"      num_steps: 3": "      num_steps: 3\n    patch_size: 2\n    symmetry: none"},
-        "model.patch_size: 2, which makes 6 patches of the 11 voxels of a side; expected an odd",
-    ),
-    (
-        {"      num_steps: 3": "      num_steps: 3\n    patch_size: 4\n    symmetry: none",
-         "      - 4x0e\n": "      - 4x0e\n" * 5},
-        "model.layers: 6 layers, but data of 3 patches have at most 2 resolutions: 3 → 1",
-    ),
 ]
 
 
