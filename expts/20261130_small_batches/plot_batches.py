@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Draw the bonded share of samples and the losses for steps of 2 and of 8 crops, and list them.
+
+Usage:
+    plot_batches.py
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from atompaint_vae.figures.provenance.script import run_script
+from atompaint_vae.figures.seeds import draw_seeds, format_mean
+from atompaint_vae.figures.style import make_figure, save_figure
+from atompaint_vae.figures.tables import save_table
+from atompaint_vae.models.diffusion.kind import BANDS
+from atompaint_vae.records.experiment import Experiment, RecordedRun
+from atompaint_vae.records.metrics import load_metrics
+
+BASE = "20261130_noise_of_voxels", "high"
+
+
+def main(expt: Experiment):
+    others = Experiment(expt.expt_dir.with_name(BASE[0])).load_runs()
+    runs = [run for run in others if run.name.startswith(f"{BASE[1]}-")] + expt.load_runs()
+    table = pd.DataFrame([describe(run) for run in runs if run.paths.test_metrics.exists()])
+    figure, (left, right) = make_figure(1, 2, figsize=(8, 3.2))
+    colours = draw_seeds(left, table, "bonded")
+    left.set_xlabel("bonded share of atoms in samples")
+    labels = [band.removeprefix("loss_").replace("_", " to ") for band in BANDS]
+    for model, colour in colours.items():
+        means = table[table["model"] == model][list(BANDS)].mean()
+        right.plot(labels, means, "o-", color=colour, ms=4, label=model)
+    right.set(yscale="log", xlabel="noise level σ of the test", ylabel="loss")
+    right.legend()
+    save_figure(figure, expt.expt_dir / f"{expt.date}_batches.svg")
+    scores = ["bonded", "clashing", "nearest_A", "atoms_nm3", "band_loss", *BANDS]
+    means = pd.DataFrame(
+        {
+            "training": model,
+            "seeds": len(seeds),
+            **{score: format_mean(seeds[score]) for score in scores},
+        }
+        for model, seeds in table.groupby("model", sort=False)
+    )
+    save_table(means, expt.expt_dir / f"{expt.date}_batches.csv")
+
+
+def describe(run: RecordedRun) -> dict:
+    steps, crops = run.record.steps, run.hparams.optim.batch_size
+    test = load_metrics(run.paths.test_metrics).iloc[0]
+    return {"model": f"{steps:,} × {crops} crops", **test}
+
+
+if __name__ == "__main__":
+    run_script(__doc__, Path(__file__), main)
