@@ -1,6 +1,7 @@
 """Normalisation of irreps, over the batch and the voxels or over each image's voxels.
 
-Letters: b batch, x y z voxels, c channels, n irrep copies, s scalars among them.
+Letters: b batch, x y z voxels, c channels, n irrep copies, s scalars among them; g groups of images
+with statistics of their own, u voxels of a group.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .compiled import calc_moments, find_library
 from .distributed import count_processes, sum_over_processes
 from .fields import list_copies
 
@@ -98,8 +100,8 @@ class IrrepsNorm(_AffineNorm):
         """
         if not self.training:
             return self._make_affine(self.running_mean, self.running_var)
-        channels = image.movedim(1, -1).flatten(0, -2).to(self.running_var.dtype)
-        totals = torch.stack([channels.sum(dim=0), channels.square().sum(dim=0)])
+        channels = image.movedim(1, -1).flatten(0, -2)
+        totals = _Moments.apply(channels[None], self.running_var.dtype)[:, 0]
         # All processes have batches of the same size.
         num_voxels = len(channels) * count_processes()
         mean, var = self._calc_statistics(*sum_over_processes(totals) / num_voxels)
@@ -124,9 +126,34 @@ class InstanceNorm(_AffineNorm):
         self, image: Float[Tensor, "b c x y z"]
     ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
         """Return the scale and the shift of each channel of each image."""
-        channels = image.movedim(1, -1).flatten(1, -2).to(self.weight.dtype)
-        moments = channels.mean(dim=1), channels.square().mean(dim=1)
-        return self._make_affine(*self._calc_statistics(*moments))
+        channels = image.movedim(1, -1).flatten(1, -2)
+        totals = _Moments.apply(channels, self.weight.dtype)
+        return self._make_affine(*self._calc_statistics(*totals / channels.shape[1]))
+
+
+class _Moments(torch.autograd.Function):
+    """Sums of values and of squares over each group's voxels, [2, g, c]; only x is saved.
+
+    x:         [g, u, c]
+    precision: of the sums
+    """
+
+    @staticmethod
+    def forward(ctx, x, precision):
+        ctx.save_for_backward(x)
+        library = find_library(x)
+        if library is not None and precision == torch.float32:
+            return calc_moments(library, x).to(precision)
+        values = x.to(precision)
+        return torch.stack([values.sum(dim=1), values.square().sum(dim=1)])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_totals):
+        (x,) = ctx.saved_tensors
+        grad_sums, grad_squares = grad_totals[:, :, None]
+        grad = torch.addcmul(grad_sums, x.to(grad_totals), grad_squares, value=2)
+        return grad.to(x), None
 
 
 def recompute_statistics(

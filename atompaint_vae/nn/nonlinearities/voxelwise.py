@@ -4,7 +4,8 @@ Each takes the image and, if a normalisation precedes it, the scale and shift of
 `IrrepsNorm.calc_affine`; of each image apart, `InstanceNorm.calc_affine`), so that the normalised
 image is never stored.  Gradients are written out.
 The intermediate values are several times as large as image and result, so they are calculated in
-chunks of voxels that fit the processor's cache, and again in the backward pass.
+chunks of voxels that fit the processor's cache, and again in the backward pass; or not stored at
+all, where there is compiled code.
 
 Letters: b batch, x y z voxels, i o channels in and out, v voxels of all images; in chunks, g
 groups of images with their own scale and shift, each of u voxels.
@@ -15,6 +16,7 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor
 
+from ..compiled import CompiledGate
 from ..precision import ExactModule, has_slow_bfloat16
 
 CHUNK_VALUES = 2**19
@@ -48,6 +50,10 @@ class VoxelwiseNonlinearity(ExactModule):
         features may be overwritten."""
         raise NotImplementedError
 
+    def find_compiled(self, x: Tensor, scale: Tensor) -> CompiledGate | None:
+        """Return compiled code that does the same for such x and scale, None if there is none."""
+        return None
+
     def forward(
         self,
         image: Float[Tensor, "b i x y z"],
@@ -79,6 +85,9 @@ class _InChunks(torch.autograd.Function):
     def forward(ctx, x, scale, shift, nonlinearity, *parameters):
         ctx.save_for_backward(x, scale, shift, *parameters)
         ctx.nonlinearity = nonlinearity
+        ctx.compiled = nonlinearity.find_compiled(x, scale)
+        if ctx.compiled is not None:
+            return ctx.compiled.calc(x, scale, shift)
         precision = _choose_precision(x)
         result = x.new_empty(*x.shape[:2], nonlinearity.num_out)
         # On CPUs, where bfloat16 may be slow, autocast would calculate matrix products in it.
@@ -93,6 +102,8 @@ class _InChunks(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_result):
         x, scale, shift, *parameters = ctx.saved_tensors
+        if ctx.compiled is not None:
+            return *ctx.compiled.backpropagate(x, scale, shift, grad_result), None
         precision = _choose_precision(x)
         grad_x = torch.empty_like(x)
         sums = [torch.zeros_like(p) for p in (scale, shift, *parameters)]

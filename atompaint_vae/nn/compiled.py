@@ -1,0 +1,155 @@
+"""Normalisation and gates in compiled code, for CPUs.
+
+In Python, each operation writes an intermediate result to memory, and that takes most of the time.
+`compiled.cpp` reads and writes each voxel once.  It is compiled when a process first needs it, for
+this processor, which takes a second.  Without a compiler, the layers do the same in Python.
+
+Letters: g groups of images with their own scale and shift, u voxels of a group, i o channels in and
+out.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+SOURCE = Path(__file__).with_suffix(".cpp")
+OPTIONS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
+
+def find_library(x: Tensor) -> ctypes.CDLL | None:
+    """Return the compiled code if it can calculate with a tensor, else None."""
+    # torch.compile makes code of its own, and only real tensors have values in memory.
+    is_real = not torch.compiler.is_compiling() and type(x) is Tensor and x.device.type == "cpu"
+    return load_library() if is_real and x.dtype in NAMES else None
+
+
+@cache
+def load_library() -> ctypes.CDLL | None:
+    """Compile the code and load it; None where there is no compiler: $CXX, or c++."""
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "compiled.so"
+        command = [compiler, *OPTIONS, "-o", str(library), str(SOURCE)]
+        done = subprocess.run(command, capture_output=True)
+        return ctypes.CDLL(str(library)) if done.returncode == 0 else None
+
+
+def calc_moments(library: ctypes.CDLL, x: Float[Tensor, "g u i"]) -> Float64[Tensor, "2 g i"]:
+    """Calculate each channel's sums of values and of squares."""
+    x = x.contiguous()
+
+    def add(group: int, voxels: slice) -> tuple[int, Tensor]:
+        sums = torch.zeros(2, x.shape[2], dtype=torch.float64)
+        share = x[group, voxels]
+        _call(library, "add_moments", share, *sums, sizes=share.shape)
+        return group, sums
+
+    return _add_up(_run_in_threads(add, x), x)
+
+
+class CompiledGate:
+    """ELU of scalars, and other irrep copies scaled by the sigmoid of a scalar.
+
+    parts: copies and components of each part of the result; the gates come before them
+    """
+
+    def __init__(self, library: ctypes.CDLL, parts: Sequence[tuple[int, int]]):
+        self.library = library
+        self.num_out = sum(count * dim for count, dim in parts)
+        self.parts = (ctypes.c_int64 * (2 * len(parts)))(*(n for part in parts for n in part))
+
+    def calc(
+        self, x: Float[Tensor, "g u i"], scale: Float[Tensor, "g i"], shift: Float[Tensor, "g i"]
+    ) -> Float[Tensor, "g u o"]:
+        """Calculate the gated scale · x + shift, in float32, and round it as x is."""
+        x = x.contiguous()
+        result = x.new_empty(*x.shape[:2], self.num_out)
+
+        def apply(group: int, voxels: slice):
+            share = x[group, voxels]
+            tensors = share, scale[group], shift[group], result[group, voxels]
+            self._call("apply", *tensors, num_voxels=len(share))
+
+        _run_in_threads(apply, x)
+        return result
+
+    def backpropagate(
+        self,
+        x: Float[Tensor, "g u i"],
+        scale: Float[Tensor, "g i"],
+        shift: Float[Tensor, "g i"],
+        grad_result: Float[Tensor, "g u o"],
+    ) -> tuple[Float[Tensor, "g u i"], Float[Tensor, "g i"], Float[Tensor, "g i"]]:
+        """Calculate the gradients of x, scale and shift."""
+        x, grad_result = x.contiguous(), grad_result.contiguous()
+        grad_x = torch.empty_like(x)
+
+        def apply(group: int, voxels: slice) -> tuple[int, Tensor]:
+            sums = torch.zeros(2, x.shape[2], dtype=torch.float64)
+            shares = [t[group, voxels] for t in (x, grad_result, grad_x)]
+            tensors = shares[0], scale[group], shift[group], *shares[1:], *sums
+            self._call("backpropagate", *tensors, num_voxels=len(shares[0]))
+            return group, sums
+
+        return grad_x, *_add_up(_run_in_threads(apply, x), x).to(scale)
+
+    def _call(self, name: str, *tensors: Tensor, num_voxels: int):
+        layout = (self.parts, ctypes.c_int64(len(self.parts) // 2))
+        _call(self.library, name, *tensors, sizes=[num_voxels], others=layout)
+
+
+def _call(
+    library: ctypes.CDLL,
+    name: str,
+    x: Tensor,
+    *tensors: Tensor,
+    sizes: Sequence[int],
+    others: Sequence[object] = (),
+):
+    """Call the function for x's precision with the addresses of tensors, sizes, and others."""
+    getattr(library, f"{name}_{NAMES[x.dtype]}")(
+        *(ctypes.c_void_p(t.data_ptr()) for t in (x, *tensors)),
+        *map(ctypes.c_int64, sizes),
+        *others,
+    )
+
+
+@cache
+def _start_threads(num_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(num_threads)
+
+
+def _run_in_threads(function: Callable[[int, slice], object], x: Float[Tensor, "g u i"]) -> list:
+    """Call a function for shares of each group's voxels, in as many threads as torch has."""
+    num_groups, num_voxels, _ = x.shape
+    num_threads = torch.get_num_threads()
+    step = -(-num_voxels // num_threads) or 1
+    shares = [
+        (group, slice(start, start + step))
+        for group in range(num_groups)
+        for start in range(0, num_voxels, step)
+    ]
+    if num_threads == 1:
+        return [function(*share) for share in shares]
+    return list(_start_threads(num_threads).map(lambda share: function(*share), shares))
+
+
+def _add_up(parts: Sequence[tuple[int, Tensor]], x: Tensor) -> Float64[Tensor, "2 g i"]:
+    """Add up the sums of each group's shares."""
+    totals = torch.zeros(2, len(x), x.shape[2], dtype=torch.float64)
+    for group, sums in parts:
+        totals[:, group] += sums
+    return totals
