@@ -9,8 +9,7 @@ for the hyperparameters of an experiment.
 
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -31,6 +30,8 @@ from atompaint_vae.models.vae.vae import VAE
 from atompaint_vae.nn.conv import choose_padding
 from atompaint_vae.training.cost import calc_cost
 from atompaint_vae.training.weights import load_inputs
+
+from ._turns import time_in_turns
 
 SIZE_VOXELS = 35
 QUICK_SIZE_VOXELS = 21
@@ -71,7 +72,7 @@ def run(quick: bool) -> list[dict]:
         ("training step", train, objectives),
         (f"sample, {hparams.model.sampler.num_steps} noise levels, decoded", sample, models),
     ):
-        times_ms = _time_in_turns(
+        times_ms = time_in_turns(
             {key: lambda x=x, f=function: f(x) for key, x in arguments.items()}, num_turns
         )
         rows += [
@@ -132,7 +133,7 @@ def _compare_networks(model: Denoiser, num_turns: int) -> dict:
         with FlopCounterMode(display=False) as counter:
             function()
         multiply_adds[name] = counter.get_total_flops() / 2
-    times_ms = _time_in_turns(
+    times_ms = time_in_turns(
         {name: lambda f=f: f().square().mean().backward() for name, f in networks.items()},
         num_turns,
     )
@@ -174,24 +175,12 @@ def _compare_encodings(num_turns: int) -> dict:
         return step
 
     steps = {"kept": prepare_step(True), "at each step": prepare_step(False)}
-    times_ms = _time_in_turns(steps, num_turns)
+    times_ms = time_in_turns(steps, num_turns)
     return _make_row(
         f"training step with encodings that are kept, {EXPT_DIR.name}", times_ms["kept"],
         times_ms["at each step"], "encoding at each step", "ms", num_turns,
         hparams.optim.batch_size,
     )  # fmt: skip
-
-
-def _time_in_turns(functions: Mapping[str, Callable], num_turns: int) -> dict[str, list[float]]:
-    """Return the times of each function [ms], which take turns; the first turn warms up."""
-    times_ms = {name: [] for name in functions}
-    for turn in range(num_turns + 1):
-        for name, function in functions.items():
-            start_s = time.perf_counter()
-            function()
-            if turn > 0:
-                times_ms[name].append(1000 * (time.perf_counter() - start_s))
-    return times_ms
 
 
 def _make_row(
