@@ -241,7 +241,7 @@ def _read_part(path: Path, part: Path, options: dict[str, str]) -> Path | Broken
 def _load_parts(parts: dict[Path, Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Load the atoms and the facts of all parts, sorted by the structures' names."""
     ordered = sorted(parts, key=name_structure)
-    atoms = structures.concatenate_atoms([structures.load_atoms(parts[path]) for path in ordered])
+    atoms = structures.load_all_atoms([parts[path] for path in ordered])
     facts = [json.loads(parts[path].with_suffix(".json").read_text()) for path in ordered]
     table = pd.DataFrame(facts)
     table.insert(0, "pdb_id", [name_structure(path) for path in ordered])

@@ -99,7 +99,10 @@ def _read_list(path: Path, folder: Path | None) -> list[Path]:
             files.append(folder / word)  # if it is missing, the reader reports it
             continue
         if not PDB_ID.fullmatch(word):
-            raise StructureError(f"{path}:{line}: {word!r} is neither a PDB id nor a file name")
+            raise StructureError(
+                f"{path}:{line}: {word!r} is neither a PDB id nor a file name, so this is no list; "
+                f"of a structure, {EXPECTED}"
+            )
         by_id = by_id or _index_folder(folder)
         if word.lower() not in by_id:
             raise StructureError(f"{path}:{line}: no structure file of {word} in {folder}")

@@ -23,6 +23,9 @@ UNKNOWN, DUMMY = "", "dummy"
 DUMMY_SYMBOLS = frozenset({"DU", "EP", "LP", "M", "MW", "Q", "VS", "XX"})
 _IS_DUMMY_NAME = re.compile(r"(DUM?|EPW?|LP[A-Z]?|M|MW|VS|VIRT?)\d*").fullmatch
 
+# Beads of side chains, of the force field Martini; they look like sulfur. The backbone's is BB.
+_IS_BEAD = re.compile(r"SC\d").fullmatch
+
 # Ions whose residue has another name than the element, of the PDB and of force fields.
 IONS = {
     "BRO": "BR", "CAL": "CA", "CAD": "CD", "CES": "CS", "CIM": "CL", "CIO": "CS", "CIP": "NA",
@@ -123,7 +126,8 @@ def guess_element(name: str, residue: str, is_aligned: bool = False) -> str:
     if info.is_amino_acid() or info.is_nucleic_acid():
         if first_two in ("SE", "BR") and len(letters) < 4:
             return SYMBOLS[first_two]
-        return SYMBOLS[letters[0]] if letters[0] in POLYMER_LETTERS else UNKNOWN
+        is_known = letters[0] in POLYMER_LETTERS and not _IS_BEAD(name.upper())
+        return SYMBOLS[letters[0]] if is_known else UNKNOWN
     symbol = re.match(r"[A-Z][a-z]", name)  # Cl1, in contrast to CL1 and Ca
     if symbol and symbol[0].upper() in SYMBOLS:
         return symbol[0]

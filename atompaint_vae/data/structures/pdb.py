@@ -97,6 +97,8 @@ def _find_atoms(lines: list[bytes], is_assembly: bool) -> _Places:
     block = part = num_models = 0
     is_left = is_new = False
     for row, line in enumerate(lines):
+        if line[:1].islower():  # some programs write all names in lower case
+            line = line[:6].upper() + line[6:]
         if line.startswith((b"ATOM  ", b"HETATM")) or re.match(rb"ATOM[ \d]\d", line):
             num_models += is_new
             is_left, is_new = is_left or (is_new and bool(rows) and not is_assembly), False
@@ -265,6 +267,6 @@ def write_pdb(content: bytes, numbers: Iterable[int], symbols: Iterable[str]) ->
             symbol = known[number] if len(known[number]) <= 2 else "X"
             charge = line[78:80] if re.fullmatch(rb"\d[+-]", line[78:80]) else b""
             lines.append(line[:76].ljust(76) + (symbol or "X").rjust(2).encode() + charge)
-        elif not line.startswith((b"ATOM", b"HETATM", b"MODEL", b"END")):
+        elif not line[:6].upper().startswith((b"ATOM", b"HETATM", b"MODEL", b"END")):
             lines.append(line)
     return b"\n".join([*lines, b"END", b""])

@@ -153,16 +153,10 @@ def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
     raises: StructureError if the file is missing, not Parquet, or lacks columns
     """
     path = Path(path)
+    table = _read_table(path)
     try:
-        # Opened in Python, so that provenance can record what a plotting script read.
-        with path.open("rb") as opened:
-            file = pq.ParquetFile(opened, page_checksum_verification=True)
-            atoms = file.read().to_pandas(ignore_metadata=True)
-    except OSError as error:
-        raise StructureError(f"{path}: {describe_error(error)}") from error
-    except pa.ArrowException as error:
-        raise StructureError(f"{path}: not a Parquet file: {describe_error(error)}") from error
-    except (ValueError, MemoryError, OverflowError) as error:  # damaged, but parsed
+        atoms = table.to_pandas(ignore_metadata=True)
+    except (ValueError, MemoryError, OverflowError, pa.ArrowException) as error:
         raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
     _check_columns(path, atoms.columns.union(ADDED_COLUMNS))
     try:
@@ -170,6 +164,32 @@ def load_atoms(path: str | os.PathLike) -> pd.DataFrame:
             atoms[[*ADDED_COLUMNS]] = classify_names(atoms.residue)
         return _set_types(atoms)
     except (ValueError, TypeError) as error:
+        raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
+
+
+def load_all_atoms(paths: list[Path]) -> pd.DataFrame:
+    """Load the atoms of several files of `write_atoms`, in order, with common categories.
+
+    raises: StructureError as `load_atoms`
+    """
+    tables = [_read_table(path, use_threads=False) for path in paths]
+    atoms = pa.concat_tables(tables).to_pandas(ignore_metadata=True)
+    for name in CATEGORIES:
+        atoms[name] = atoms[name].cat.set_categories(sorted(atoms[name].cat.categories))
+    return _set_types(atoms)
+
+
+def _read_table(path: Path, *, use_threads: bool = True) -> pa.Table:
+    try:
+        # Opened in Python, so that provenance can record what a plotting script read.
+        with path.open("rb") as opened:
+            file = pq.ParquetFile(opened, page_checksum_verification=True)
+            return file.read(use_threads=use_threads)
+    except OSError as error:
+        raise StructureError(f"{path}: {describe_error(error)}") from error
+    except pa.ArrowException as error:
+        raise StructureError(f"{path}: not a Parquet file: {describe_error(error)}") from error
+    except (ValueError, MemoryError, OverflowError) as error:  # damaged, but parsed
         raise StructureError(f"{path}: damaged: {describe_error(error)}") from error
 
 

@@ -368,6 +368,13 @@ def test_a_list_names_files_and_ids(folder, tmp_path):
     assert find_structure_files([str(tmp_path / "list.txt")], folder) == expected
 
 
+def test_a_file_of_another_format_is_no_list(tmp_path):
+    (tmp_path / "a.gro").write_text("Protein in water\n0\n")
+    message = r"a.gro:1: 'Protein' is neither a PDB id nor a file name, .* expected a name in .cif"
+    with pytest.raises(StructureError, match=message):
+        find_structure_files([str(tmp_path / "a.gro")])
+
+
 def test_patterns_and_folders_name_each_file_once(folder):
     files = find_structure_files([str(folder / "*abc.pdb"), str(folder)])
     assert [path.name for path in files] == [f"{i}abc.pdb" for i in range(6)] + ["pdb6abc.ent.gz"]

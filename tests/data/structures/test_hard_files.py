@@ -46,6 +46,7 @@ GUESSES = [
     # residue, name, aligned, element
     ("HIS", "CA", False, "C"), ("HIS", "HG1", False, "H"), ("CYS", "HG", False, "H"),
     ("HSD", "CD2", False, "C"), ("CYX", "SG", False, "S"), ("MSE", "SE", False, "Se"),
+    ("ALA", "SC1", False, ""), ("ALA", "BB", True, ""),
     ("ALA", "1HB", False, "H"), ("DA", "O5'", False, "O"), ("A", "P", False, "P"),
     ("ALA", "OXT", False, "O"), ("ALA", "HB1", True, "H"), ("LYS", " CE ", True, "C"),
     ("POT", "POT", False, "K"), ("SOD", "SOD", False, "Na"), ("CLA", "CLA", False, "Cl"),
@@ -106,6 +107,15 @@ def test_coordinates_that_are_no_numbers_are_refused_with_their_line(tmp_path, c
     path = write(tmp_path / "bad.pdb", "REMARK", make_line(), line)
     with pytest.raises(StructureError, match=r"bad\.pdb: line 3: expected three coordinates in co"):
         read_structure(path)
+
+
+def test_lines_in_lower_case_are_atoms(tmp_path):
+    lines = [line.lower() for line in make_peptide(3)]
+    path = write(tmp_path / "a.pdb", *lines, "end")
+    atoms = read_structure(path)
+    assert atoms.element.tolist() == ["N", "C", "C"] * 3
+    assert atoms.kind.tolist() == ["protein"] * 9
+    assert parse_structure(path)[0].count_atom_sites() == 9
 
 
 def test_wide_and_left_aligned_numbers_are_read(tmp_path):

@@ -15,6 +15,7 @@ from atompaint_vae.data.structures.table import (
     COLUMNS,
     StructureError,
     concatenate_atoms,
+    load_all_atoms,
     load_atoms,
     read_structure,
     write_atoms,
@@ -191,6 +192,10 @@ def test_chains_are_told_by_kind(tmp_path):
     ]  # fmt: skip
 
 
+def _drop_unused(atoms):
+    return atoms.apply(lambda x: x.cat.remove_unused_categories() if x.dtype == "category" else x)
+
+
 def test_a_table_written_and_loaded_is_the_same(tmp_path):
     one = read_structure(write_pdb(tmp_path / "b.pdb", GLY_SER))
     (tmp_path / "a.cif").write_text(MMCIF)
@@ -199,6 +204,10 @@ def test_a_table_written_and_loaded_is_the_same(tmp_path):
     assert atoms.structure.cat.categories.tolist() == ["a", "b"]
     write_atoms(atoms, tmp_path / "atoms.parquet")
     pd.testing.assert_frame_equal(load_atoms(tmp_path / "atoms.parquet"), atoms)
+    for name in ("a", "b"):
+        write_atoms(atoms[atoms.structure == name].pipe(_drop_unused), tmp_path / f"{name}.parquet")
+    both = load_all_atoms([tmp_path / "b.parquet", tmp_path / "a.parquet"])
+    pd.testing.assert_frame_equal(both, atoms)
     # Whoever has no gemmi at hand gets the same numbers.
     plain = pd.read_parquet(tmp_path / "atoms.parquet")
     assert plain.x.tolist() == atoms.x.tolist()
