@@ -103,7 +103,7 @@ class Process:
         init = partialmethod(CropFeed.__init__, num_workers=self.num_loaders)
         CropFeed.__init__ = init
 
-    def wait_for(self, path: str, timeout_s: float = 60):
+    def wait_for(self, path: str, timeout_s: float = 300):
         """Wait until the process has written a file."""
         end = time.monotonic() + timeout_s
         while not (self.expt_dir / path).exists():
@@ -116,7 +116,7 @@ class Process:
         os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
-    def wait(self, timeout_s: float = 120) -> tuple[int, str, str]:
+    def wait(self, timeout_s: float = 300) -> tuple[int, str, str]:
         """Return the exit code, or minus the signal that killed it, and stdout and stderr.
 
         timeout_s: after this time, it is killed and the test fails
