@@ -137,8 +137,9 @@ def test_two_nodes(make_submitted, uncut_pair, note):
     wait_for_end(job)
     sessions = load_record(expt.paths.record).sessions
     assert {(x.devices, x.nodes) for x in sessions} == {(2, 2)}
-    assert [x.exit for x in sessions] == ["interrupted", "interrupted", "finished"]
-    assert sessions[1].error == "SIGUSR1"
+    killed, told, last = sessions
+    assert killed.exit in ("failed", "interrupted")  # by the time that Slurm gave the first node
+    assert (told.exit, told.error, last.exit) == ("interrupted", "SIGUSR1", "finished")
     expt.assert_same_run(uncut_pair)
     note("kill -9 on the second of two nodes, scancel --signal=SIGUSR1", 2,
          "both nodes end; the task is requeued, and goes on")  # fmt: skip
