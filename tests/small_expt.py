@@ -86,6 +86,7 @@ class Process:
             self._limit_loaders()
             prepare()
             sys.argv = ["train.py", *args]
+            sys.modules["__main__"].__spec__ = None  # or Lightning would start pytest again
             program(self.expt_dir)
             code = 0
         except SystemExit as error:
@@ -102,7 +103,7 @@ class Process:
         init = partialmethod(CropFeed.__init__, num_workers=self.num_loaders)
         CropFeed.__init__ = init
 
-    def wait_for(self, path: str, timeout_s: float = 60):
+    def wait_for(self, path: str, timeout_s: float = 300):
         """Wait until the process has written a file."""
         end = time.monotonic() + timeout_s
         while not (self.expt_dir / path).exists():
@@ -115,7 +116,7 @@ class Process:
         os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
-    def wait(self, timeout_s: float = 120) -> tuple[int, str, str]:
+    def wait(self, timeout_s: float = 300) -> tuple[int, str, str]:
         """Return the exit code, or minus the signal that killed it, and stdout and stderr.
 
         timeout_s: after this time, it is killed and the test fails
@@ -193,21 +194,52 @@ class SmallExpt:
         same = {"sessions": ()}
         assert record.model_copy(update=same) == expected_record.model_copy(update=same)
 
+    def assert_close_run(self, other: "SmallExpt"):
+        """The same but for float errors: sums in another order, through fifteen steps."""
+        paths, others = self.paths, other.paths
+        for name in ("train_metrics", "val_metrics", "test_metrics"):
+            table, other = (pd.read_csv(getattr(p, name)) for p in (paths, others))
+            numbers = other.columns.drop(["elapsed_s", "equivariance_error_90"], errors="ignore")
+            # An R² near zero is a difference of numbers near one.
+            pd.testing.assert_frame_equal(table[numbers], other[numbers], rtol=1e-4, atol=1e-5)
+        for name in ("last", "best"):
+            state, other = (
+                torch.load(getattr(p, name), weights_only=True) for p in (paths, others)
+            )
+            assert state["global_step"] == other["global_step"]
+            weights, expected = state["state_dict"], other["state_dict"]
+            torch.testing.assert_close(weights, expected, rtol=1e-3, atol=1e-5)
+        with np.load(paths.reconstructions) as arrays, np.load(others.reconstructions) as other:
+            assert list(arrays["sample_index"]) == list(other["sample_index"])
+            np.testing.assert_array_equal(arrays["image"], other["image"])
+            np.testing.assert_allclose(arrays["r2"], other["r2"], rtol=1e-3, atol=1e-4)
+        record, other = load_record(paths.record), load_record(others.record)
+        assert record.best.value == pytest.approx(other.best.value, rel=1e-4, abs=1e-6)
+        same = {"sessions": (), "best": None}
+        assert record.model_copy(update=same) == other.model_copy(update=same)
+
 
 class Pair:
-    """Two processes of train.py, started at once with their ranks, as by srun."""
+    """Two processes of train.py, started at once: as by srun, or by hand on two nodes.
+
+    devices: of each node; Lightning starts the others of two nodes
+    """
 
     def __init__(
-        self, expt: SmallExpt, *args: str, prepare: Callable[[int], object] = lambda rank: None
-    ):
+        self, expt: SmallExpt, *args: str,
+        prepare: Callable[[int], object] = lambda rank: None,
+        nodes: int = 1, devices: int | None = None,
+    ):  # fmt: skip
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+            self.port = free.getsockname()[1]
+        self.nodes = nodes
+        devices = devices or NUM_PROCESSES // nodes
         self.processes = [
             Process(
                 expt.path,
-                [*args, "--device", "cpu", "--devices", str(NUM_PROCESSES)],
-                lambda rank=rank: (self._join(rank, port), prepare(rank)),
+                [*args, "--device=cpu", f"--nodes={nodes}", f"--devices={devices}"],
+                lambda rank=rank: (self._join(rank), prepare(rank)),
                 name=f"rank{rank}-std",
                 num_loaders=expt.num_loaders,
             )
@@ -215,18 +247,23 @@ class Pair:
         ]
         self.first, self.second = self.processes
 
-    @staticmethod
-    def _join(rank: int, port: int):
+    def _join(self, rank: int):
         torch.set_num_threads(1)
-        os.environ.update(
-            LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE=str(NUM_PROCESSES),
-            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
-        )  # fmt: skip
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(self.port))
+        if self.nodes > 1:
+            os.environ.update(NODE_RANK=str(rank))
+        else:
+            os.environ.update(NODE_RANK="0", LOCAL_RANK=str(rank), WORLD_SIZE=str(NUM_PROCESSES))
+
+    def describe_node(self, rank: int) -> str:
+        """Return what a node says when it begins, "" if there is only one."""
+        waits = f"node {rank} of {self.nodes}: waits for the others at 127.0.0.1:{self.port}\n"
+        return waits * (self.nodes > 1)
 
     def wait(self) -> tuple[int, str, str]:
         """Return the first's result; check that the second ends silently with exit code 0."""
         try:
-            assert self.second.wait() == (0, "", "")
+            assert self.second.wait() == (0, "", self.describe_node(1))
         except BaseException:
             self.first.kill()
             raise

@@ -288,14 +288,14 @@ def check_shares(hparams: Hparams, num_devices: int, values: Located) -> Iterato
     batch_size = hparams.optim.batch_size
     if batch_size % num_devices:
         text = (
-            f"optim.batch_size: expected a multiple of {num_devices}, since --devices "
-            f"{num_devices} share each batch equally; got {batch_size}"
+            f"optim.batch_size: expected a multiple of {num_devices}, since "
+            f"{num_devices} devices share each batch equally; got {batch_size}"
         )
         yield Problem(find_value(values, "optim", "batch_size").place, text)
     for key in ("num_val_crops", "num_test_crops"):
         if (num_crops := getattr(hparams.train, key)) < num_devices:
             text = (
-                f"train.{key}: expected at least one for each of --devices {num_devices}, "
+                f"train.{key}: expected at least one for each of {num_devices} devices, "
                 f"got {num_crops}"
             )
             yield Problem(find_value(values, "train", key).place, text)

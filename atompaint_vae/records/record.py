@@ -115,6 +115,7 @@ class Session(TextModel):
     device: Line
     devices: Int = Field(1, ge=1, description=(
         "Number of devices that shared each batch."))
+    nodes: Int = Field(1, ge=1, description="Number of machines that these devices were on.")
     versions: dict[str, Line] = Field(description="Versions of Python and of packages.")
     git_commit: MaybeLine = Field(None, description="Blank outside a git repository.")
     git_dirty: Bool = Field(False, description="Whether the tree differed from the commit.")
@@ -191,8 +192,8 @@ def find_git_state(path: Path) -> GitState:
 
 
 def make_session(
-        *, command: str, device: str, devices: int = 1, steps_start: int, path: Path,
-        now: datetime | None = None) -> Session:
+        *, command: str, device: str, devices: int = 1, nodes: int = 1, steps_start: int,
+        path: Path, now: datetime | None = None) -> Session:
     """Return a session that starts now, with the state of the code in `path`'s repository."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -203,7 +204,8 @@ def make_session(
     git = find_git_state(path)
     return Session(
         command=command, started=now or datetime.now(UTC), device=device, devices=devices,
-        versions=versions, git_commit=git.commit, git_dirty=git.dirty, steps_start=steps_start)
+        nodes=nodes, versions=versions, git_commit=git.commit, git_dirty=git.dirty,
+        steps_start=steps_start)
 
 
 def update_record(record: RunRecord, **values: Any) -> RunRecord:

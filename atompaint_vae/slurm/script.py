@@ -22,7 +22,7 @@ failures=.slurm/$task.failures
 touch "$failures"
 
 # In its own step, the training gets Slurm's signals, and this script doesn't.  If one of several
-# processes dies, Slurm ends the others.
+# processes dies, on whichever node, Slurm ends the others.
 srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \\
     "${train[@]}" "$run" && code=0 || code=$?
 
@@ -52,9 +52,15 @@ scontrol requeue "$task" || give_up "can't be requeued"
 """
 
 
-def describe_array(runs: Sequence[str], settings: SlurmSettings) -> str:
-    """Return the numbers of tasks in all and at once, and their time, in one line."""
+def describe_array(
+    runs: Sequence[str], settings: SlurmSettings, num_devices: int = 1, num_nodes: int = 1
+) -> str:
+    """Return the numbers of tasks in all and at once, their size and time, in one line."""
     tasks = "1 task" if len(runs) == 1 else f"{len(runs)} tasks"
+    if num_devices * num_nodes > 1:
+        nodes = "1 node" if num_nodes == 1 else f"{num_nodes} nodes"
+        processes = "1 process" if num_devices == 1 else f"{num_devices} processes"
+        tasks += f" of {nodes} × {processes}"
     limit = settings.array_limit
     at_once = f", at most {limit} at once" if limit and limit < len(runs) else ""
     time = settings.sbatch.get("time")
@@ -68,11 +74,13 @@ def make_script(
     settings: SlurmSettings,
     options: Iterable[str],
     num_devices: int = 1,
+    num_nodes: int = 1,
 ) -> str:
     """Return the script of an array with a task for each run.
 
     options:     of train.py, for each task
-    num_devices: number of processes that train a run together; srun starts them on one node
+    num_devices: of each node; srun starts a process for each
+    num_nodes:   nodes that train a run together
     """
     limit = f"%{settings.array_limit}" if settings.array_limit else ""
     directives = {
@@ -81,13 +89,14 @@ def make_script(
         "output": f"{expt.slurm_dir.name}/%A_%a.log",
         "open-mode": "append",
         "array": f"0-{len(runs) - 1}{limit}",
-        "nodes": "1",
+        "nodes": str(num_nodes),
         "ntasks-per-node": str(num_devices),
         "requeue": "",
         "signal": f"USR1@{settings.notice_s}",
         **settings.sbatch,
     }
-    lines = ["#!/bin/bash", f"# {describe_array(runs, settings)}"]
+    summary = describe_array(runs, settings, num_devices, num_nodes)
+    lines = ["#!/bin/bash", f"# {summary}"]
     for name, value in directives.items():
         lines.append(f"#SBATCH --{name}" + (f"={shlex.quote(value)}" if value else ""))
     setup = [settings.setup.rstrip("\n"), ""] if settings.setup else []

@@ -54,8 +54,10 @@ def submit_runs(
         print("nothing to submit")
         return
     train = _join(options, without=("--slurm", *SLURM_OPTIONS, *ONLY_NOW))
-    num_devices = int(options["--devices"][1]) if "--devices" in options else 1
-    script = make_script(expt, missing, settings, train, num_devices)
+    num_devices, num_nodes = (
+        int(options[name][1]) if name in options else 1 for name in ("--devices", "--nodes")
+    )
+    script = make_script(expt, missing, settings, train, num_devices, num_nodes)
     if dry_run:
         print(script, end="")
         if "time" not in settings.sbatch:

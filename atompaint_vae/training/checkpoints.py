@@ -129,12 +129,14 @@ def _convert_old_callbacks(checkpoint: dict) -> dict:
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints atomically, with their hash, and keeps the previous last.ckpt.
 
-    Lightning's own writes through /tmp, which isn't atomic if that is another file system.
+    Lightning's own writes through /tmp, which isn't atomic if that is another file system, and
+    reads in each process, which on another machine may see an older file.
     """
 
-    def __init__(self, paths: RunPaths):
+    def __init__(self, paths: RunPaths, processes: Processes):
         super().__init__()
         self.paths = paths
+        self.processes = processes
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
         archive = io.BytesIO()
@@ -144,7 +146,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomic(Path(path), archive.getbuffer(), keep=keep)
 
     def load_checkpoint(self, path, map_location=None, weights_only=True):
-        return _convert_old_callbacks(load_checkpoint(Path(path)))
+        checkpoint = load_checkpoint(Path(path)) if self.processes.is_first else None
+        return _convert_old_callbacks(self.processes.share(checkpoint))
 
 
 class CheckpointWriter(L.Callback):

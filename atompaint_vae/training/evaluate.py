@@ -15,18 +15,26 @@ from ..text.files import write_atomic
 from .checkpoints import Diverged, load_best_checkpoint
 from .feed import CropFeed, move_batch
 from .module import TrainingModule
+from .processes import Processes
 
 
 def test_best(
-    trainer: L.Trainer, module: TrainingModule, feed: CropFeed, paths: RunPaths
+    trainer: L.Trainer,
+    module: TrainingModule,
+    feed: CropFeed,
+    paths: RunPaths,
+    processes: Processes,
 ) -> dict:
     """Return the row of test.csv; loads the weights of the best validation into the module.
 
     raises: Diverged if no validation had a finite metric
     """
-    if find_best_validation(paths, module.kind) is None:
+    checkpoint = None
+    if processes.is_first and find_best_validation(paths, module.kind) is not None:
+        checkpoint = load_best_checkpoint(paths)
+    checkpoint = processes.share(checkpoint)
+    if checkpoint is None:
         raise Diverged(f"no validation had a number for {module.kind.best.symbol}")
-    checkpoint = load_best_checkpoint(paths)
     module.load_state_dict(checkpoint["state_dict"])
     trainer.test(module, feed, verbose=False)
     return {"step": checkpoint["global_step"], **module.held_out_metrics}

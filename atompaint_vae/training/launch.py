@@ -6,7 +6,6 @@ All of its output is printed here, so that the scripts themselves stay short.
 import shutil
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -54,8 +53,8 @@ def _run(usage: str, script: str) -> int:
     elif arguments["--list"]:
         list_runs(expt, _select_runs(expt.load_hparams(), arguments["<run>"]))
     elif arguments["--dry-run"]:
-        num_devices = parse_number(arguments, "--devices")
-        plan_runs(expt, arguments["<run>"], arguments["--device"], num_devices)
+        num_devices, num_nodes = (parse_number(arguments, x) for x in ("--devices", "--nodes"))
+        plan_runs(expt, arguments["<run>"], arguments["--device"], num_devices, num_nodes)
     else:
         return train_runs(expt, arguments)
     return 0
@@ -84,14 +83,19 @@ def list_runs(expt: Experiment, runs: dict[str, Hparams]):
         print(line + ", weights not on this machine" * is_missing)
 
 
-def plan_runs(expt: Experiment, names: list[str], device: str, num_devices: int):
-    """Print the models and costs of runs; for named runs, those of each layer."""
+def plan_runs(
+    expt: Experiment, names: list[str], device: str, num_devices: int, num_nodes: int = 1
+):
+    """Print the models and costs of runs; for named runs, those of each layer.
+
+    num_devices: of each node
+    """
     from .train import choose_device
 
     device = choose_device(device, num_devices)
-    all_runs = _check(expt, num_devices, names)
+    all_runs = _check(expt, num_devices * num_nodes, names)
     runs = _select_runs(all_runs, names)
-    layers = show_plans(expt, runs, all_runs, device, num_devices)
+    layers = show_plans(expt, runs, all_runs, device, num_devices * num_nodes, num_nodes)
     if names:
         print("\n".join(layers))
 
@@ -102,11 +106,13 @@ def show_plans(
     all_runs: dict[str, Hparams],
     device: str,
     num_devices: int = 1,
+    num_nodes: int = 1,
 ) -> list[str]:
     """Print a table of the models and costs of runs, with notes; return tables of their layers.
 
-    all_runs: all runs of the experiment, to find hyperparameters that vary together
-    device:   "cpu" or "cuda"
+    all_runs:    all runs of the experiment, to find hyperparameters that vary together
+    device:      "cpu" or "cuda"
+    num_devices: of all nodes
     """
     from .cost import calc_cost
     from .plan import build_model, make_plan, try_first_steps
@@ -130,14 +136,18 @@ def show_plans(
         model = build_model(hparams, inputs=inputs)
         cost = calc_cost(hparams, model, batch_size=plan.batch_size)
         steps = try_first_steps(
-            hparams, expt.expt_dir, device=device, num_devices=num_devices, inputs=inputs
+            hparams,
+            expt.expt_dir,
+            device=device,
+            num_at_once=num_devices if device == "cuda" else num_nodes,
+            inputs=inputs,
         )
         print(table.make_line(name, plan, cost, steps), flush=True)
         notes += [(name, text) for text in list_notes(hparams, steps, model, inputs)]
         layers.append(f"\n{name}\n{make_layer_table(cost)}")
     notes += [(name, "no weights yet; planned with initial ones") for name in sorted(untrained)]
     lines = [*group_notes(notes), *describe_confounded(all_runs)]
-    print(describe_table(device, num_devices))
+    print(describe_table(device, num_devices, num_nodes))
     if lines:
         print("\n".join(["", *lines]))
     return layers
@@ -158,7 +168,8 @@ def _check(expt: Experiment, num_devices: int, names: list[str]) -> dict[str, Hp
 def _begin(expt: Experiment, arguments: dict) -> dict[str, Hparams]:
     """Return the chosen runs; check that started ones are unchanged, or archive them to restart."""
     names = arguments["<run>"]
-    runs = _select_runs(_check(expt, parse_number(arguments, "--devices"), names), names)
+    num_devices = parse_number(arguments, "--nodes") * parse_number(arguments, "--devices")
+    runs = _select_runs(_check(expt, num_devices, names), names)
     if arguments["--restart"]:
         if not arguments["--dry-run"]:
             from .weights import list_sources, load_inputs
@@ -184,11 +195,14 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
     from .weights import InputError, load_inputs
 
     when = parse_when(arguments)
-    num_devices = parse_number(arguments, "--devices")
-    processes = Processes(choose_device(arguments["--device"], num_devices), num_devices)
+    num_devices, num_nodes = (parse_number(arguments, x) for x in ("--devices", "--nodes"))
+    device = choose_device(arguments["--device"], num_devices)
+    processes = Processes(device, num_devices, num_nodes)
     if not processes.is_first:
-        with suppress(ProcessLost):  # the first process reports it, or is gone
+        try:
             follow(processes)
+        except ProcessLost as error:  # the first process reports it, or is gone
+            return say(f"{error}; see node 0", EXIT_FAILED) if processes.leads_node else 0
         return 0
     runs = _begin(expt, arguments)
 

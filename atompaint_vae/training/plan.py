@@ -82,13 +82,13 @@ def try_first_steps(
     expt_dir: Path,
     *,
     device: str,
-    num_devices: int = 1,
+    num_at_once: int = 1,
     inputs: Mapping[str, nn.Module] | None = None,
 ) -> FirstSteps:
     """Return losses and times of a run's first steps.  Leaves torch's random state unchanged.
 
     device:      "cpu" or "cuda"
-    num_devices: GPUs that share the work; processes on the CPU share its cores as well
+    num_at_once: GPUs or machines that share the work; processes on a CPU share its cores as well
     inputs:      as for `build_model`
     """
     dataset = make_dataset(hparams, expt_dir, "train")
@@ -126,16 +126,15 @@ def try_first_steps(
 
     train = hparams.train
     first = dict(zip(module.kind.losses, losses[0]["losses"].tolist(), strict=True))
-    num_at_once = num_crops * (num_devices if device == "cuda" else 1)
     # The first step warms up; the fastest of the others is the least disturbed.
-    step_s = min(times_s[1:]) * hparams.optim.batch_size / num_at_once
+    step_s = min(times_s[1:]) * hparams.optim.batch_size / (num_crops * num_at_once)
     num_held_out = train.epochs * train.num_val_crops + train.num_test_crops
     num_held_out += module.held_out_objective.estimate_test()
     return FirstSteps(
         losses=module.kind.first_losses(first, hparams),
         step_s=step_s,
         total_s=train.epochs * train.steps_per_epoch * step_s
-        + num_held_out * validation_s / num_at_once,
+        + num_held_out * validation_s / (num_crops * num_at_once),
     )
 
 

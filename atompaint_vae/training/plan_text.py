@@ -67,18 +67,22 @@ class RunTable:
         return format_row(texts, list(self.widths.values()), aligns)
 
 
-def describe_table(device: str, num_devices: int) -> str:
-    """Return the legend of the table of runs."""
+def describe_table(device: str, num_devices: int, num_nodes: int = 1) -> str:
+    """Return the legend of the table of runs.
+
+    num_devices: of all nodes
+    """
     step = "a step of the whole batch" if num_devices == 1 else "a step on one device"
     text = (
         f"Multiply-adds and memory: of {step}, forward and backward. Losses: of the first batch, "
         f"with initial weights. Time: the faster of {NUM_TIMED_STEPS} steps of at most {MAX_CROPS} "
         f"crops and a validation of them on {device}, scaled up"
     )
-    if num_devices > 1 and device == "cpu":
-        text += f", as {num_devices} processes share its cores"
-    elif num_devices > 1:
-        text += f", divided by {num_devices}"
+    num_at_once = num_devices if device == "cuda" else num_nodes
+    if num_at_once > 1:
+        text += f", divided by {num_at_once}"
+    if num_devices > num_nodes and device == "cpu":
+        text += f", as {num_devices // num_nodes} processes share its cores"
     return "\n" + textwrap.fill(f"{text}.", 100)
 
 

@@ -120,6 +120,7 @@ class Training:
         self.trainer = L.Trainer(
             accelerator=processes.device,
             devices=processes.num_devices,
+            num_nodes=processes.num_nodes,
             strategy=processes.make_strategy(),
             precision=hparams.train.precision,
             max_epochs=hparams.train.epochs,
@@ -130,7 +131,7 @@ class Training:
                 CheckpointWriter(paths, watch, processes, **assignment.when),
                 *callbacks,
             ],
-            plugins=[AtomicCheckpointIO(paths), *_find_slurm()],
+            plugins=[AtomicCheckpointIO(paths, processes), *_find_slurm()],
             logger=TensorBoardLogger(paths.run_dir, name="", version="tensorboard"),
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
@@ -150,7 +151,8 @@ class Training:
             with self.processes.watch_for_loss():
                 resume = self.assignment.paths.last if self.assignment.is_resumed else None
                 self.trainer.fit(self.module, self.feed, ckpt_path=resume, weights_only=True)
-                return test_best(self.trainer, self.module, self.feed, self.assignment.paths)
+                paths = self.assignment.paths
+                return test_best(self.trainer, self.module, self.feed, paths, self.processes)
         finally:
             self.feed.end_workers()
 
@@ -176,7 +178,7 @@ def train_run(
     """
     with lock_run(paths), SignalWatch() as watch:
         remove_leftovers(paths)
-        feed = _make_feed(hparams, paths)
+        feed = _make_feed(hparams, paths.expt_dir)
         inputs = load_inputs(hparams, paths.expt_dir)
         checkpoint, record = _find_start(paths, hparams, feed, inputs)
         assignment = Assignment(paths, hparams, record.image_std, checkpoint is not None, when)
@@ -195,7 +197,8 @@ def train_run(
         session = make_session(
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             device=_describe_device(trainer),
-            devices=processes.num_devices,
+            devices=processes.num_all,
+            nodes=processes.num_nodes,
             steps_start=checkpoint["global_step"] if checkpoint else 0,
             path=paths.run_dir,
         )
@@ -228,15 +231,15 @@ def follow(processes: Processes):
     with SignalWatch(may_raise=False) as watch:
         while assignment := processes.share():
             hparams, expt_dir = assignment.hparams, assignment.paths.expt_dir
-            feed, inputs = CropFeed(hparams, expt_dir), load_inputs(hparams, expt_dir)
+            feed, inputs = _make_feed(hparams, expt_dir), load_inputs(hparams, expt_dir)
             training = Training(assignment, feed, inputs, processes, watch)
             with suppress(Interrupted, Diverged):  # the first process handles them
                 training.run()
 
 
-def _make_feed(hparams: Hparams, paths: RunPaths) -> CropFeed:
+def _make_feed(hparams: Hparams, expt_dir: Path) -> CropFeed:
     try:
-        return CropFeed(hparams, paths.expt_dir)
+        return CropFeed(hparams, expt_dir)
     except (ValueError, OSError) as error:
         raise UserError(f"data: {error}") from error
 

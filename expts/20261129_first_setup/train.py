@@ -19,6 +19,9 @@ Options:
     --restart        Train the runs from scratch; their old folders are moved to runs/.archive/.
     --device NAME    auto, cpu or cuda; auto is the GPU if there is one. [default: auto]
     --devices N      Train on N devices together; they share each batch. [default: 1]
+    --nodes N        Train on the devices of N machines together. Without --slurm, start the command
+                     on each, by srun, torchrun or with these variables: MASTER_ADDR and
+                     MASTER_PORT of the first machine; NODE_RANK, from 0 on. [default: 1]
     --weights        Train finished runs again whose weights are not on this machine: git keeps
                      the records of runs, not their weights. The records stay unchanged; those
                      of the new training are written to .again/.

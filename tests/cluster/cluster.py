@@ -18,7 +18,9 @@ SETTINGS = """\
 notice_s: 30
 setup:
   > export OMP_NUM_THREADS=1
+  > export MASTER_ADDR=localhost
 """
+"""Lightning asks for the first node's address, but the nodes of this Slurm are only names."""
 
 # Steps that take their time, so that there is some to disturb them; the same numbers.
 SLOW = """\
@@ -93,11 +95,11 @@ class SubmittedExpt(SmallExpt):
             wait_until(self.get_paths(name).val_metrics.exists, f"{name} is at step 5")
 
 
-def find_process(task: str) -> int:
-    """The process that trains."""
+def find_process(task: str, node: str = "node1") -> int:
+    """The process that trains on this node."""
     job, index = map(int, task.split("_"))
-    job_id = show_tasks(job)[index]["JobId"]
-    return int(run("scontrol", "listpids", f"{job_id}.0").splitlines()[1].split()[0])
+    step = f"{show_tasks(job)[index]['JobId']}.0"
+    return int(run("scontrol", "listpids", step, node).splitlines()[1].split()[0])
 
 
 def show_tasks(job: int) -> dict[int, dict[str, str]]:

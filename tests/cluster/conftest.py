@@ -1,10 +1,11 @@
-"""A Slurm of one node on this machine."""
+"""A Slurm of two nodes on this machine."""
 
 import os
 import random
 import shutil
 import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,13 @@ PORTS = range(10_000, 32_000)
 
 
 def find_port() -> int:
-    """A port that is free, as the next one is."""
+    """A port that is free, as the next two are."""
     while True:
         port = random.SystemRandom().choice(PORTS)
-        with socket.socket() as first, socket.socket() as second:
+        with ExitStack() as stack:
             try:
-                first.bind(("", port))
-                second.bind(("", port + 1))
+                for i in range(3):
+                    stack.enter_context(socket.socket()).bind(("", port + i))
             except OSError:
                 continue
             return port

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from cluster import (
@@ -113,6 +114,37 @@ def test_ended_tasks(make_submitted, undisturbed, note):
         note(f"{how}, of one task of an array", times, "that task alone is requeued, and goes on")
 
 
+def has_sessions(expt, num: int) -> bool:
+    return len(load_record(expt.paths.record).sessions) == num
+
+
+def test_two_nodes(make_submitted, uncut_pair, note):
+    expt = make_submitted()
+    expt.slow_down(1)
+    job = expt.submit("a", "--nodes", "2", "--partition", "both", "--save-steps", "1")
+    task = f"{job}_0"
+    expt.wait_for_step_5("a")
+    ends = [
+        lambda: os.kill(find_process(task, "node2"), signal.SIGKILL),
+        lambda: run("scancel", "--signal=USR1", task),  # as at the time limit
+    ]
+    for num_restarts, end in enumerate(ends, 1):
+        end()
+        wait_for_state(task, "PENDING", "REQUEUED", "COMPLETING")
+        wait_for_state(task, "RUNNING")
+        assert count_restarts(job)[0] == num_restarts
+        wait_until(partial(has_sessions, expt, num_restarts + 1), "it trains again")
+    wait_for_end(job)
+    sessions = load_record(expt.paths.record).sessions
+    assert {(x.devices, x.nodes) for x in sessions} == {(2, 2)}
+    killed, told, last = sessions
+    assert killed.exit in ("failed", "interrupted")  # by the time that Slurm gave the first node
+    assert (told.exit, told.error, last.exit) == ("interrupted", "SIGUSR1", "finished")
+    expt.assert_same_run(uncut_pair)
+    note("kill -9 on the second of two nodes, scancel --signal=SIGUSR1", 2,
+         "both nodes end; the task is requeued, and goes on")  # fmt: skip
+
+
 def test_one_task_is_requeued_and_one_cancelled(make_submitted, undisturbed, note):
     expt = make_submitted()
     expt.slow_down(1)
@@ -166,7 +198,7 @@ def test_cancelled_tasks(make_submitted, undisturbed):
     expt.wait_for_step_5("a")
     _, a, b = expt.show_status()
     assert a.startswith("  a  running      step 5 of 15 (33%), end ")
-    assert a.endswith(f", Slurm {job}_0: localhost")
+    assert a.endswith(f", Slurm {job}_0: node1")
     assert b == f"  b  queued       15 steps, Slurm {job}_1: JobArrayTaskLimit"
     said = run(sys.executable, "train.py", "--slurm", cwd=expt.path)
     assert said == "a: running\nb: queued\nnothing to submit\n"

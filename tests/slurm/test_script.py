@@ -83,10 +83,13 @@ def test_directives(expt):
     ]
 
 
-def test_a_process_for_each_device(expt):
-    script = make_script(expt, ["a"], SlurmSettings(), ["--devices", "4"], num_devices=4)
-    assert "--ntasks-per-node=4" in read_directives(script)
-    assert " train.py --devices 4)\n" in script
+@pytest.mark.parametrize(("num_nodes", "nodes"), [(1, "1 node"), (2, "2 nodes")])
+def test_a_process_for_each_device(expt, num_nodes, nodes):
+    options = ["--nodes", str(num_nodes), "--devices", "4"]
+    script = make_script(expt, ["a"], SlurmSettings(), options, 4, num_nodes)
+    assert {f"--nodes={num_nodes}", "--ntasks-per-node=4"} <= {*read_directives(script)}
+    assert f" train.py {' '.join(options)})\n" in script
+    assert script.splitlines()[1].startswith(f"# 1 task of {nodes} × 4 processes, the partition's")
 
 
 def test_what_a_task_trains(run_task):

@@ -94,6 +94,15 @@ def test_a_dry_run_begins_with_what_would_be_submitted(make_expt, slurm):
     assert expt.train(*args)[2] == ""
 
 
+def test_nodes_are_asked_for(make_expt, slurm):
+    args = ["--slurm", "--time", "2:00", "--nodes", "2", "--device", "cpu"]
+    code, script, stderr = make_expt(RUNS).train(*args, "--dry-run")
+    assert (code, stderr) == (0, "")
+    assert script.splitlines()[1].startswith("# 3 tasks of 2 nodes × 1 process, 2:00 each, ")
+    assert "\n#SBATCH --nodes=2\n#SBATCH --ntasks-per-node=1\n" in script
+    assert " train.py --device cpu --nodes 2)\n" in script
+
+
 def test_a_damaged_run_waits_for_restart(make_expt, slurm):
     expt = make_expt(RUNS)
     expt.train("a", "--max-steps", "1")

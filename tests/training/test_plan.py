@@ -15,7 +15,12 @@ from atompaint_vae.nn.nonlinearities import voxelwise
 from atompaint_vae.training import plan
 from atompaint_vae.training.cost import calc_cost
 from atompaint_vae.training.plan import FirstSteps, build_model
-from atompaint_vae.training.plan_text import describe_confounded, group_notes, list_notes
+from atompaint_vae.training.plan_text import (
+    describe_confounded,
+    describe_table,
+    group_notes,
+    list_notes,
+)
 
 BATCH_SIZE = 3
 HPARAMS = Hparams.model_validate({
@@ -209,3 +214,18 @@ def test_notes_that_differ_only_in_numbers_are_one():
         "e: weights of x/run-4",
     ]
     assert group_notes([("a", "no weights"), ("b", "no weights")]) == ["a, b: no weights"]
+
+
+@pytest.mark.parametrize(
+    ("device", "num_devices", "num_nodes", "end"),
+    [
+        ("cpu", 1, 1, "on cpu, scaled up."),
+        ("cpu", 4, 1, "on cpu, scaled up, as 4 processes share its cores."),
+        ("cpu", 2, 2, "on cpu, scaled up, divided by 2."),
+        ("cpu", 8, 2, "on cpu, scaled up, divided by 2, as 4 processes share its cores."),
+        ("cuda", 8, 2, "on cuda, scaled up, divided by 8."),
+    ],
+)
+def test_how_the_time_of_a_plan_is_scaled(device, num_devices, num_nodes, end):
+    text = " ".join(describe_table(device, num_devices, num_nodes).split())
+    assert text.endswith(end)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_expt import Pair, Process, SmallExpt, train_pair
+from small_expt import Pair, Process, train_pair
 
 from atompaint_vae.cli import run_command
 from atompaint_vae.config.checks import check_experiment
@@ -20,31 +20,8 @@ from atompaint_vae.config.hparams import HparamsError
 from atompaint_vae.records.record import load_record
 
 
-def assert_close_runs(expt: SmallExpt, expected: SmallExpt):
-    """The same but for float errors: sums in another order, through fifteen steps."""
-    paths, others = expt.paths, expected.paths
-    for name in ("train_metrics", "val_metrics", "test_metrics"):
-        table, other = (pd.read_csv(getattr(p, name)) for p in (paths, others))
-        numbers = other.columns.drop(["elapsed_s", "equivariance_error_90"], errors="ignore")
-        # An R² near zero is a difference of numbers near one.
-        pd.testing.assert_frame_equal(table[numbers], other[numbers], rtol=1e-4, atol=1e-5)
-    for name in ("last", "best"):
-        state, other = (torch.load(getattr(p, name), weights_only=True) for p in (paths, others))
-        assert state["global_step"] == other["global_step"]
-        torch.testing.assert_close(
-            state["state_dict"], other["state_dict"], rtol=1e-3, atol=1e-5)
-    with np.load(paths.reconstructions) as arrays, np.load(others.reconstructions) as other:
-        assert list(arrays["sample_index"]) == list(other["sample_index"])
-        np.testing.assert_array_equal(arrays["image"], other["image"])
-        np.testing.assert_allclose(arrays["r2"], other["r2"], rtol=1e-3, atol=1e-4)
-    record, other = load_record(paths.record), load_record(others.record)
-    assert record.best.value == pytest.approx(other.best.value, rel=1e-4, abs=1e-6)
-    same = {"sessions": (), "best": None}
-    assert record.model_copy(update=same) == other.model_copy(update=same)
-
-
 def test_two_processes_train_what_one_does(uncut, uncut_pair):
-    assert_close_runs(uncut_pair, uncut)
+    uncut_pair.assert_close_run(uncut)
     assert [s.devices for s in load_record(uncut_pair.paths.record).sessions] == [2]
     assert [s.devices for s in load_record(uncut.paths.record).sessions] == [1]
 
@@ -57,7 +34,7 @@ def test_two_processes_keep_the_average_that_one_does(make_expt):
     assert one.train()[0] == 0
     code, _, stderr = train_pair(two)
     assert code == 0, stderr
-    assert_close_runs(two, one)
+    two.assert_close_run(one)
 
 
 def test_two_processes_draw_the_samples_that_one_does(make_expt):
@@ -126,7 +103,7 @@ def test_resume_with_another_number_of_devices(make_expt, uncut):
     train_pair(expt, "--max-steps", "7")
     expt.train("--max-steps", "11")
     assert train_pair(expt)[0] == 0
-    assert_close_runs(expt, uncut)
+    expt.assert_close_run(uncut)
     assert [s.devices for s in load_record(expt.paths.record).sessions] == [2, 1, 2]
 
 
@@ -174,7 +151,7 @@ def test_the_next_run_is_trained_after_one_that_diverges(make_expt, uncut):
     best_r2 = load_record(uncut.paths.record).best.value
     assert (code, stdout) == (1, f"a: finished, best validation R² {best_r2:.3f}\n")
     assert "diverging: failed: the validation loss is nan at step 5\n" in stderr
-    assert_close_runs(expt, uncut)
+    expt.assert_close_run(uncut)
     # Nothing is left to do, which the second one learns from the first.
     assert train_pair(expt, "a") == (0, "a: finished\n", "")
 
@@ -187,7 +164,7 @@ def test_lightning_starts_the_others(make_expt, uncut):
     expected = f"a: finished, best validation R² {best_r2:.3f}\n"
     assert (done.returncode, done.stdout) == (0, expected), done.stderr
     assert [line[:6] for line in done.stderr.splitlines()] == ["a: ste"] * 3
-    assert_close_runs(expt, uncut)
+    expt.assert_close_run(uncut)
 
 
 def test_a_run_that_others_train_is_refused(make_expt):
@@ -197,17 +174,17 @@ def test_a_run_that_others_train_is_refused(make_expt):
     second = Pair(expt)
     expected = "runs/a: another process is training this run\n"
     found = second.first.wait()
-    for process in (second.second, alone):  # srun would end the second one, too
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    os.kill(alone.pid, signal.SIGKILL)
+    alone.wait()
     assert found == (2, "", expected)
+    assert second.second.wait() == (0, "", "")
 
 
 MISTAKES = """\
-hparams.nt:9:17: optim.batch_size: expected a multiple of 4, since --devices 4 share each batch \
+hparams.nt:9:17: optim.batch_size: expected a multiple of 4, since 4 devices share each batch \
 equally; got 2
-hparams.nt:14:20: train.num_val_crops: expected at least one for each of --devices 4, got 3
-hparams.nt:15:21: train.num_test_crops: expected at least one for each of --devices 4, got 3
+hparams.nt:14:20: train.num_val_crops: expected at least one for each of 4 devices, got 3
+hparams.nt:15:21: train.num_test_crops: expected at least one for each of 4 devices, got 3
 """
 
 
@@ -235,10 +212,13 @@ def set_tasks(**variables: int) -> Callable[[], object]:
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (set_tasks(NTASKS=1, PROCID=0, LOCALID=0, NODEID=0), "--devices 2: srun has started 1"),
+        (
+            set_tasks(NTASKS=1, PROCID=0, LOCALID=0, NODEID=0),
+            "--devices 2: 2 processes share the work, but 1 were started",
+        ),
         (
             set_tasks(NTASKS=3, NTASKS_PER_NODE=3, PROCID=0, LOCALID=0, NODEID=0),
-            "--devices 2: srun has started 3",
+            "--devices 2: 2 processes share the work, but 3 were started",
         ),
         (
             set_tasks(NTASKS=2, NTASKS_PER_NODE=1, NNODES=2, PROCID=0, LOCALID=0, NODEID=0),
