@@ -29,6 +29,7 @@ def test_best(
     checkpoint = load_best_checkpoint(paths)
     module.load_state_dict(checkpoint["state_dict"])
     trainer.test(module, feed, verbose=False)
+    module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     return {"step": checkpoint["global_step"], **module.held_out_metrics}
 
 
