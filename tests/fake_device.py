@@ -65,10 +65,12 @@ class FakeDevice(TorchDispatchMode):
     def _find_wait(self, operator, args, kwargs, is_there) -> str | None:
         if operator in READERS:
             return "reads values"
-        if operator is aten._to_copy.default and (target := kwargs.get("device")) is not None:
-            if self._is_there(torch.device(target)) != is_there[0]:
-                is_sent = self._is_there(torch.device(target)) and kwargs.get("non_blocking")
-                return None if is_sent else f"a blocking copy to {target}"
+        if operator is aten._to_copy.default:
+            is_to_there = is_there[0]
+            if (target := kwargs.get("device")) is not None:
+                is_to_there = self._is_there(torch.device(target))
+            is_sent = is_to_there and kwargs.get("non_blocking")
+            return None if is_to_there == is_there[0] or is_sent else f"a blocking copy to {target}"
         if operator is aten.copy_.default and is_there[0] != is_there[1]:
             is_sent = is_there[0] and (args[2:] == (True,) or kwargs.get("non_blocking"))
             return None if is_sent else "a blocking copy"

@@ -23,8 +23,8 @@ from .signals import begin_worker
 NUM_STD_IMAGES = 64
 
 NUM_WORKERS = {"cpu": 1, "cuda": 4}
-"""Processes that load crops. On the CPU they share the cores with the training, and one is enough; a
-GPU trains faster, and leaves the cores to them."""
+"""Processes that load crops. On the CPU they share the cores with the training, and one is enough.
+A GPU trains faster, and leaves the cores to them."""
 
 
 def move_batch(batch: CropBatch, device: torch.device) -> CropBatch:
@@ -47,7 +47,12 @@ class CropFeed(L.LightningDataModule):
     """
 
     def __init__(
-        self, hparams: Hparams, expt_dir: Path, device: str = "cpu", *, num_workers: int | None = None
+        self,
+        hparams: Hparams,
+        expt_dir: Path,
+        device: str = "cpu",
+        *,
+        num_workers: int | None = None,
     ):
         super().__init__()
         self.batch_size = hparams.optim.batch_size

@@ -81,8 +81,8 @@ class _InChunks(torch.autograd.Function):
         ctx.nonlinearity = nonlinearity
         precision = _choose_precision(x)
         result = x.new_empty(*x.shape[:2], nonlinearity.num_out)
-        # Autocast has types of its own: on CPUs, where it may be slow, bfloat16 for matrix products;
-        # on GPUs, float32 for sums.
+        # Autocast chooses types of its own: bfloat16 for matrix products on CPUs, where it may be
+        # slow, and float32 for sums on GPUs.
         with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False):
             for chunk in _chunk(x, nonlinearity.num_values):
                 features = torch.addcmul(shift[:, None], x[:, chunk].to(scale), scale[:, None])
