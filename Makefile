@@ -6,6 +6,7 @@
 # make figures    redraw those
 # make pdf        all pages as one PDF (needs LaTeX)
 # make bench-peers   install the other libraries that the benchmarks compare with
+# make test-gpu, make bench-gpu   test and measure on a CUDA GPU
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,7 @@ QUICK := expts/20241001_quick_start expts/20261129_quick_samples
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-slurm-quick test-package test-peers bench-peers fuzz lint screenshot clean
+.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-slurm-quick test-package test-peers test-gpu bench-peers bench-gpu fuzz lint screenshot clean
 
 notebook: quick-start html
 
@@ -84,6 +85,14 @@ fuzz: .venv/ready
 
 test-peers: .venv/ready bench-peers
 	$(BIN)/python -m pytest -m peers
+
+# Without one, the tests are skipped.
+test-gpu: .venv/ready
+	$(BIN)/python -m pytest -m gpu -rs
+
+# Takes up to ten minutes, and writes benchmarks/records/gpu.json.
+bench-gpu: .venv/ready
+	$(BIN)/python -m benchmarks gpu --record
 
 bench-peers: .venv-peers/ready .venv-peers-notebook/ready
 

@@ -4,7 +4,7 @@ Usage:
     benchmarks <name> [--quick] [--json FILE] [--record]
 
 Arguments:
-    <name>       devices, diffusion, feed, gates, grids, layers, notebook, training or
+    <name>       devices, diffusion, feed, gates, gpu, grids, layers, notebook, training or
                  voxelize.
 
 Options:
@@ -13,8 +13,8 @@ Options:
     --record     Write the rows and a description of this machine to benchmarks/records/<name>.json.
 
 The ratio says how many times better ours is.  Ours and the reference are medians of n repeats; the
-two take turns.  `make bench-peers` installs escnn, for grids, layers and training, and exmemo, for
-notebook; without them, their rows or columns are left out.
+two take turns.  `make bench-peers` installs escnn, for gpu, grids, layers and training, and exmemo,
+for notebook; without them, their rows or columns are left out.
 """
 
 import importlib
@@ -23,6 +23,8 @@ import sys
 from pathlib import Path
 
 import docopt
+
+from atompaint_vae.text.errors import UserError
 
 from ._machine import OthersWatch, describe_machine
 
@@ -63,7 +65,11 @@ def main() -> int:
         return 2
 
     machine, watch = describe_machine(), OthersWatch()
-    rows = importlib.import_module(f"benchmarks.{name}").run(arguments["--quick"])
+    try:
+        rows = importlib.import_module(f"benchmarks.{name}").run(arguments["--quick"])
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     print(format_table(rows))
     if arguments["--json"]:
         Path(arguments["--json"]).write_text(json.dumps(rows, indent=1) + "\n")

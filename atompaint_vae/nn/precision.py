@@ -18,6 +18,7 @@ def has_slow_bfloat16(device: torch.device) -> bool:
 
 
 @cache
+@torch.compiler.assume_constant_result
 def _has_processor_bfloat16() -> bool:
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 

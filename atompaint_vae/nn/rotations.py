@@ -88,7 +88,7 @@ def rotate_each(
 ) -> Float[Tensor, "b c x y z"]:
     """Rotate each image by its own rotation of the cube, whose number in the group is given."""
     rotations = make_octahedral_group()
-    matrices = calc_octahedral_representations(irreps)[numbers].to(images)
+    matrices = calc_octahedral_representations(irreps)[numbers].to(images, non_blocking=True)
     turned = torch.einsum("bij,bjxyz->bixyz", matrices, images)
     pairs = zip(turned.split(1), numbers, strict=True)
     return torch.cat([rotate_voxels(image, rotations[number]) for image, number in pairs])

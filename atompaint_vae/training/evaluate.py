@@ -37,6 +37,7 @@ def test_best(
         raise Diverged(f"no validation had a number for {module.kind.best.symbol}")
     module.load_state_dict(checkpoint["state_dict"])
     trainer.test(module, feed, verbose=False)
+    module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     return {"step": checkpoint["global_step"], **module.held_out_metrics}
 
 

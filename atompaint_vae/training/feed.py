@@ -22,6 +22,10 @@ from .signals import begin_worker
 
 NUM_STD_IMAGES = 64
 
+NUM_WORKERS = {"cpu": 1, "cuda": 4}
+"""Processes that load crops. On the CPU they share the cores with the training, and one is enough.
+A GPU trains faster, and leaves the cores to them."""
+
 
 def move_batch(batch: CropBatch, device: torch.device) -> CropBatch:
     """Return a batch on a device, except for the sample indices.
@@ -37,13 +41,24 @@ class CropFeed(L.LightningDataModule):
 
     The n-th training step sees the same crops however often training was interrupted: a sample is
     a function of its index, and the sampler starts at the trainer's step.
+
+    device:      "cpu" or "cuda", of the training
+    num_workers: processes that load crops; by default those of `NUM_WORKERS`
     """
 
-    def __init__(self, hparams: Hparams, expt_dir: Path, *, num_workers: int = 1):
+    def __init__(
+        self,
+        hparams: Hparams,
+        expt_dir: Path,
+        device: str = "cpu",
+        *,
+        num_workers: int | None = None,
+    ):
         super().__init__()
         self.batch_size = hparams.optim.batch_size
         self.steps_per_epoch = hparams.train.steps_per_epoch
-        self.num_workers = num_workers
+        self.device = device
+        self.num_workers = NUM_WORKERS[device] if num_workers is None else num_workers
         self.datasets = {
             split: make_dataset(hparams, expt_dir, split) for split in SEED_OF_SPLIT
         }
@@ -99,6 +114,8 @@ class CropFeed(L.LightningDataModule):
             collate_fn=collate_crops,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            # Copies to a GPU don't wait for it if they come from such memory.
+            pin_memory=self.device == "cuda",
             worker_init_fn=partial(begin_worker, os.getpid()),
         )
         self._workers.callback(_end_workers, loader)

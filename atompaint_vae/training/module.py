@@ -18,6 +18,28 @@ NUM_STATISTICS_BATCHES = 16
 """Batches to recompute the normalisation statistics of averaged weights."""
 
 
+class WeightAverage(AveragedModel):
+    """Exponential moving average of a model's weights.
+
+    As torch's, which reads from the device at each step whether it is the first; here, only the
+    first of a session is asked.
+    """
+
+    def __init__(self, model: torch.nn.Module, decay: float):
+        super().__init__(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self._has_begun = False
+
+    def update_parameters(self, model: torch.nn.Module):
+        if not self._has_begun:
+            super().update_parameters(model)
+            self._has_begun = True
+            return
+        self.multi_avg_fn([*self.module.parameters()], [*model.parameters()], self.n_averaged)
+        for own, other in zip(self.module.buffers(), model.buffers(), strict=True):
+            own.copy_(other)
+        self.n_averaged += 1
+
+
 class TrainingModule(L.LightningModule):
     """Losses, optimiser and held-out metrics of one run.
 
@@ -40,8 +62,7 @@ class TrainingModule(L.LightningModule):
         self.held_out_objective = self.objective
         self.average: AveragedModel | None = None
         if hparams.optim.ema_decay:
-            decay = get_ema_multi_avg_fn(hparams.optim.ema_decay)
-            self.average = AveragedModel(model, multi_avg_fn=decay).requires_grad_(False)
+            self.average = WeightAverage(model, hparams.optim.ema_decay).requires_grad_(False)
             self.held_out_objective = make_objective(self.average.module, hparams, dataset)
         self.held_out_metrics: dict[str, float] = {}
         self.train()  # Lightning starts in the modes that it finds

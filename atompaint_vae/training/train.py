@@ -178,7 +178,7 @@ def train_run(
     """
     with lock_run(paths), SignalWatch() as watch:
         remove_leftovers(paths)
-        feed = _make_feed(hparams, paths.expt_dir)
+        feed = _make_feed(hparams, paths.expt_dir, processes.device)
         inputs = load_inputs(hparams, paths.expt_dir)
         checkpoint, record = _find_start(paths, hparams, feed, inputs)
         assignment = Assignment(paths, hparams, record.image_std, checkpoint is not None, when)
@@ -231,15 +231,16 @@ def follow(processes: Processes):
     with SignalWatch(may_raise=False) as watch:
         while assignment := processes.share():
             hparams, expt_dir = assignment.hparams, assignment.paths.expt_dir
-            feed, inputs = _make_feed(hparams, expt_dir), load_inputs(hparams, expt_dir)
+            feed = _make_feed(hparams, expt_dir, processes.device)
+            inputs = load_inputs(hparams, expt_dir)
             training = Training(assignment, feed, inputs, processes, watch)
             with suppress(Interrupted, Diverged):  # the first process handles them
                 training.run()
 
 
-def _make_feed(hparams: Hparams, expt_dir: Path) -> CropFeed:
+def _make_feed(hparams: Hparams, expt_dir: Path, device: str) -> CropFeed:
     try:
-        return CropFeed(hparams, expt_dir)
+        return CropFeed(hparams, expt_dir, device)
     except (ValueError, OSError) as error:
         raise UserError(f"data: {error}") from error
 

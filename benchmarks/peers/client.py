@@ -102,11 +102,17 @@ class Servers:
         self.stack.close()
 
     def measure(
-        self, case: Case, *, num_repeats: int, cases: dict[str, Case] | None = None
+        self,
+        case: Case,
+        *,
+        num_repeats: int,
+        cases: dict[str, Case] | None = None,
+        num_steps: int = 1,
     ) -> dict[str, Measurement]:
-        """Return what each library took; the libraries take turns, one step at a time.
+        """Return what each library took; the libraries take turns.
 
-        cases: overrides `case` for some libraries
+        cases:     overrides `case` for some libraries
+        num_steps: in each turn
         """
         measurements = {}
         for library, server in self.servers.items():
@@ -117,7 +123,8 @@ class Servers:
             measurements[library] = Measurement(construct_s, times_ms=[], **memory)
         for _ in range(num_repeats):
             for library, server in self.servers.items():
-                measurements[library].times_ms.append(server.ask("step")["time_ms"])
+                time_ms = server.ask("step", num_steps=num_steps)["time_ms"]
+                measurements[library].times_ms.append(time_ms)
         return measurements
 
 

@@ -7,7 +7,7 @@ Reads JSON requests from the standard input, one per line, and answers each with
 
     {"do": "build", "case": {...}}  ->  construct_s, num_parameters
     {"do": "measure_memory"}        ->  saved_MB, peak_MB
-    {"do": "step"}                  ->  time_ms
+    {"do": "step", "num_steps": 1}  ->  time_ms
 
 The environments of other libraries run it too, so it imports no package but torch.  Cases are those
 of `cases.py`, as `dump_case` returns them.
@@ -50,18 +50,24 @@ class Trainer:
         construct_s = time.perf_counter() - start_s
         self.network = network.to(self.device).train()
         self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-        self.inputs = [x.to(self.device) for x in network.make_inputs()]
+        # A leaf there: otherwise the backward pass would copy its gradient to the CPU.
+        self.inputs = [
+            x.detach().to(self.device).requires_grad_(x.requires_grad)
+            for x in network.make_inputs()
+        ]
         return {
             "construct_s": construct_s,
             "num_parameters": sum(parameter.numel() for parameter in network.parameters()),
         }
 
-    def step(self) -> dict:
+    def step(self, num_steps: int = 1) -> dict:
+        """Measure the mean time of steps; a GPU is waited for only before and after them."""
         self._synchronize()
         start_s = time.perf_counter()
-        self._step()
+        for _ in range(num_steps):
+            self._step()
         self._synchronize()
-        return {"time_ms": 1e3 * (time.perf_counter() - start_s)}
+        return {"time_ms": 1e3 * (time.perf_counter() - start_s) / num_steps}
 
     def measure_memory(self) -> dict:
         """Measure the memory of a step.

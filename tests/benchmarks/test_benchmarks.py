@@ -16,6 +16,7 @@ from atompaint_vae.nn import parse_field_type
 from atompaint_vae.nn.conv import choose_padding
 from benchmarks import __main__ as command_line
 from benchmarks import _machine as machine
+from benchmarks import gpu
 from benchmarks._machine import PROCESSOR_TIMES, OthersWatch
 from benchmarks.peers import ours, unconstrained
 from benchmarks.peers.cases import BlockCase, VAECase, dump_case, load_case
@@ -178,6 +179,46 @@ def small_cases(monkeypatch):
     monkeypatch.setattr("benchmarks.training.LARGEST_MODEL", (1, (1, 1), 1))
 
 
+def test_a_gpu_is_measured_as_long_as_there_is_time(small_cases, monkeypatch, capsys):
+    """On the CPU, with small models."""
+    monkeypatch.setattr("benchmarks.peers.client.PEERS_PYTHON", Path("nowhere"))
+    monkeypatch.setattr("benchmarks.training.MODELS", ((1, (1, 1), 1),))
+    monkeypatch.setattr("benchmarks.gpu.PRECISIONS", {"32-true": "float32"})
+    for name, value in {
+        "BATCH_SIZE": 1, "SIZE_VOXELS": 11, "QUICK_NUM_TURNS": 1, "NUM_STEPS": 1,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(gpu, name, value)
+    kinds = {
+        "VAE": {"model": {"layers": ["1x0e"], "latent": "1x0e"}},
+        "neighbor location": {
+            "kind": "neighbor_location", "data": {"size_voxels": 21},
+            "model": {"layers": ["1x0e"], "features": "1x0e", "views": {"size_voxels": 7}},
+        },
+        "denoiser of voxels": {
+            "kind": "diffusion", "model": {"layers": ["1x0e"], "sampler": {"num_steps": 2}},
+        },
+    }  # fmt: skip
+    monkeypatch.setattr(gpu, "KINDS", kinds)
+    rows = gpu.run(quick=True, device="cpu")
+    assert [list(row) for row in rows] == [ROW_KEYS] * len(rows)
+    assert all(row["ours"] > 0 for row in rows)
+    found = "\n".join(row["name"] for row in rows)
+    for what in ("VAE L = 1", "neighbor location", "denoiser", "loader", "sample", "images",
+                 "convolution, "):  # fmt: skip
+        assert what in found
+    capsys.readouterr()
+    monkeypatch.setattr(gpu, "LIMIT_S", -1)
+    assert gpu.run(quick=True, device="cpu") == []
+    assert "no time left for: VAE L = 1" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_none_is_measured(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "gpu"])
+    assert command_line.main() == 2
+    assert capsys.readouterr() == ("", "benchmarks gpu: torch finds no CUDA GPU here\n")
+
+
 def make_environment(folder, *, is_ready):
     python = folder / "bin" / "python"
     python.parent.mkdir()
@@ -284,7 +325,7 @@ def test_our_own_work_is_not_that_of_others(monkeypatch, tmp_path):
 def test_an_unknown_benchmark_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "layer"])
     assert command_line.main() == 2
-    message = "no benchmark 'layer'; expected one of devices, diffusion, feed, grids, "
+    message = "no benchmark 'layer'; expected one of devices, diffusion, feed, gpu, grids, "
     assert capsys.readouterr().err.startswith(message)
 
 

@@ -183,8 +183,8 @@ def _look_up_overlaps(offset: Float[Tensor, "n 3"], radius_voxels: float) -> Flo
 
     strides = torch.tensor([num_nodes**2, num_nodes, 1])
     corners = torch.cartesian_prod(*[torch.arange(2)] * 3) @ strides
-    origin = (node.long() * strides.to(node.device)).sum(1)
-    rows = origin[:, None] + corners.to(node.device)
+    strides, corners = (x.to(node.device, non_blocking=True) for x in (strides, corners))
+    rows = (node.long() * strides).sum(1)[:, None] + corners
     return embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
 
 
@@ -224,7 +224,7 @@ def check_indices(
     coords_A: Tensor, channels: Tensor, image_index: Tensor, num_channels: int, num_images: int
 ) -> None:
     """Raise ValueError for atoms on the CPU whose channel or image doesn't exist."""
-    if not coords_A.is_cuda:
+    if coords_A.is_cpu:
         _check_index("channel", channels, num_channels)
         _check_index("image", image_index, num_images)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
@@ -82,11 +82,11 @@ def place_views(
     noise: of the crops: its seed is that of the dataset
     """
     proposed = propose_views(noise, views, resolution_A=resolution_A)
-    proposed = Placement(*(x.to(batch.coords_A.device) for x in proposed))
+    proposed = Placement(*(x.to(batch.coords_A.device, non_blocking=True) for x in proposed))
     half_side_A = views.size_voxels * resolution_A / 2
     centres_A = proposed.centres_A.to(batch.coords_A)
     # Both views are on an axis of the crop, and so are the atoms that are worth a look.
-    near = ((batch.coords_A.abs() < half_side_A).sum(dim=1) >= 2).nonzero()[:, 0]
+    near = _select((batch.coords_A.abs() < half_side_A).sum(dim=1) >= 2)
     crop = batch.image_index[near]
     offsets_A = batch.coords_A[near, None, None] - centres_A[crop]
     is_inside = (offsets_A.abs() < half_side_A).all(dim=-1)
@@ -95,25 +95,36 @@ def place_views(
     enough = views.min_density_atoms_nm3 * (2 * half_side_A / 10) ** 3
     # The first of the largest: every count that is enough is as good as any other.
     chosen = counts.clamp(max=enough).max(dim=1).indices
-    return Placement(*(x[torch.arange(len(x)), chosen] for x in proposed))
+    crops = torch.arange(len(chosen), device=chosen.device)
+    return Placement(*(x[crops, chosen] for x in proposed))
 
 
 def cut_views(batch: CropBatch, placement: Placement, *, reach_A: float) -> CropBatch:
     """Return the atoms of both views of each crop, in the frames of the views.
 
-    reach_A: half the side of a view, and how far atoms beyond it reach; others are left out
+    reach_A: half the side of a view, and how far atoms beyond it reach; others may be left out
     returns: images 2 i and 2 i + 1 are the views of image i of the batch
     """
     centres_A, rotations_vi = (x.to(batch.coords_A) for x in placement[1:])
     offsets_A = batch.coords_A[:, None] - centres_A[batch.image_index]
     coords_A = torch.einsum("nvij,nvj->nvi", rotations_vi[batch.image_index], offsets_A)
-    atom, view = (coords_A.abs() < reach_A).all(dim=2).nonzero(as_tuple=True)
+    is_near = (coords_A.abs() < reach_A).all(dim=2).flatten()
+    pairs = torch.arange(len(is_near), device=is_near.device)[_select(is_near)]
+    atom, view = pairs // 2, pairs % 2
     return CropBatch(
         coords_A=coords_A[atom, view],
         channels=batch.channels[atom],
         image_index=2 * batch.image_index[atom] + view,
         sample_index=batch.sample_index.repeat_interleave(2),
     )
+
+
+def _select(is_near: Bool[Tensor, " n"]) -> Int[Tensor, " m"] | slice:
+    """Return which atoms to look at.
+
+    On a GPU, all of them: to count fewer would wait for it, and those far away change nothing.
+    """
+    return is_near.nonzero()[:, 0] if is_near.is_cpu else slice(None)
 
 
 def make_views(

@@ -52,7 +52,8 @@ def calc_loss(
     """
     errors = (reconstruction - image).square()
     if any(weight != 1 for weight in channel_weights):
-        errors = errors * errors.new_tensor(channel_weights).view(-1, 1, 1, 1)
+        weights = torch.tensor(channel_weights, dtype=errors.dtype)
+        errors = errors * weights.to(errors.device, non_blocking=True).view(-1, 1, 1, 1)
     if occupied_weight != 1:
         is_occupied = (image > 0).any(dim=1, keepdim=True)
         errors = errors * torch.where(is_occupied, occupied_weight, 1.0)

@@ -41,7 +41,9 @@ class Posterior:
 
     def select(self, indices: Int[Tensor, " k"], device: torch.device) -> "Posterior":
         """Return the posteriors of some of the images, on a device."""
-        mean, logvar = (x[indices].to(device) for x in (self.mean, self.copy_logvar))
+        mean, logvar = (
+            x[indices].to(device, non_blocking=True) for x in (self.mean, self.copy_logvar)
+        )
         return Posterior(mean, logvar, self.copy_of_channel.to(device))
 
     def calc_kl(self) -> Float[Tensor, "b c x y z"]:

@@ -90,8 +90,9 @@ class _InChunks(torch.autograd.Function):
             return ctx.compiled.calc(x, scale, shift)
         precision = _choose_precision(x)
         result = x.new_empty(*x.shape[:2], nonlinearity.num_out)
-        # On CPUs, where bfloat16 may be slow, autocast would calculate matrix products in it.
-        with torch.autocast("cpu", enabled=False):
+        # Autocast chooses types of its own: bfloat16 for matrix products on CPUs, where it may be
+        # slow, and float32 for sums on GPUs.
+        with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False):
             for chunk in _chunk(x, nonlinearity.num_values):
                 features = torch.addcmul(shift[:, None], x[:, chunk].to(scale), scale[:, None])
                 values = nonlinearity.calc(features.to(precision).flatten(0, 1))
