@@ -17,7 +17,7 @@ DIR then holds
                        crops; see atompaint-vae score --help
     settings.nt        what they were drawn with
 
-    atompaint-vae sample latent-8 --num 16 --out samples
+    atompaint-vae sample denoiser-small --num 16 --out samples
     pymol samples/sample-000.cif samples/maps/sample-000_C.mrc
 
 A sample depends only on the model, the sampler's settings, the seed and its own number. A second
