@@ -32,10 +32,8 @@ html: .venv/ready
 	$(BIN)/python -m atompaint_vae.notebook . _build --quiet --jobs auto --fail-on-warning --keep-going
 	@echo "The notebook is at $(CURDIR)/$(PAGE)"
 
-# Files that a build or a run writes must not trigger another build.
 livehtml: .venv/ready
-	$(BIN)/sphinx-autobuild . _build/html --jobs auto --ignore "_build/*" --ignore "*/runs/*" \
-		--ignore ".git/*" --ignore ".venv/*" --ignore "*/.again/*" --ignore "*/.slurm/*" --ignore "*/sheet.rst" --ignore "*.tmp"
+	$(BIN)/python -m atompaint_vae.notebook --live . _build --quiet --jobs auto --fail-on-warning --keep-going
 
 check: .venv/ready
 	$(BIN)/atompaint-vae figures check

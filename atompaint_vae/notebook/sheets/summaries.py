@@ -83,8 +83,8 @@ def make_summary(section: nodes.section, date: str) -> Summary:
     figure = section.next_node(lambda x: isinstance(x, nodes.image) and x.get("candidates"))
     return Summary(
         date,
-        None if question is None else cut(question, QUESTION),
-        None if answer is None else cut(answer, SENTENCE),
+        None if question is None else copy_start(question, QUESTION),
+        None if answer is None else copy_start(answer, SENTENCE),
         dict(figure["candidates"]) if figure is not None else {},
     )
 
@@ -101,6 +101,14 @@ def find_answers(section: nodes.section) -> list[nodes.section]:
     titles = [x.next_node(nodes.title).astext().lower() for x in below]
     return [x for word in ANSWERS for x, title in zip(below, titles, strict=True)
             if title.startswith(word)]  # fmt: skip
+
+
+def copy_start(paragraph: nodes.paragraph, end: re.Pattern) -> nodes.paragraph:
+    """Return a copy, without its page, of a paragraph up to a mark, all of it without the mark."""
+    copy = cut(paragraph, end)
+    for node in copy.findall():
+        node.document = None  # or the environment would hold the whole page
+    return copy
 
 
 def cut(paragraph: nodes.paragraph, end: re.Pattern) -> nodes.paragraph:
