@@ -13,7 +13,7 @@ QUICK := expts/20241001_quick_start expts/20261129_quick_samples
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-slurm-quick test-package test-peers bench-peers fuzz lint screenshot clean
+.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-slurm-quick test-package test-pdf test-peers bench-peers fuzz lint screenshot clean
 
 notebook: quick-start html
 
@@ -76,6 +76,10 @@ test-slurm-quick: .venv/ready
 # The wheel and the sdist, in environments without torch.
 test-package: .venv/ready
 	$(BIN)/python -m pytest -m package
+
+# The pages as a PDF; skipped where LaTeX is missing.
+test-pdf: .venv/ready
+	$(BIN)/python -m pytest -m pdf -rs
 
 fuzz: .venv/ready
 	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds 60

@@ -14,7 +14,7 @@ PACKAGES = ("core", "tables", "sheets", "runs", "reconstruction", "reference", "
 """Each imports only from those before it. Setup follows this order, and within a package that of
 COMPONENTS: Sphinx calls transforms and handlers of one priority in the order of their setup."""
 
-ENV_VERSION = 6
+ENV_VERSION = 7
 """Version of what the modules keep in Sphinx's environment and doctrees. Increase it with each
 change that makes those on disk useless, such as the move of a node's class."""
 

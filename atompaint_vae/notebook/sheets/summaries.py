@@ -16,6 +16,7 @@ from sphinx import addnodes
 
 from ...records.find import get_date
 from ..core.updates import parse_date
+from .experiments import find_pages
 from .pages import SHEET
 
 KEY = "atompaint_summaries"
@@ -172,5 +173,13 @@ def find_summary(env, page: str) -> tuple[Summary | None, str, str, nodes.title]
     return own, place, label, whole
 
 
+def title_sheets(app, env) -> None:
+    """Let a sheet without notes have, in the contents, the title of its section or folder."""
+    for page in find_pages(frozenset(env.found_docs)).values():
+        if page.endswith(f"/{SHEET}"):
+            env.titles[page] = find_summary(env, page)[3]
+
+
 def setup_component(app):
+    app.connect("env-updated", title_sheets, priority=400)  # before others look at titles
     app.connect("doctree-read", summarize)

@@ -53,10 +53,19 @@ def test_table_of_runs(runs_notebook):
         "run", "last(val.r2)", "best(val.r2)", "test.r2", "model.latent", "state", "duration [min]"
     ]  # fmt: skip
     assert rows == [
-        ["narrow", "0.9179", "0.9179", "", "2x0e", "interrupted", "20.0"],
         ["wide", "1.000", "1.000", "1.000", "8x0e", "finished", "20.0"],
+        ["narrow", "0.9179", "0.9179", "", "2x0e", "interrupted", "20.0"],
     ]
     assert "The <em>runs</em>." in html
+
+
+def test_best_run_first(runs_notebook):
+    for metric, first in (("train.loss", None), ("val.r2", "wide"), ("val.data_loss", None)):
+        write_page(runs_notebook, f".. runs:: 20250101\n   :metrics: {metric}\n")
+        header, *rows = read_table((build(runs_notebook) / "page.html").read_text("utf-8"))
+        values = [float(row[header.index(f"best({metric})")]) for row in rows]
+        assert values == sorted(values, reverse=metric == "val.r2")
+        assert rows[0][0] == first or not first
 
 
 def test_names_of_runs_lead_to_the_sheet(runs_notebook, write_run):
@@ -66,7 +75,7 @@ def test_names_of_runs_lead_to_the_sheet(runs_notebook, write_run):
     table = (out / "page.html").read_text("utf-8")
     links = re.findall(r'sheet.html#([^"]+)"><span>(.+?)</span></a>', table)
     names = [name for _, name in links]
-    assert names == ["narrow", "wide", "β = 1, no_2"]
+    assert sorted(names) == ["narrow", "wide", "β = 1, no_2"]
     sheet = (out / "expts/20250101_x/sheet.html").read_text("utf-8")
     rows = re.findall(r'<tr.*?<span class="target" id="([^"]+)"></span>(.+?)</p>', sheet)
     assert sorted(rows) == sorted(links)
@@ -77,7 +86,7 @@ def test_names_of_runs_without_sheets_are_no_links(runs_notebook):
         conf.write('exclude_patterns = ["**/sheet.rst"]\nnitpicky = True\n')
     write_page(runs_notebook, ".. runs:: 20250101")
     html = (build(runs_notebook) / "page.html").read_text("utf-8")
-    assert [row[0] for row in read_table(html)] == ["run", "narrow", "wide"]
+    assert [row[0] for row in read_table(html)] == ["run", "wide", "narrow"]
     assert "sheet.html" not in html
 
 
