@@ -177,9 +177,10 @@ def title_sheets(app, env) -> None:
     """Let a sheet without notes have, in the contents, the title of its section or folder."""
     for page in find_pages(frozenset(env.found_docs)).values():
         if page.endswith(f"/{SHEET}"):
-            env.titles[page] = find_summary(env, page)[3]
+            link = env.tocs[page].next_node(nodes.reference)
+            link[:] = [nodes.Text(find_summary(env, page)[3].astext())]
 
 
 def setup_component(app):
-    app.connect("env-updated", title_sheets, priority=400)  # before others look at titles
+    app.connect("env-updated", title_sheets)
     app.connect("doctree-read", summarize)
