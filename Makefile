@@ -14,7 +14,7 @@ QUICK := expts/20241001_quick_start expts/20261129_quick_samples
 PAGE := _build/html/docs/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-slurm-quick test-package test-peers test-gpu bench-peers bench-gpu fuzz lint screenshot clean
+.PHONY: notebook html livehtml check figures pdf latex text test test-slow test-faults test-slurm test-slurm-quick test-package test-pdf test-peers test-gpu bench-peers bench-gpu fuzz lint screenshot clean
 
 notebook: quick-start html
 
@@ -33,10 +33,8 @@ html: .venv/ready
 	$(BIN)/python -m atompaint_vae.notebook . _build --quiet --jobs auto --fail-on-warning --keep-going
 	@echo "The notebook is at $(CURDIR)/$(PAGE)"
 
-# Files that a build or a run writes must not trigger another build.
 livehtml: .venv/ready
-	$(BIN)/sphinx-autobuild . _build/html --jobs auto --ignore "_build/*" --ignore "*/runs/*" \
-		--ignore ".git/*" --ignore ".venv/*" --ignore "*/.again/*" --ignore "*/.slurm/*" --ignore "*/sheet.rst" --ignore "*.tmp"
+	$(BIN)/python -m atompaint_vae.notebook --live . _build --quiet --jobs auto --fail-on-warning --keep-going
 
 check: .venv/ready
 	$(BIN)/atompaint-vae figures check
@@ -79,6 +77,10 @@ test-slurm-quick: .venv/ready
 # The wheel and the sdist, in environments without torch.
 test-package: .venv/ready
 	$(BIN)/python -m pytest -m package
+
+# The pages as a PDF; skipped where LaTeX is missing.
+test-pdf: .venv/ready
+	$(BIN)/python -m pytest -m pdf -rs
 
 fuzz: .venv/ready
 	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds 60

@@ -5,15 +5,16 @@ Enable it with ``extensions = ["atompaint_vae.notebook"]`` in a ``conf.py``. A m
 here that has a `setup_component(app)` is named in that package's COMPONENTS.
 """
 
+import gc
 from importlib import import_module
 
 import atompaint_vae
 
-PACKAGES = ("core", "tables", "sheets", "runs", "reconstruction", "reference")
+PACKAGES = ("core", "tables", "sheets", "runs", "reconstruction", "reference", "builds")
 """Each imports only from those before it. Setup follows this order, and within a package that of
 COMPONENTS: Sphinx calls transforms and handlers of one priority in the order of their setup."""
 
-ENV_VERSION = 6
+ENV_VERSION = 7
 """Version of what the modules keep in Sphinx's environment and doctrees. Increase it with each
 change that makes those on disk useless, such as the move of a node's class."""
 
@@ -23,9 +24,11 @@ knows of the notebook."""
 
 
 def work_alone(app, env, docnames):
-    """Leave a build of few pages to one process."""
+    """Leave a build of few pages to one process, which needs no garbage collection."""
     if len(docnames) <= FEW_PAGES:
         app.parallel = 1
+    else:
+        gc.enable()
 
 
 def setup(app):

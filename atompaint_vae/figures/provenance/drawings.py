@@ -12,7 +12,7 @@ import io
 import os
 import shlex
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -109,22 +109,33 @@ def _lock(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def find_reasons(folder: Path, drawing: Drawing, output: str) -> list[str]:
-    """Return the reasons why an output is stale or missing; [] if it is up to date."""
+def find_reasons(
+    folder: Path,
+    drawing: Drawing,
+    output: str,
+    calc_code_hash: Callable[[Path], str] | None = None,
+) -> list[str]:
+    """
+    Return the reasons why an output is stale or missing; [] if it is up to date.
+
+    calc_code_hash: `hash_code`, or one that remembers
+    """
     path = folder / output
     if not path.is_file():
         return [f"{path.name} is missing"]
     reasons = []
     if hash_file(path) != drawing.outputs[output]:
         reasons.append(f"{path.name} isn't what the script wrote")
-    return reasons + _compare(folder, drawing)
+    return reasons + _compare(folder, drawing, calc_code_hash or hash_code)
 
 
-def _compare(folder: Path, drawing: Drawing) -> list[str]:
+def _compare(
+    folder: Path, drawing: Drawing, calc_code_hash: Callable[[Path], str]
+) -> list[str]:
     reasons = []
     for names, find, calc_hash in (
         (drawing.inputs, lambda name: folder / name, hash_file),
-        (drawing.code, lambda name: find_code(folder, name), hash_code),
+        (drawing.code, lambda name: find_code(folder, name), calc_code_hash),
     ):
         for name, digest in names.items():
             path = find(name)

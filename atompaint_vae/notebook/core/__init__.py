@@ -2,5 +2,5 @@
 
 COMPONENTS = (
     "accessibility", "assets", "math", "navigation", "references", "data_folders", "updates",
-    "numbers", "pictures", "problems", "state", "videos", "watch",
+    "numbers", "pictures", "problems", "videos", "watch",
 )  # fmt: skip

@@ -13,6 +13,7 @@ from ...records.compare import (
     choose_columns,
     find_incomparable,
     name_column,
+    sort_runs,
     write_cells,
 )
 from ...records.properties import (
@@ -21,6 +22,8 @@ from ...records.properties import (
     Value,
     get_value,
     list_best_metrics,
+    list_properties,
+    list_reduced,
 )
 from ...text.formats import format_value, round_cell
 from ..core.nodes import add_html_node
@@ -35,7 +38,7 @@ METRIC_USAGE = "expected 'experiment/run property format', such as '20241217/wid
 
 class RunsTableDirective(RunsDirective):
     """
-    The table of the runs of one or many experiments.
+    The table of the runs of one or many experiments, the best by the first metric first.
 
     The first paragraph of the content is the caption; further ones go below the table.
 
@@ -65,6 +68,8 @@ class RunsTableDirective(RunsDirective):
         runs = self.load_runs(names, self.options.get("where", ""))
         metrics = metrics or list_default_metrics([run.properties for run in runs])
         columns = choose_columns(runs, metrics, hparams)
+        if reduced := list_reduced(metrics[0], list_properties(runs)):
+            runs = sort_runs(runs, reduced[-1])
         caption, rest = self.parse_caption()
         table_node = make_table_node(*make_run_table([run.properties for run in runs], columns))
         link_sheets(table_node, runs)

@@ -6,7 +6,7 @@ cite it.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -84,8 +84,27 @@ def find_experiment(
     numbers: by the paths of the folders; those of other places are in their names
     raises:  ExperimentError if none or several match
     """
+    found = match_experiments(target, places, numbers)
+    if len(found) > 1:
+        raise ExperimentError(f"{target!r} is ambiguous: {', '.join(_shorten(sorted(found)))}")
+    if found:
+        return places[found[0]]
+    words = {
+        word: path
+        for path in places
+        for word in (*parse_folder(path)[1:], PurePosixPath(path).name)
+    }
+    near = dict.fromkeys(words[x] for x in find_near(_normalize(target), filter(None, words)))
+    hint = f"; did you mean {' or '.join(_shorten(near))}?" if near else ""
+    raise ExperimentError(f"no experiment {target!r}{hint}")
+
+
+def match_experiments(
+    target: str, places: Iterable[str], numbers: Mapping[str, int | None] | None = None
+) -> list[str]:
+    """Return the experiments that a target means: one if it is unambiguous, none if unknown."""
     numbers = numbers or {}
-    wanted = DATE.sub(r"\1\2\3", target.strip().strip("/"))
+    wanted = _normalize(target)
     if wanted.isdecimal() and parse_number(wanted) is not None:
         number = int(wanted)
         tests = [
@@ -96,20 +115,12 @@ def find_experiment(
             lambda path: f"/{path}".endswith(f"/{wanted}"),
             lambda path: wanted and wanted in parse_folder(path)[1:],
         ]
-    for test in tests:
-        found = [path for path in places if test(path)]
-        if len(found) > 1:
-            raise ExperimentError(f"{target!r} is ambiguous: {', '.join(_shorten(sorted(found)))}")
-        if found:
-            return places[found[0]]
-    words = {
-        word: path
-        for path in places
-        for word in (*parse_folder(path)[1:], PurePosixPath(path).name)
-    }
-    near = dict.fromkeys(words[x] for x in find_near(wanted, filter(None, words)))
-    hint = f"; did you mean {' or '.join(_shorten(near))}?" if near else ""
-    raise ExperimentError(f"no experiment {target!r}{hint}")
+    found = ([path for path in places if test(path)] for test in tests)
+    return next(filter(None, found), [])
+
+
+def _normalize(target: str) -> str:
+    return DATE.sub(r"\1\2\3", target.strip().strip("/"))
 
 
 def list_places(env) -> dict[str, Place]:
@@ -190,10 +201,8 @@ def find_citing(env) -> dict[str, list[str]]:
 
     @cache
     def find_page(target: str) -> str | None:
-        try:
-            return find_experiment(target, places, env.atompaint_numbers)[0]
-        except ExperimentError:
-            return None
+        found = match_experiments(target, places, env.atompaint_numbers)
+        return places[found[0]][0] if len(found) == 1 else None
 
     citing: dict[str, set[str]] = {}
     for page, metadata in env.metadata.items():

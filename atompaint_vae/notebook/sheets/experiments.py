@@ -139,7 +139,7 @@ def make_toctree(docname: str, children: list[str], caption: str | None) -> addn
     return addnodes.toctree(
         "",
         parent=docname,
-        entries=[(find_title(x), x) for x in children],
+        entries=[(None, x) for x in children],
         includefiles=list(children),
         maxdepth=1,
         caption=caption if children else None,
@@ -172,11 +172,6 @@ def visit_list_html(self, node):
 
 def depart_list_html(self, node):
     self.depart_compound(node)
-
-
-def find_title(page: str) -> str | None:
-    """Return the title of a sheet in the contents, its folder's name; None for other pages."""
-    return page.split("/")[-2] if page.endswith(f"/{SHEET}") else None
 
 
 def setup_component(app):

@@ -17,12 +17,16 @@ from ...figures.provenance.drawings import (
     describe_reasons,
     find_drawing,
     find_reasons,
+    hash_code,
     list_watched,
     load_provenance,
 )
 from ..core.problems import note_damages
-from ..core.watch import watch_files
+from ..core.watch import sign_file, watch_files
 from ..tables.table_nodes import datatable
+
+HASHES = "atompaint_code_hashes"
+"""Attribute of the environment: the hashes of modules' code by those of their contents."""
 
 
 class MarkStale(SphinxTransform):
@@ -51,7 +55,7 @@ class MarkStale(SphinxTransform):
                 continue
             drawing = drawings[folder][command]
             watch_files(self.env, list_watched(folder, drawing))
-            if reasons := find_reasons(folder, drawing, path.name):
+            if reasons := find_reasons(folder, drawing, path.name, self.calc_code_hash):
                 attach_badge(node, make_badge(command, reasons))
 
     def find_file(self, uri: str) -> Path | None:
@@ -62,6 +66,14 @@ class MarkStale(SphinxTransform):
         if path.suffix == ".*":  # each builder chooses one
             return next(iter(sorted(path.parent.glob(f"{path.stem}.*"))), None)
         return path
+
+    def calc_code_hash(self, path: Path) -> str:
+        """Return `hash_code`, which is slow, of a module with this content."""
+        known = self.env.__dict__.setdefault(HASHES, {})
+        content = sign_file(str(path))
+        if content not in known:
+            known[content] = hash_code(path)
+        return known[content]
 
     def load_drawings(self, folder: Path) -> dict[str, Drawing]:
         """Return the drawings of a folder by their commands; warn of a broken provenance.nt."""
@@ -100,5 +112,11 @@ def attach_badge(node: nodes.Element, badge: nodes.paragraph) -> None:
         node.parent.insert(node.parent.index(node) + 1, badge)
 
 
+def merge_hashes(app, env, docnames, other) -> None:
+    """Take what another process has found out."""
+    env.__dict__.setdefault(HASHES, {}).update(getattr(other, HASHES, {}))
+
+
 def setup_component(app):
+    app.connect("env-merge-info", merge_hashes)
     app.add_transform(MarkStale)

@@ -16,6 +16,7 @@ from sphinx import addnodes
 
 from ...records.find import get_date
 from ..core.updates import parse_date
+from .experiments import find_pages
 from .pages import SHEET
 
 KEY = "atompaint_summaries"
@@ -83,8 +84,8 @@ def make_summary(section: nodes.section, date: str) -> Summary:
     figure = section.next_node(lambda x: isinstance(x, nodes.image) and x.get("candidates"))
     return Summary(
         date,
-        None if question is None else cut(question, QUESTION),
-        None if answer is None else cut(answer, SENTENCE),
+        None if question is None else copy_start(question, QUESTION),
+        None if answer is None else copy_start(answer, SENTENCE),
         dict(figure["candidates"]) if figure is not None else {},
     )
 
@@ -101,6 +102,14 @@ def find_answers(section: nodes.section) -> list[nodes.section]:
     titles = [x.next_node(nodes.title).astext().lower() for x in below]
     return [x for word in ANSWERS for x, title in zip(below, titles, strict=True)
             if title.startswith(word)]  # fmt: skip
+
+
+def copy_start(paragraph: nodes.paragraph, end: re.Pattern) -> nodes.paragraph:
+    """Return a copy, without its page, of a paragraph up to a mark, all of it without the mark."""
+    copy = cut(paragraph, end)
+    for node in copy.findall():
+        node.document = None  # or the environment would hold the whole page
+    return copy
 
 
 def cut(paragraph: nodes.paragraph, end: re.Pattern) -> nodes.paragraph:
@@ -164,5 +173,14 @@ def find_summary(env, page: str) -> tuple[Summary | None, str, str, nodes.title]
     return own, place, label, whole
 
 
+def title_sheets(app, env) -> None:
+    """Let a sheet without notes have, in the contents, the title of its section or folder."""
+    for page in find_pages(frozenset(env.found_docs)).values():
+        if page.endswith(f"/{SHEET}"):
+            link = env.tocs[page].next_node(nodes.reference)
+            link[:] = [nodes.Text(find_summary(env, page)[3].astext())]
+
+
 def setup_component(app):
+    app.connect("env-updated", title_sheets)
     app.connect("doctree-read", summarize)

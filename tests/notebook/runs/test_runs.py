@@ -53,10 +53,17 @@ def test_table_of_runs(runs_notebook):
         "run", "last(val.r2)", "best(val.r2)", "test.r2", "model.latent", "state", "duration [min]"
     ]  # fmt: skip
     assert rows == [
-        ["narrow", "0.9179", "0.9179", "", "2x0e", "interrupted", "20.0"],
         ["wide", "1.000", "1.000", "1.000", "8x0e", "finished", "20.0"],
+        ["narrow", "0.9179", "0.9179", "", "2x0e", "interrupted", "20.0"],
     ]
     assert "The <em>runs</em>." in html
+
+
+@pytest.mark.parametrize("metric", ["val.r2", "val.loss", "test.r2"])
+def test_the_best_run_is_first_and_one_without_the_metric_last(runs_notebook, metric):
+    write_page(runs_notebook, f".. runs:: 20250101 20250202\n   :metrics: {metric}\n")
+    header, *rows = read_table((build(runs_notebook) / "page.html").read_text("utf-8"))
+    assert [row[header.index("run")] for row in rows] == ["wide", "mean", "narrow"]
 
 
 def test_names_of_runs_lead_to_the_sheet(runs_notebook, write_run):
@@ -66,7 +73,7 @@ def test_names_of_runs_lead_to_the_sheet(runs_notebook, write_run):
     table = (out / "page.html").read_text("utf-8")
     links = re.findall(r'sheet.html#([^"]+)"><span>(.+?)</span></a>', table)
     names = [name for _, name in links]
-    assert names == ["narrow", "wide", "β = 1, no_2"]
+    assert sorted(names) == ["narrow", "wide", "β = 1, no_2"]
     sheet = (out / "expts/20250101_x/sheet.html").read_text("utf-8")
     rows = re.findall(r'<tr.*?<span class="target" id="([^"]+)"></span>(.+?)</p>', sheet)
     assert sorted(rows) == sorted(links)
@@ -77,7 +84,7 @@ def test_names_of_runs_without_sheets_are_no_links(runs_notebook):
         conf.write('exclude_patterns = ["**/sheet.rst"]\nnitpicky = True\n')
     write_page(runs_notebook, ".. runs:: 20250101")
     html = (build(runs_notebook) / "page.html").read_text("utf-8")
-    assert [row[0] for row in read_table(html)] == ["run", "narrow", "wide"]
+    assert [row[0] for row in read_table(html)] == ["run", "wide", "narrow"]
     assert "sheet.html" not in html
 
 
@@ -147,7 +154,7 @@ def test_runs_of_a_pages_own_experiment_need_no_prefix(runs_notebook, write_run)
     write_page(runs_notebook, text, "expts/20250202_y/notes.rst")
     html = (build(runs_notebook) / "expts/20250202_y/notes.html").read_text("utf-8")
     assert re.findall(r'"run-metric" title="[^"]+">(.*?)<', html) == ["0.993"]
-    assert [row[1] for row in read_table(html)] == ["run", "mean", "wide"]
+    assert [row[1] for row in read_table(html)] == ["run", "wide", "mean"]
     write_page(runs_notebook, text, "page.rst")
     warnings = runs_notebook.build()[0]
     assert warnings.count("write experiment/run, for example 20250202_y/mean") == 2

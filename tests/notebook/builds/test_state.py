@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from atompaint_vae.notebook import __main__ as program
-from atompaint_vae.notebook.core import state
+from atompaint_vae.notebook.builds import state
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = ["--fail-on-warning", "--quiet"]
@@ -97,7 +97,7 @@ def test_other_options_and_versions_are_changes(is_unchanged, monkeypatch):
 
 
 def test_this_package_belongs_to_the_inputs(built_notebook, is_unchanged, monkeypatch, tmp_path):
-    for name in ("notebook/core/state.py", "text/files.py"):
+    for name in ("notebook/builds/state.py", "text/files.py"):
         assert f"{state.PACKAGE}/{name}" in state.sign_inputs(built_notebook, tmp_path, [], {})
 
 
