@@ -325,7 +325,7 @@ def test_our_own_work_is_not_that_of_others(monkeypatch, tmp_path):
 def test_an_unknown_benchmark_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "layer"])
     assert command_line.main() == 2
-    message = "no benchmark 'layer'; expected one of devices, diffusion, feed, gpu, grids, "
+    message = "no benchmark 'layer'; expected one of devices, diffusion, feed, gates, gpu, "
     assert capsys.readouterr().err.startswith(message)
 
 
