@@ -29,7 +29,7 @@ SIZE_VOXELS = 35
 DENOISER_LAYERS = ("32x0e", "48x0e", "64x0e")
 DENOISER_SIZE_VOXELS = 21
 NUM_CHANNELS = 6
-BATCH_SIZE = 2
+BATCH_SIZE = 4
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 PARTS = {
