@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from atompaint_vae.figures.provenance.script import run_script
+from atompaint_vae.figures.provenance.script import run_page_script
 from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.models.diffusion.repainting import GAIN
-from atompaint_vae.records.experiment import Experiment
 
 MEASURES = {"recall": "position within 1 Å", "element_recall": "and the right element"}
 
 
-def main(expt: Experiment):
-    table = pd.read_csv(expt.expt_dir / f"{expt.date}_recovery.csv")
+def main(folder: Path):
+    table = pd.read_csv(folder / "20261130_recovery.csv")
     figure, axes = make_figure(1, len(MEASURES), figsize=(8, 3.2), sharey=True)
     settings = [*table.groupby(["radius_A", "resamplings"]).groups]
     for axis, (measure, title) in zip(axes, MEASURES.items(), strict=True):
@@ -35,8 +34,8 @@ def main(expt: Experiment):
     axes[0].set_yticks(range(len(settings)), labels)
     axes[0].set_ylim(len(settings) - 0.5, -0.5)
     axes[0].legend()
-    save_figure(figure, expt.expt_dir / f"{expt.date}_recovery.svg")
+    save_figure(figure, folder / "20261130_recovery.svg")
 
 
 if __name__ == "__main__":
-    run_script(__doc__, Path(__file__), main)
+    run_page_script(__doc__, Path(__file__), main)

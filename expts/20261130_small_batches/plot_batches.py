@@ -47,7 +47,8 @@ def main(expt: Experiment):
 
 
 def describe(run: RecordedRun) -> dict:
-    steps, crops = run.record.steps, run.hparams.optim.batch_size
+    train, crops = run.hparams.train, run.hparams.optim.batch_size
+    steps = train.epochs * train.steps_per_epoch
     test = load_metrics(run.paths.test_metrics).iloc[0]
     return {"model": f"{steps:,} × {crops} crops", **test}
 
