@@ -4,8 +4,8 @@ Usage:
     benchmarks <name> [--quick] [--json FILE] [--record]
 
 Arguments:
-    <name>       devices, diffusion, feed, gates, gpu, grids, layers, notebook, training or
-                 voxelize.
+    <name>       build, devices, diffusion, feed, gates, gpu, grids, layers, notebook, training
+                 or voxelize.
 
 Options:
     --quick      Measure fewer and smaller cases; takes about a minute.

@@ -17,7 +17,7 @@ from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
 
 RECORDS = Path(__file__).parents[2] / "benchmarks" / "records"
-BENCHMARKS = ("training", "gates", "layers", "grids", "voxelize", "feed", "notebook")
+BENCHMARKS = ("training", "gates", "layers", "grids", "voxelize", "feed", "build", "notebook")
 LIBRARIES = {"escnn": RUN_COLOURS[0], "torch, unconstrained": RUN_COLOURS[1]}
 
 

@@ -282,6 +282,7 @@ def clone(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "peer"),
     [
+        ("build", None),
         ("devices", None),
         ("feed", None),
         ("grids", "escnn"),
@@ -325,7 +326,7 @@ def test_our_own_work_is_not_that_of_others(monkeypatch, tmp_path):
 def test_an_unknown_benchmark_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "layer"])
     assert command_line.main() == 2
-    message = "no benchmark 'layer'; expected one of devices, diffusion, feed, gates, gpu, "
+    message = "no benchmark 'layer'; expected one of build, devices, diffusion, feed, gates, "
     assert capsys.readouterr().err.startswith(message)
 
 
