@@ -24,6 +24,9 @@ from torch import Tensor
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 OPTIONS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+MIN_SHARE, MAX_SHARES = 2048, 16
+"""Voxels that are worth a thread's while, and how many threads a group of images may have."""
+
 NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
@@ -133,15 +136,18 @@ def _start_threads(num_threads: int) -> ThreadPoolExecutor:
 
 
 def _run_in_threads(function: Callable[[int, slice], object], x: Float[Tensor, "g u i"]) -> list:
-    """Call a function for shares of each group's voxels, in as many threads as torch has."""
+    """Call a function for shares of each group's voxels, in as many threads as torch has.
+
+    The shares, and so the order of sums, don't depend on the number of threads.
+    """
     num_groups, num_voxels, _ = x.shape
-    num_threads = torch.get_num_threads()
-    step = -(-num_voxels // num_threads) or 1
+    step = max(MIN_SHARE, -(-num_voxels // MAX_SHARES))
     shares = [
         (group, slice(start, start + step))
         for group in range(num_groups)
         for start in range(0, num_voxels, step)
     ]
+    num_threads = torch.get_num_threads()
     if num_threads == 1:
         return [function(*share) for share in shares]
     return list(_start_threads(num_threads).map(lambda share: function(*share), shares))

@@ -68,6 +68,25 @@ def test_gates_are_those_of_torch(parts, num_groups, num_voxels, precision, num_
         assert calc_error(found, grad.double()) < TOLERANCE[precision]
 
 
+@pytest.mark.parametrize("num_voxels", [100, 5000, 40_000])
+def test_any_number_of_threads_gives_the_same_to_the_last_bit(num_voxels):
+    gate = Gate(Irreps("3x0e+2x1e"), function="elu")
+    x, scale, shift = (torch.randn(2, n, gate.irreps_in.dim) for n in (num_voxels, 1, 1))
+    grad_result = torch.randn(2, num_voxels, gate.num_out)
+    code = gate.find_compiled(x, scale)
+    before, found = torch.get_num_threads(), []
+    try:
+        for num_threads in (1, 2, 3):
+            torch.set_num_threads(num_threads)
+            moments = compiled.calc_moments(code.library, x)
+            grads = code.backpropagate(x, scale[:, 0], shift[:, 0], grad_result)
+            found.append([moments, code.calc(x, scale[:, 0], shift[:, 0]), *grads])
+    finally:
+        torch.set_num_threads(before)
+    for others in found[1:]:
+        assert all(a.equal(b) for a, b in zip(found[0], others, strict=True))
+
+
 def test_extreme_values_and_nan():
     values = torch.tensor([0.0, -1e-7, 1e-3, -20, -87, -90, -1e4, 90, 1e4, torch.inf, -torch.inf])
     gate = Gate(Irreps("1x0e+1x1e"), function="elu")
