@@ -1,6 +1,6 @@
-"""Runs that differ in nothing but the seed -> their mean, its interval, a figure."""
+"""Runs that differ in nothing but the seed -> their mean, its interval, a figure, a table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -60,3 +60,34 @@ def draw_seeds(axes: Axes, runs: pd.DataFrame, metric: str) -> dict[str, str]:
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     return colours
+
+
+def draw_means(axes: Axes, runs: pd.DataFrame, metrics: Sequence[str], colours: Mapping[str, str]):
+    """
+    Draw the means over seeds of several metrics, such as losses at several noise levels.
+
+    runs:    columns model and metrics
+    metrics: one place of the horizontal axis for each
+    colours: the colour of each model, as `draw_seeds` returns them
+    """
+    for model, colour in colours.items():
+        means = runs.loc[runs["model"] == model, list(metrics)].mean()
+        axes.plot(range(len(metrics)), means, "o-", color=colour, ms=4, label=model)
+    axes.set_xticks(range(len(metrics)), metrics)
+    axes.legend()
+
+
+def list_means(runs: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """
+    Return means over seeds as text, each with half its interval, one row for each model.
+
+    runs: columns model and metrics
+    """
+    return pd.DataFrame(
+        {
+            "model": model,
+            "seeds": len(seeds),
+            **{metric: format_mean(seeds[metric]) for metric in metrics},
+        }
+        for model, seeds in runs.groupby("model", sort=False)
+    )

@@ -45,8 +45,9 @@ def load_library() -> ctypes.CDLL | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "compiled.so"
-        command = [compiler, *OPTIONS, "-o", str(library), str(SOURCE)]
-        done = subprocess.run(command, capture_output=True)
+        command = [compiler, *OPTIONS, "-o", str(library), "-x", "c++", "-"]
+        # Read in Python, so that provenance can record what a plotting script depends on.
+        done = subprocess.run(command, input=SOURCE.read_bytes(), capture_output=True)
         return ctypes.CDLL(str(library)) if done.returncode == 0 else None
 
 
@@ -78,7 +79,7 @@ class CompiledGate:
         self, x: Float[Tensor, "g u i"], scale: Float[Tensor, "g i"], shift: Float[Tensor, "g i"]
     ) -> Float[Tensor, "g u o"]:
         """Calculate the gated scale · x + shift, in float32, and round it as x is."""
-        x = x.contiguous()
+        x, scale, shift = x.contiguous(), _get_ready(scale), _get_ready(shift)
         result = x.new_empty(*x.shape[:2], self.num_out)
 
         def apply(group: int, voxels: slice):
@@ -97,7 +98,8 @@ class CompiledGate:
         grad_result: Float[Tensor, "g u o"],
     ) -> tuple[Float[Tensor, "g u i"], Float[Tensor, "g i"], Float[Tensor, "g i"]]:
         """Calculate the gradients of x, scale and shift."""
-        x, grad_result = x.contiguous(), grad_result.contiguous()
+        x, scale, shift = x.contiguous(), _get_ready(scale), _get_ready(shift)
+        grad_result = grad_result.to(x).contiguous()
         grad_x = torch.empty_like(x)
 
         def apply(group: int, voxels: slice) -> tuple[int, Tensor]:
@@ -112,6 +114,10 @@ class CompiledGate:
     def _call(self, name: str, *tensors: Tensor, num_voxels: int):
         layout = (self.parts, ctypes.c_int64(len(self.parts) // 2))
         _call(self.library, name, *tensors, sizes=[num_voxels], others=layout)
+
+
+def _get_ready(values: Tensor) -> Tensor:
+    return values.float().contiguous()
 
 
 def _call(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from atompaint_vae.figures.provenance.script import run_script
-from atompaint_vae.figures.seeds import draw_seeds, format_mean
+from atompaint_vae.figures.seeds import draw_means, draw_seeds, list_means
 from atompaint_vae.figures.style import make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
 from atompaint_vae.models.diffusion.kind import BANDS
@@ -27,23 +27,12 @@ def main(expt: Experiment):
     figure, (left, right) = make_figure(1, 2, figsize=(8, 3.2))
     colours = draw_seeds(left, table, "bonded")
     left.set_xlabel("bonded share of atoms in samples")
+    draw_means(right, table, BANDS, colours)
     labels = [band.removeprefix("loss_").replace("_", " to ") for band in BANDS]
-    for model, colour in colours.items():
-        means = table[table["model"] == model][list(BANDS)].mean()
-        right.plot(labels, means, "o-", color=colour, ms=4, label=model)
-    right.set(yscale="log", xlabel="noise level σ of the test", ylabel="loss")
-    right.legend()
+    right.set(yscale="log", xticklabels=labels, xlabel="noise level σ of the test", ylabel="loss")
     save_figure(figure, expt.expt_dir / f"{expt.date}_batches.svg")
     scores = ["bonded", "clashing", "nearest_A", "atoms_nm3", "band_loss", *BANDS]
-    means = pd.DataFrame(
-        {
-            "training": model,
-            "seeds": len(seeds),
-            **{score: format_mean(seeds[score]) for score in scores},
-        }
-        for model, seeds in table.groupby("model", sort=False)
-    )
-    save_table(means, expt.expt_dir / f"{expt.date}_batches.csv")
+    save_table(list_means(table, scores), expt.expt_dir / f"{expt.date}_batches.csv")
 
 
 def describe(run: RecordedRun) -> dict:

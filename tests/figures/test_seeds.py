@@ -6,7 +6,13 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from atompaint_vae.figures.seeds import calc_half_width, draw_seeds, format_mean
+from atompaint_vae.figures.seeds import (
+    calc_half_width,
+    draw_means,
+    draw_seeds,
+    format_mean,
+    list_means,
+)
 
 
 def test_three_seeds_have_the_interval_of_a_table():
@@ -46,3 +52,14 @@ def test_each_model_is_a_row_with_its_seeds_and_their_mean():
     low, high = spans[1][0]
     assert high - low == pytest.approx(2 * 12.706 * 0.1, rel=1e-4)
     plt.close()
+
+
+def test_each_model_is_a_line_of_its_means_and_a_row_of_the_table():
+    runs = pd.DataFrame({"model": ["b", "a", "b"], "x": [1.0, 5.0, 3.0], "y": [4.0, 6.0, 4.0]})
+    _, axes = plt.subplots()
+    draw_means(axes, runs, ["y", "x"], {"b": "red", "a": "blue"})
+    assert [list(line.get_ydata()) for line in axes.lines] == [[4, 2], [6, 5]]
+    assert [x.get_text() for x in axes.get_xticklabels()] == ["y", "x"]
+    # t(0.975, 1 degree of freedom) = 12.706; the SD of 1 and 3 is 2 ** 0.5.
+    expected = [["b", 2, "4.000 ± 0.000", "2.000 ± 12.706"], ["a", 1, "6.000", "5.000"]]
+    assert list_means(runs, ["y", "x"]).to_numpy().tolist() == expected

@@ -1,5 +1,7 @@
 """Compiled gates and moments, against torch's own operations and its gradients of them."""
 
+import os
+
 import hypothesis.strategies as st
 import pytest
 import torch
@@ -10,8 +12,9 @@ from atompaint_vae.nn import compiled
 from atompaint_vae.nn.nonlinearities.gates import Gate
 from atompaint_vae.nn.norm import InstanceNorm, IrrepsNorm
 
+# There is one in CI, so that these tests can't be left out there unnoticed.
 pytestmark = pytest.mark.skipif(
-    compiled.load_library() is None, reason="there is no C++ compiler"
+    compiled.load_library() is None and "CI" not in os.environ, reason="there is no C++ compiler"
 )
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 6e-3}
@@ -105,6 +108,15 @@ def test_extreme_values_and_nan():
         assert touched == [i == 1, *(i in (0, 2 + m) for m in range(3))]
         grad_x, *_ = code.backpropagate(x, ones, zeros, torch.ones(1, 1, 4))
         assert grad_x[0, 0, i].isnan() or i > 1
+
+
+def test_scale_and_shift_of_any_layout_and_precision():
+    gate = Gate(Irreps("1x0e+1x1e"), function="elu")
+    x = torch.randn(2, 7, gate.irreps_in.dim)
+    scale = torch.tensor(1.5).expand(2, 5)
+    shift = torch.randn(5, 2, dtype=torch.float64).T
+    result = gate.find_compiled(x, scale).calc(x, scale, shift)
+    assert calc_error(result, calc_gate(x, scale, shift, gate.irreps_out)) < 1e-6
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)

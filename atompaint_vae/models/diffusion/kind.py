@@ -20,7 +20,7 @@ def describe_for_card(hparams: Any) -> dict[str, str]:
     return {
         "kind": "rotation-equivariant" if is_equivariant else "without symmetry",
         "layers": " → ".join(f"``{layer}``" for layer in model.layers),
-        "space": f"the latents of ``{model.autoencoder}``" if model.autoencoder else "images",
+        "space": f"latents of ``{model.autoencoder}``" if model.autoencoder else "images",
         "num_steps": str(model.sampler.num_steps),
     }
 

@@ -8,6 +8,7 @@ import and to load. Here, the next build has done so before the change comes.
 import asyncio
 import multiprocessing
 import os
+import socket
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -18,13 +19,14 @@ import watchfiles
 from sphinx.application import builtin_extensions
 from sphinx_autobuild.middleware import JavascriptInjectorMiddleware
 from sphinx_autobuild.server import RebuildServer
-from sphinx_autobuild.utils import find_free_port, show_message
+from sphinx_autobuild.utils import show_message
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from ...records.record import RunPaths
+from ...text.errors import say
 from ..sheets.pages import SHEET
 from .state import TEMPORARY, is_left_out
 from .waiting import build_when_told
@@ -177,8 +179,18 @@ def serve(source: Path, out: Path, arguments: Sequence[str], port: int) -> int:
     arguments: of ``sphinx-build``
     port:      0 for any that is free
     """
-    port = port or find_free_port()
-    address = f"{HOST}:{port}"
+    if not source.is_dir():
+        return say(f"{source}: no such folder", 2)
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        reason = error.strerror.lower()
+        return say(f"--live={port}: {reason}; --live=0 takes a port that is free", 2)
+    except OverflowError:
+        return say(f"--live={port}: expected a port, 0 to 65535", 2)
+    address = f"{HOST}:{listener.getsockname()[1]}"
     builds = Builds(arguments)
     pages = out / "html"
     pages.mkdir(parents=True, exist_ok=True)
@@ -199,7 +211,8 @@ def serve(source: Path, out: Path, arguments: Sequence[str], port: int) -> int:
     ]
     app = Starlette(routes=routes, middleware=middleware, lifespan=server.lifespan)
     try:
-        uvicorn.run(app, host=HOST, port=port, log_level="warning")
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
     finally:
         builds.stop()
     return 0

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from atompaint_vae.notebook.builds.live import describe, is_input
+from atompaint_vae.notebook.builds.live import HOST, describe, is_input, serve
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_s = 120.0  # on busy cores; idle ones take less than one
@@ -157,6 +158,22 @@ def test_ctrl_c_ends_it_at_once(server):
     assert "Traceback" not in server.read_log().removeprefix(before)
     with pytest.raises(urllib.error.URLError):
         server.get("index.html")
+
+
+def test_what_cannot_be_served(tmp_path, capsys):
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        cases = [
+            (tmp_path, port, f"--live={port}: address already in use; --live=0 takes a port that is"
+             " free"),
+            (tmp_path, 99_999, "--live=99999: expected a port, 0 to 65535"),
+            (tmp_path / "none", 0, f"{tmp_path / 'none'}: no such folder"),
+        ]  # fmt: skip
+        for source, port, message in cases:
+            assert serve(source, tmp_path / "_build", [], port) == 2
+            assert capsys.readouterr().err == f"{message}\n"
 
 
 def test_inputs(tmp_path):
