@@ -54,11 +54,11 @@ def make_row(expts: Path, name: str, times: int) -> dict[str, str]:
     row = {
         "run": name,
         "batch": f"{batch_size}",
-        "step [ms]": f"{1e3 * step_s:.0f}",
-        "gradients [MB]": f"{1e-6 * NUM_BYTES * num_parameters:.2g}",
+        "step [s]": f"{step_s:.2g}",
+        "size [MB]": f"{1e-6 * NUM_BYTES * num_parameters:.2g}",
     }
     for num_nodes, gbit_per_s, speed in CASES:
-        case = f"{num_nodes} nodes, {gbit_per_s} Gbit/s" + f", {speed} × faster" * (speed > 1)
+        case = f"{num_nodes}, {gbit_per_s} Gbit/s" + f", {speed} ×" * (speed > 1)
         efficiency = calc_efficiency(step_s / speed, num_parameters, num_nodes, gbit_per_s)
         row[case] = f"{efficiency:.0%}" if batch_size % num_nodes == 0 else ""
     return row

@@ -30,7 +30,7 @@ def main(expt: Experiment):
     colours = draw_seeds(left, table, "bonded")
     left.set_xlabel("bonded share of atoms in samples")
     draw_means(right, table, BANDS, colours)
-    labels = [band.removeprefix("loss_").replace("_", " to ") for band in BANDS]
+    labels = [band.removeprefix("loss_").replace("_", "–") for band in BANDS]
     right.set(yscale="log", xticklabels=labels, xlabel="noise level σ of the test", ylabel="loss")
     save_figure(figure, expt.expt_dir / f"{expt.date}_noise.svg")
     scores = ["bonded", "clashing", "nearest_A", "atoms_nm3", "band_loss", *BANDS]

@@ -177,8 +177,11 @@ def title_sheets(app, env) -> None:
     """Let a sheet without notes have, in the contents, the title of its section or folder."""
     for page in find_pages(frozenset(env.found_docs)).values():
         if page.endswith(f"/{SHEET}"):
-            link = env.tocs[page].next_node(nodes.reference)
-            link[:] = [nodes.Text(find_summary(env, page)[3].astext())]
+            _, place, _, title = find_summary(env, page)
+            text = title.astext()
+            if title is env.titles[place]:  # other sections of the page may be experiments, too
+                text += f", {format_date(get_date(page) or '')}"
+            env.tocs[page].next_node(nodes.reference)[:] = [nodes.Text(text)]
 
 
 def setup_component(app):
