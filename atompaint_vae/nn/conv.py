@@ -26,7 +26,7 @@ relative to the whole."""
 def make_kernel_basis(l_in: int, l_out: int, kernel_size: int) -> Float64[Tensor, "p m n k k k"]:
     """Make an orthonormal basis of the steerable kernels between two irreps on the voxel lattice.
 
-    A kernel K(x): irrep l_in → irrep l_out is steerable if K(Rx) = D_out(R) K(x) D_in(R)ᵀ.  Its
+    A kernel K(x): irrep l_in → irrep l_out is steerable if K(Rx) = D_out(R) K(x) D_in(R)^T.  Its
     angular part is a sum over spherical harmonics.  Its radial part is unconstrained: on the
     lattice, one number for each shell of voxels equally far from the centre.  Harmonics that are
     linearly dependent on the voxels of a shell are counted once.

@@ -52,7 +52,7 @@ def load_grid(name: str) -> Float64[Tensor, "g 3 3"]:
 def calc_synthesis(term: Term, grid: Float64[Tensor, "g 3 3"]) -> Float64[Tensor, "f g"]:
     """Return the matrix that maps a field's coefficients to the function's values on a grid.
 
-    Fourier fields:  f(R) = Σ_l √(2l+1) Σ_n [D^l(R)ᵀ c^l_n]_n; the rotation c → D(Q) c gives
+    Fourier fields:  f(R) = Σ_l √(2l+1) Σ_n [D^l(R)^T c^l_n]_n; the rotation c → D(Q) c gives
                      f(Q⁻¹R).
     Quotient fields: f(R) = Σ_l c^l · Y^l(R p) with p the pole of the sphere.
 

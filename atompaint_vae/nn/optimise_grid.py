@@ -12,7 +12,7 @@ Options:
     --steps N     Number of steps. [default: 3000]
 
 The mean over the points R_i should approximate the integral over SO(3), as that over a design: the
-energy is Σ_l (2l+1)/l² Σ_ij χ_l(R_iᵀ R_j) / N² over 1 <= l <= 8, χ_l being the character.  A
+energy is Σ_l (2l+1)/l² Σ_ij χ_l(R_i^T R_j) / N² over 1 <= l <= 8, χ_l being the character.  A
 pointwise function of a field of frequency L has harmonics above L, and less of them is aliased on a
 grid of low energy.
 

@@ -1,3 +1,3 @@
 """Tables in files, as pages show them."""
 
-COMPONENTS = ("datatable",)
+COMPONENTS = ("datatable", "printed")

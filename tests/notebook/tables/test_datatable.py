@@ -5,6 +5,8 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 FORMATS = Path(__file__).parent / "files/formats.xlsx"
 TRICKY = (
     "id,number,text\n"
@@ -205,6 +207,21 @@ def test_latex_holds_the_values(notebook):
     for cell in ["001", "1e5", "NaN", r"\$x\$ and \$y\$", r"\textless{}script\textgreater{}"]:
         assert cell in tex
     assert "The caption." in tex
+
+
+@pytest.mark.parametrize(("num_columns", "is_small"), [(7, False), (8, True)])
+def test_many_columns_are_printed_small(notebook, num_columns, is_small):
+    header = ["experiment", *[f"metric{i}" for i in range(num_columns - 1)]]
+    row = ["20250101_a_long_name_of_it", *["1"] * (num_columns - 1)]
+    notebook.write("t.csv", f"{','.join(header)}\n{','.join(row)}\n")
+    notebook.write("index.rst", "Title\n=====\n\n.. datatable:: t.csv\n\nEnd.\n")
+    warnings, out = notebook.build("latex")
+    assert warnings == ""
+    (tex,) = out.glob("*.tex")
+    page = tex.read_text("utf-8").partition(r"\begin{document}")[2]
+    before, table, after = re.split(r"\\(?:begin|end)\{tabular\w*\}", page)
+    assert (r"\begingroup\scriptsize" in before) == (r"\endgroup" in after) == is_small
+    assert (r"20250101\_\allowbreak{}a" in table) == is_small
 
 
 def test_other_builders_take_it(notebook):
