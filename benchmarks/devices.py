@@ -26,7 +26,7 @@ from atompaint_vae.records.record import RunPaths
 
 EXPERIMENT = Path(__file__).parents[1] / "expts" / "20241217_train_vae"
 RUNS = ("2-layer-narrow", "2-layer-wide")
-NUM_STEPS = 60
+NUM_STEPS = 40
 QUICK_NUM_STEPS = 20
 """The first ten are warm-up and are not counted."""
 
@@ -44,7 +44,7 @@ def run(quick: bool) -> list[dict]:
 
     The ratio is 2 at best against one thread, and 1 against half a batch.
     """
-    num_steps, num_turns = (QUICK_NUM_STEPS, 1) if quick else (NUM_STEPS, 5)
+    num_steps, num_turns = (QUICK_NUM_STEPS, 1) if quick else (NUM_STEPS, 3)
     names = RUNS[:1] if quick else RUNS
     return [row for name in names for row in _compare(name, num_steps, num_turns)]
 

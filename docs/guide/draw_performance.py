@@ -17,7 +17,10 @@ from atompaint_vae.figures.style import RUN_COLOURS, make_figure, save_figure
 from atompaint_vae.figures.tables import save_table
 
 RECORDS = Path(__file__).parents[2] / "benchmarks" / "records"
-BENCHMARKS = ("training", "gates", "layers", "grids", "voxelize", "feed", "build", "notebook")
+BENCHMARKS = (
+    "training", "gates", "layers", "grids", "diffusion", "devices", "voxelize", "feed", "build",
+    "notebook",
+)  # fmt: skip
 LIBRARIES = {"escnn": RUN_COLOURS[0], "torch, unconstrained": RUN_COLOURS[1]}
 
 
