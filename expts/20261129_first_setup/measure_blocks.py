@@ -25,17 +25,18 @@ NUM_CROPS = 128
 
 def main(expt: Experiment):
     path = expt.expt_dir / f"{expt.date}_crops.csv"
-    table = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
+    tables = [pd.read_csv(path)] if path.exists() else []
+    done = {name for table in tables for name in table["run"]}
     finished = [x.name for x in expt.load_runs() if x.paths.test_metrics.exists()]
-    missing = [x for x in finished if x not in set(table["run"])]
+    missing = [x for x in finished if x not in done]
     with tqdm(total=len(missing) * NUM_CROPS, unit="crop", disable=None) as bar:
         for name in missing:
             rows = []
             for row in measure(expt, name):
                 rows.append({"run": name, **row})
                 bar.update()
-            table = pd.concat([table, pd.DataFrame(rows)])
-            save_table(table, path)
+            tables.append(pd.DataFrame(rows))
+            save_table(pd.concat(tables), path)
 
 
 @torch.no_grad()
