@@ -9,10 +9,6 @@ out.
 """
 
 import ctypes
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -22,8 +18,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from ..compiler import compile_library
+
 SOURCE = Path(__file__).with_suffix(".cpp")
-OPTIONS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 MIN_SHARE, MAX_SHARES = 2048, 16
 """Voxels that are worth a thread's while, and how many threads a group of images may have."""
 
@@ -37,18 +34,9 @@ def find_library(x: Tensor) -> ctypes.CDLL | None:
     return load_library() if is_real and x.dtype in NAMES else None
 
 
-@cache
 def load_library() -> ctypes.CDLL | None:
-    """Compile the code and load it; None where there is no compiler: $CXX, or c++."""
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if compiler is None:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "compiled.so"
-        command = [compiler, *OPTIONS, "-o", str(library), "-x", "c++", "-"]
-        # Read in Python, so that provenance can record what a plotting script depends on.
-        done = subprocess.run(command, input=SOURCE.read_bytes(), capture_output=True)
-        return ctypes.CDLL(str(library)) if done.returncode == 0 else None
+    """Return the compiled code; None where there is no compiler."""
+    return compile_library(SOURCE)
 
 
 def calc_moments(library: ctypes.CDLL, x: Float[Tensor, "g u i"]) -> Float64[Tensor, "2 g i"]:
