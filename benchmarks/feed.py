@@ -45,7 +45,7 @@ def _compare(name: str, hparams, *, num_turns: int) -> dict:
     fixed = _OneImage(dataset, first)
 
     def step(batch, source):
-        module.dataset = source
+        module.objective.dataset = source
         optimizer.zero_grad(set_to_none=True)
         module.training_step(batch, 0)["loss"].backward()
         optimizer.step()
@@ -78,6 +78,7 @@ class _OneImage:
     """Stands in for a dataset; its images were made in advance."""
 
     def __init__(self, dataset: CropDataset, batch):
+        self.seed = dataset.seed
         self.images = dataset.make_images(batch)
 
     def make_images(self, batch):

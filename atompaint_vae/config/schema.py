@@ -60,8 +60,9 @@ class TrainHparams(TextModel):
     num_test_crops: Annotated[
         Count, Incomparable(("test.",), "their test crops are different"),
     ] = Field(64, ge=1, description="Crops of the test after training.")
-    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description=(
-        "Lightning's name of the number format."))
+    precision: Literal["32-true", "bf16-mixed", "auto"] = Field("32-true", description=(
+        "Lightning's name of the number format. `auto` chooses bf16-mixed where it is faster, by a "
+        "few steps in each; the run's record says what was chosen."))
 
 
 class Hparams(TextModel):

@@ -1,4 +1,4 @@
-// Moments of channels, and gates of scale · x + shift, each in one pass over the voxels of a group of
+// Moments of channels, and gates and Fourier nonlinearities of scale · x + shift, each in one pass over the voxels of a group of
 // images that have the same scale and shift; see compiled.py.
 //
 // The channels of a voxel are next to each other in memory.  For gates, these are gates, then the
@@ -167,6 +167,113 @@ void backpropagate(const T* x, const float* scale, const float* shift, const T* 
     }
 }
 
+// Numbers of as many voxels, calculated with at once.
+typedef float Lanes __attribute__((vector_size(64)));
+const int64_t NUM_LANES = sizeof(Lanes) / sizeof(float);
+
+template <int64_t N>
+inline void multiply_columns(const float* weights, const Lanes* x, Lanes* y, int64_t num_rows,
+                             int64_t num_columns) {
+    Lanes sums[N] = {};
+    for (int64_t k = 0; k < num_rows; k++)
+        for (int64_t n = 0; n < N; n++) sums[n] += weights[k * num_columns + n] * x[k];
+    for (int64_t n = 0; n < N; n++) y[n] = sums[n];
+}
+
+// y = weightsᵀ x, a few rows of y at a time, which registers hold.
+void multiply(const float* weights, const Lanes* x, Lanes* y, int64_t num_rows,
+              int64_t num_columns) {
+    int64_t m = 0;
+    for (; m + 8 <= num_columns; m += 8)
+        multiply_columns<8>(weights + m, x, y + m, num_rows, num_columns);
+    for (; m + 2 <= num_columns; m += 2)
+        multiply_columns<2>(weights + m, x, y + m, num_rows, num_columns);
+    for (; m < num_columns; m++)
+        multiply_columns<1>(weights + m, x, y + m, num_rows, num_columns);
+}
+
+// Fourier fields of `dim` components each, which a grid of points represents.
+struct Grid {
+    int64_t num_fields, dim, num_points;
+    const float *synthesis, *analysis;            // [dim, points], [points, dim]
+    const float *analysis_rows, *synthesis_rows;  // transposed
+};
+
+// Read a field of some voxels; lanes beyond them are zero.
+template <typename T>
+void read_field(const T* x, Lanes* field, int64_t num_voxels, int64_t num_channels, int64_t dim) {
+    float* values = reinterpret_cast<float*>(field);
+    for (int64_t i = 0; i < dim * NUM_LANES; i++) values[i] = 0;
+    for (int64_t u = 0; u < num_voxels; u++)
+        for (int64_t i = 0; i < dim; i++) values[i * NUM_LANES + u] = read(x + u * num_channels + i);
+}
+
+template <typename T>
+void write_field(const Lanes* field, T* y, int64_t num_voxels, int64_t num_channels, int64_t dim) {
+    const float* values = reinterpret_cast<const float*>(field);
+    for (int64_t u = 0; u < num_voxels; u++)
+        for (int64_t i = 0; i < dim; i++) write(y + u * num_channels + i, values[i * NUM_LANES + u]);
+}
+
+template <typename T>
+void apply_fourier(const T* x, const float* scale, const float* shift, T* y, int64_t num_voxels,
+                   const Grid& grid) {
+    const int64_t dim = grid.dim, num_channels = grid.num_fields * dim;
+    std::vector<Lanes> features(dim), values(grid.num_points);
+    float* v = reinterpret_cast<float*>(values.data());
+    for (int64_t start = 0; start < num_voxels; start += NUM_LANES) {
+        int64_t count = num_voxels - start < NUM_LANES ? num_voxels - start : NUM_LANES;
+        for (int64_t c = 0; c < num_channels; c += dim) {
+            int64_t at = start * num_channels + c;
+            read_field(x + at, features.data(), count, num_channels, dim);
+            for (int64_t i = 0; i < dim; i++)
+                features[i] = features[i] * scale[c + i] + shift[c + i];
+            multiply(grid.synthesis, features.data(), values.data(), dim, grid.num_points);
+            for (int64_t i = 0; i < grid.num_points * NUM_LANES; i++)
+                v[i] = v[i] > 0 ? v[i] : calc_exp(v[i]) - 1;
+            multiply(grid.analysis, values.data(), features.data(), grid.num_points, dim);
+            write_field(features.data(), y + at, count, num_channels, dim);
+        }
+    }
+}
+
+template <typename T>
+void backpropagate_fourier(const T* x, const float* scale, const float* shift, const T* grad_y,
+                           T* grad_x, double* grad_scale, double* grad_shift, int64_t num_voxels,
+                           const Grid& grid) {
+    const int64_t dim = grid.dim, num_channels = grid.num_fields * dim;
+    std::vector<Lanes> inputs(dim), features(dim), grads(dim), values(grid.num_points),
+        grad_values(grid.num_points);
+    const float* v = reinterpret_cast<const float*>(values.data());
+    float* g = reinterpret_cast<float*>(grad_values.data());
+    for (int64_t start = 0; start < num_voxels; start += NUM_LANES) {
+        int64_t count = num_voxels - start < NUM_LANES ? num_voxels - start : NUM_LANES;
+        for (int64_t c = 0; c < num_channels; c += dim) {
+            int64_t at = start * num_channels + c;
+            read_field(x + at, inputs.data(), count, num_channels, dim);
+            read_field(grad_y + at, grads.data(), count, num_channels, dim);
+            for (int64_t i = 0; i < dim; i++)
+                features[i] = inputs[i] * scale[c + i] + shift[c + i];
+            multiply(grid.synthesis, features.data(), values.data(), dim, grid.num_points);
+            multiply(grid.analysis_rows, grads.data(), grad_values.data(), dim, grid.num_points);
+            for (int64_t i = 0; i < grid.num_points * NUM_LANES; i++)
+                g[i] *= v[i] > 0 ? 1.f : calc_exp(v[i]);
+            multiply(grid.synthesis_rows, grad_values.data(), grads.data(), grid.num_points, dim);
+            for (int64_t i = 0; i < dim; i++) {
+                float scale_sum = 0, shift_sum = 0;
+                for (int64_t u = 0; u < NUM_LANES; u++) {
+                    scale_sum += grads[i][u] * inputs[i][u];
+                    shift_sum += grads[i][u];
+                }
+                grad_scale[c + i] += scale_sum;
+                grad_shift[c + i] += shift_sum;
+                grads[i] *= scale[c + i];
+            }
+            write_field(grads.data(), grad_x + at, count, num_channels, dim);
+        }
+    }
+}
+
 }  // namespace
 
 #define EXPORT(NAME, T)                                                                           \
@@ -183,6 +290,16 @@ void backpropagate(const T* x, const float* scale, const float* shift, const T* 
                               int64_t num_voxels, const int64_t* parts, int64_t num_parts) {      \
         backpropagate(x, scale, shift, grad_y, grad_x, grad_scale, grad_shift, num_voxels,        \
                       Layout(parts, num_parts));                                                  \
+    }                                                                                             \
+    void apply_fourier_##NAME(const T* x, const float* scale, const float* shift, T* y,           \
+                              int64_t num_voxels, const Grid* grid) {                             \
+        apply_fourier(x, scale, shift, y, num_voxels, *grid);                                     \
+    }                                                                                             \
+    void backpropagate_fourier_##NAME(const T* x, const float* scale, const float* shift,         \
+                                      const T* grad_y, T* grad_x, double* grad_scale,             \
+                                      double* grad_shift, int64_t num_voxels, const Grid* grid) { \
+        backpropagate_fourier(x, scale, shift, grad_y, grad_x, grad_scale, grad_shift,            \
+                              num_voxels, *grid);                                                 \
     }
 
 extern "C" {

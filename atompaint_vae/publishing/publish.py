@@ -8,7 +8,7 @@ from ..config.hparams import load_resolved
 from ..config.schema import Hparams
 from ..models.kind import get_kind
 from ..records.metrics import load_metrics
-from ..records.record import RunPaths, find_run_state, load_record
+from ..records.record import RunPaths, find_run_state, load_record, resolve_precision
 from ..text.errors import UserError
 from ..text.files import write_atomic
 from ..training.checkpoints import load_checkpoint
@@ -33,7 +33,8 @@ def publish_run(run_id: str, paths: RunPaths, folder: Path, card: Path) -> list[
         expected = "small letters, digits, '.' and '-'"
         raise UserError(f"a model's name is made of {expected}, got {folder.name!r}")
     content = make_weights(paths)
-    hparams = load_resolved(paths.hparams)
+    hparams, record = load_resolved(paths.hparams), load_record(paths.record)
+    hparams = resolve_precision(hparams, record.precision)
     texts = {card: _make_card(run_id, paths, folder.name, hparams)}
     for path in (paths.hparams, paths.record, paths.test_metrics):
         texts[folder / path.name] = path.read_text("utf-8")

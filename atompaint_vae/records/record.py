@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
+from ..config.schema import Hparams
 from ..text.files import write_atomic
 from ..text.located import Located, LocatedError, list_problems, load_located
 from ..text.typed import Bool, Int, Noun, TextModel, check_model, dump_model
@@ -133,6 +134,13 @@ class Best(TextModel):
     value: float
 
 
+class Precision(TextModel):
+    """The number format that `precision: auto` chose when the run started."""
+    chosen: Literal["32-true", "bf16-mixed"]
+    speedup: float = Field(gt=0, description=(
+        "Time of a training step in 32-true, divided by that in bf16-mixed."))
+
+
 class RunRecord(TextModel):
     """
     Origin, progress and summary of a run.
@@ -153,6 +161,8 @@ class RunRecord(TextModel):
     alarms: dict[str, Int] = Field({}, description=(
         "Alarms of the last validation, such as `collapsed` for a VAE's latent, and the step of "
         "the validation since which each has been on."))
+    precision: Annotated[Precision | None, _BLANK_IS_NONE] = Field(None, description=(
+        "The number format that `precision: auto` chose; blank if hparams.nt names one."))
     data_hash: MaybeLine = Field(None, description="SHA-256 of the structures.")
     inputs: dict[str, Line] = Field({}, description=(
         "SHA-256 of the weights of frozen models, by the hyperparameters that name them."))
@@ -266,6 +276,14 @@ def load_record(path: Path) -> RunRecord:
 
 def save_record(path: Path, record: RunRecord) -> None:
     write_atomic(path, dump_model(record))
+
+
+def resolve_precision(hparams: Hparams, precision: Precision | None) -> Hparams:
+    """Return a run's hyperparameters with the number format that was chosen, if one was."""
+    if precision is None:
+        return hparams
+    train = hparams.train.model_copy(update={"precision": precision.chosen})
+    return hparams.model_copy(update={"train": train})
 
 
 def find_run_state(paths: RunPaths) -> RunState:

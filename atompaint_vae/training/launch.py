@@ -14,7 +14,7 @@ from ..config.schema import Hparams
 from ..records.experiment import Experiment
 from ..records.lock import archive_run
 from ..records.metrics import MetricsError
-from ..records.record import OVER, RunPaths, find_run_state, load_record
+from ..records.record import OVER, RunPaths, find_run_state, load_record, resolve_precision
 from ..records.validations import describe_best
 from ..slurm.progress import format_progress, list_progress
 from ..slurm.submit import submit_runs
@@ -115,7 +115,7 @@ def show_plans(
     num_devices: of all nodes
     """
     from .cost import calc_cost
-    from .plan import build_model, make_plan, try_first_steps
+    from .plan import build_model, choose_precision, make_plan, try_first_steps
     from .plan_text import (
         RunTable,
         describe_confounded,
@@ -132,6 +132,8 @@ def show_plans(
     for name, hparams in runs.items():
         inputs, found = make_planned_inputs(hparams, expt.expt_dir, planned)
         untrained |= found
+        chosen = choose_precision(hparams, expt.expt_dir, device=device, inputs=inputs)
+        hparams = resolve_precision(hparams, chosen)
         plan = make_plan(hparams, num_devices, inputs=inputs)
         model = build_model(hparams, inputs=inputs)
         cost = calc_cost(hparams, model, batch_size=plan.batch_size)
@@ -217,7 +219,9 @@ def train_runs(expt: Experiment, arguments: dict) -> int:
         trained = expt.get_again_paths(name) if is_again else paths
         try:
             if is_again:
-                load_inputs(hparams, expt.expt_dir).check(load_record(paths.record), paths)
+                recorded = load_record(paths.record)
+                load_inputs(hparams, expt.expt_dir).check(recorded, paths)
+                hparams = resolve_precision(hparams, recorded.precision)
             record = train_run(trained, hparams, processes, **when)
         except StepsReached:
             stop = f"--max-steps {when['max_steps']}"

@@ -1,17 +1,19 @@
 """Plan a run: build its model, find its size, and time its first steps."""
 
+import copy
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..config.datasets import make_dataset
 from ..config.schema import Hparams
 from ..data.crops.dataset import calc_image_std, collate_crops
 from ..models.kind import Size, get_kind
+from ..records.record import Precision
 from .feed import NUM_STD_IMAGES, move_batch
 from .module import TrainingModule
 
@@ -19,6 +21,9 @@ NUM_TIMED_STEPS = 2
 
 MAX_CROPS = 4
 """Crops of a timed step: enough to keep the cores busy; larger batches scale linearly."""
+
+MIN_SPEEDUP = 1.1
+"""For bfloat16 to be chosen.  It rounds to 8 bits, and less is lost in the measurement's noise."""
 
 
 def build_model(
@@ -65,6 +70,74 @@ def make_plan(
     )
 
 
+class _Trial:
+    """The first steps of a run, which nothing is left of.  Leaves torch's random state unchanged.
+
+    The arguments are those of `try_first_steps`.
+    """
+
+    def __init__(
+        self,
+        hparams: Hparams,
+        expt_dir: Path,
+        *,
+        device: str,
+        inputs: Mapping[str, nn.Module] | None,
+    ):
+        dataset = make_dataset(hparams, expt_dir, "train")
+        with torch.random.fork_rng():
+            torch.manual_seed(hparams.seed)
+            std = calc_image_std(dataset, NUM_STD_IMAGES)
+            model = build_model(hparams, image_std=std, inputs=inputs)
+        get_kind(hparams.kind).load_objective().calibrate(model, dataset)
+        self.device = device
+        self.module = TrainingModule(model, hparams, dataset).to(device)
+        self.num_crops = min(hparams.optim.batch_size, MAX_CROPS)
+        crops = collate_crops([dataset[i] for i in range(self.num_crops)])
+        self.batch = move_batch(crops, torch.device(device))
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(trained, lr=hparams.optim.learning_rate)
+
+    def make_autocast(self, precision: str) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16-mixed")
+
+    def take_step(self, precision: str) -> tuple[Tensor, float]:
+        """Return the kind's losses and the time of the next step [s]."""
+        start_s = _read_clock(self.device)
+        with self.make_autocast(precision):
+            losses = self.module.training_step(self.batch, 0)
+        losses["loss"].backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return losses["losses"], _read_clock(self.device) - start_s
+
+
+def choose_precision(
+    hparams: Hparams,
+    expt_dir: Path,
+    *,
+    device: str,
+    inputs: Mapping[str, nn.Module] | None = None,
+) -> Precision | None:
+    """Choose the number format of `precision: auto` by a few steps in each; None if it isn't auto.
+
+    The arguments are those of `try_first_steps`.
+    """
+    if hparams.train.precision != "auto":
+        return None
+    # A model's own: they are trained, and moved to the device.
+    inputs = copy.deepcopy(inputs)
+    trial = _Trial(hparams, expt_dir, device=device, inputs=inputs)
+    times_s = {"32-true": [], "bf16-mixed": []}
+    for _ in range(1 + NUM_TIMED_STEPS):
+        for precision, times in times_s.items():
+            times.append(trial.take_step(precision)[1])
+    exact_s, mixed_s = (min(times[1:]) for times in times_s.values())
+    speedup = exact_s / mixed_s
+    chosen = "bf16-mixed" if speedup >= MIN_SPEEDUP else "32-true"
+    return Precision(chosen=chosen, speedup=float(f"{speedup:.3g}"))
+
+
 @dataclass(frozen=True)
 class FirstSteps:
     """losses:  of the first batch, with initial weights, under the kind's names for plans
@@ -91,41 +164,22 @@ def try_first_steps(
     num_at_once: GPUs or machines that share the work; processes on a CPU share its cores as well
     inputs:      as for `build_model`
     """
-    dataset = make_dataset(hparams, expt_dir, "train")
-    with torch.random.fork_rng():
-        torch.manual_seed(hparams.seed)
-        std = calc_image_std(dataset, NUM_STD_IMAGES)
-        model = build_model(hparams, image_std=std, inputs=inputs)
-    get_kind(hparams.kind).load_objective().calibrate(model, dataset)
-    module = TrainingModule(model, hparams, dataset).to(device)
-    num_crops = min(hparams.optim.batch_size, MAX_CROPS)
-    crops = collate_crops([dataset[i] for i in range(num_crops)])
-    batch = move_batch(crops, torch.device(device))
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=hparams.optim.learning_rate)
-    autocast = torch.autocast(
-        device, torch.bfloat16, enabled=hparams.train.precision == "bf16-mixed"
+    trial = _Trial(hparams, expt_dir, device=device, inputs=inputs)
+    precision = hparams.train.precision
+    losses, times_s = zip(
+        *(trial.take_step(precision) for _ in range(1 + NUM_TIMED_STEPS)), strict=True
     )
 
-    losses, times_s = [], []
-    for _ in range(1 + NUM_TIMED_STEPS):
-        start_s = _read_clock(device)
-        with autocast:
-            losses.append(module.training_step(batch, 0))
-        losses[-1]["loss"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        times_s.append(_read_clock(device) - start_s)
-
+    module, num_crops = trial.module, trial.num_crops
     module.eval()
     start_s = _read_clock(device)
-    with torch.no_grad(), autocast:
+    with torch.no_grad(), trial.make_autocast(precision):
         module.held_out_objective.begin_held_out()
-        module.validation_step(batch, 0)
+        module.validation_step(trial.batch, 0)
     validation_s = _read_clock(device) - start_s
 
     train = hparams.train
-    first = dict(zip(module.kind.losses, losses[0]["losses"].tolist(), strict=True))
+    first = dict(zip(module.kind.losses, losses[0].tolist(), strict=True))
     # The first step warms up; the fastest of the others is the least disturbed.
     step_s = min(times_s[1:]) * hparams.optim.batch_size / (num_crops * num_at_once)
     num_held_out = train.epochs * train.num_val_crops + train.num_test_crops

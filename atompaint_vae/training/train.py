@@ -26,6 +26,7 @@ from ..records.record import (
     end_session,
     load_record,
     make_session,
+    resolve_precision,
     save_record,
     start_session,
     update_record,
@@ -46,7 +47,7 @@ from .checkpoints import (
 from .evaluate import test_best, write_test_results
 from .feed import CropFeed
 from .module import TrainingModule
-from .plan import build_model, make_plan
+from .plan import build_model, choose_precision, make_plan
 from .processes import Processes
 from .signals import Interrupted, SignalWatch
 from .weights import InputModels, load_inputs
@@ -181,7 +182,8 @@ def train_run(
         feed = _make_feed(hparams, paths.expt_dir, processes.device)
         inputs = load_inputs(hparams, paths.expt_dir)
         checkpoint, record = _find_start(paths, hparams, feed, inputs)
-        assignment = Assignment(paths, hparams, record.image_std, checkpoint is not None, when)
+        resolved = resolve_precision(hparams, record.precision)
+        assignment = Assignment(paths, resolved, record.image_std, checkpoint is not None, when)
         processes.share(assignment)
         writers = [
             MetricsWriter(paths),
@@ -283,12 +285,16 @@ def _make_record(
 ) -> RunRecord:
     """Return the record of a new run."""
     plan = make_plan(hparams, inputs=inputs.modules)
+    precision = choose_precision(
+        hparams, paths.expt_dir, device=feed.device, inputs=inputs.modules
+    )
     return RunRecord(
         run=paths.name,
         experiment=paths.expt_dir.resolve().name,
         num_parameters=plan.num_parameters,
         sizes=plan.sizes,
         image_std=inputs.image_std or feed.calc_image_std(),
+        precision=precision,
         data_hash=data_hash,
         inputs=inputs.hashes,
         sessions=earlier.sessions if earlier else (),

@@ -1,5 +1,7 @@
 """Arithmetic in bfloat16 on processors that don't have it, against torch's own."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from e3nn.o3 import Irreps
@@ -89,5 +91,19 @@ def test_autocast_leaves_nonlinearities_in_float32(monkeypatch):
 
 def test_only_processors_are_slow():
     assert not precision.has_slow_bfloat16(torch.device("cuda"))
-    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    assert precision.has_slow_bfloat16(CPU) == (not supported)
+    with Path("/proc/cpuinfo").open() as file:
+        flags = next((x.split() for x in file if x.startswith("flags")), [])
+    if "avx512_bf16" in flags or "avx512f" in flags:
+        assert precision.has_slow_bfloat16(CPU) == ("avx512_bf16" not in flags)
+    else:
+        supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        assert precision.has_slow_bfloat16(CPU) == (not supported)
+
+
+def test_processors_that_emulate_bfloat16_are_slow(monkeypatch):
+    precision._has_processor_bfloat16.cache_clear()
+    # As on Intel's before Cooper Lake, of which torch says that they have it.
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert precision.has_slow_bfloat16(CPU)
+    precision._has_processor_bfloat16.cache_clear()

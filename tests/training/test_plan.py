@@ -151,6 +151,27 @@ def test_time_is_that_of_all_steps_and_held_out_crops(make_expt, monkeypatch):
     assert longer.total_s == steps.total_s + 10 / 4
 
 
+@pytest.mark.parametrize(
+    ("factor", "chosen"), [(1.2, "bf16-mixed"), (1.05, "32-true"), (0.002, "32-true")]
+)
+def test_automatic_precision_is_the_faster_one(make_expt, monkeypatch, factor, chosen):
+    expt = make_expt({"epochs: 3": "epochs: 3\n    precision: auto"})
+    hparams = load_hparams(expt.path / "hparams.nt")["a"]
+
+    def take_step(trial, precision):
+        # The first of each warms up.
+        time_s = 9.0 if precision not in known else 1.0 if precision == "bf16-mixed" else factor
+        known.add(precision)
+        return torch.zeros(3), time_s
+
+    known = set()
+    monkeypatch.setattr(plan._Trial, "take_step", take_step)
+    found = plan.choose_precision(hparams, expt.path, device="cpu")
+    assert (found.chosen, found.speedup) == (chosen, factor)
+    # Where the number format is given, nothing is measured.
+    assert plan.choose_precision(HPARAMS, expt.path, device="cpu") is None
+
+
 def test_losses_of_the_plan_are_those_that_add_up():
     loss = HPARAMS.loss.model_copy(update={"beta": 0.25})
     hparams = HPARAMS.model_copy(update={"loss": loss})

@@ -1,3 +1,4 @@
+import math
 import os
 import random
 import shutil
@@ -5,8 +6,10 @@ import signal
 import time
 
 import pytest
+from small_expt import read_table
 
 from atompaint_vae.records.record import RunPaths, load_record
+from atompaint_vae.training import plan
 
 
 def get_paths(expt, name="a") -> RunPaths:
@@ -58,6 +61,32 @@ def test_kill_and_resume(make_expt, uncut, seed):
     first, last = get_sessions(expt)
     assert first == ("interrupted", 0, None, None)
     assert last[0] == "finished"
+
+
+def test_automatic_precision_is_recorded_and_kept(make_expt, monkeypatch):
+    epochs = "epochs: 3\n    precision: "
+    expected, expt = (make_expt({"epochs: 3": epochs + x}) for x in ("bf16-mixed", "auto"))
+    assert expected.train()[0] == 0
+    assert load_record(expected.paths.record).precision is None
+
+    monkeypatch.setattr(plan, "MIN_SPEEDUP", 0.0)
+    assert expt.train("--max-steps", "6")[0] == 0
+    precision = load_record(expt.paths.record).precision
+    assert precision.chosen == "bf16-mixed"
+    assert precision.speedup > 0
+    # Resumed, and trained again, on another processor.
+    monkeypatch.setattr(plan, "MIN_SPEEDUP", math.inf)
+    assert expt.train()[0] == 0
+    assert load_record(expt.paths.record).precision == precision
+    for name in ("train_metrics", "val_metrics", "test_metrics"):
+        found, other = (read_table(getattr(x.paths, name)) for x in (expt, expected))
+        assert found == other
+    r2 = f"{load_record(expt.paths.record).best.value:.3f}"
+    shutil.rmtree(expt.paths.checkpoints)
+    assert expt.train("--weights")[1] == f"a: finished, best validation R² {r2}; {r2} is recorded\n"
+
+    expt.train("--restart")
+    assert load_record(expt.paths.record).precision.chosen == "32-true"
 
 
 def test_training_again_for_the_weights_leaves_the_record(make_expt):

@@ -73,8 +73,8 @@ class CropFilters:
 
     def accepts(self, is_nucleic: Bool[np.ndarray, "n"]) -> bool:
         """Return whether a crop of these atoms passes; one without atoms doesn't."""
-        if not len(is_nucleic):
-            return False
+        if not len(is_nucleic) or not self.limits_nucleic_share:
+            return len(is_nucleic) > 0
         return bool(self.min_nucleic_share <= is_nucleic.mean() <= self.max_nucleic_share)
 
     def describe(self) -> str:

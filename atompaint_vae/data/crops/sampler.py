@@ -63,14 +63,14 @@ class AtomGrid:
         self, centre_A: Float[np.ndarray, "3"], reach_A: float | Float[np.ndarray, "3"]
     ) -> Int64[np.ndarray, "n"]:
         """Return the indices of the atoms in all cells that the box centre ± reach touches."""
-        low = np.maximum(self._find_cells(centre_A - reach_A), 0)
-        high = np.minimum(self._find_cells(centre_A + reach_A), self.num_cells - 1)
-        if (low > high).any():
+        corners = self._find_cells(np.stack([centre_A - reach_A, centre_A + reach_A]))
+        if (corners[0] >= self.num_cells).any() or (corners[1] < 0).any():
             return np.empty(0, dtype=np.int64)
-        x, y = np.ogrid[low[0] : high[0] + 1, low[1] : high[1] + 1]
+        low, high = np.minimum(np.maximum(corners, 0), self.num_cells - 1)
+        x, y = np.arange(low[0], high[0] + 1)[:, None], np.arange(low[1], high[1] + 1)
         # Cells along z, and therefore their atoms, are contiguous.
-        starts = self._keys.searchsorted(self._calc_keys(x, y, low[2]).ravel(), side="left")
-        ends = self._keys.searchsorted(self._calc_keys(x, y, high[2]).ravel(), side="right")
+        z = np.array([low[2], high[2] + 1])[:, None, None]
+        starts, ends = self._keys.searchsorted(self._calc_keys(x, y, z).reshape(2, -1))
         lengths = ends - starts
         num_before = lengths.cumsum() - lengths
         return np.arange(lengths.sum()) + np.repeat(starts - num_before, lengths)
@@ -78,7 +78,7 @@ class AtomGrid:
     def _find_cells(self, coords_A: np.ndarray) -> np.ndarray:
         return np.floor((coords_A - self.origin_A) / CELL_A).astype(np.int64)
 
-    def _calc_keys(self, x: np.ndarray, y: np.ndarray, z: np.ndarray | np.int64) -> np.ndarray:
+    def _calc_keys(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         return (x * self.num_cells[1] + y) * self.num_cells[2] + z
 
 
@@ -312,7 +312,7 @@ class CropSampler:
         """Return the indices of the atoms in the sphere inscribed in a cube about the centre."""
         radius_A = self.length_A / 2
         near = grid.find_near(centre_A, radius_A)
-        offsets_A = grid.coords_A[near] - centre_A.astype(np.float32)
+        offsets_A = grid.coords_A.take(near, axis=0) - centre_A.astype(np.float32)
         return near[np.einsum("ni,ni->n", offsets_A, offsets_A) <= radius_A**2]
 
     def _convert_to_density(self, num_atoms: int) -> float:
@@ -328,10 +328,11 @@ class CropSampler:
         # Half the rotated cube's extent along the axes of the structure.
         extent_A = reach_A * np.abs(rotation_ia).sum(axis=0)
         near = grid.find_near(centre_A, extent_A)
-        offsets_A = grid.coords_A[near] - centre_A.astype(np.float32)
+        offsets_A = grid.coords_A.take(near, axis=0) - centre_A.astype(np.float32)
         coords_A = offsets_A @ rotation_ia.T.astype(np.float32)
-        touches = (np.abs(coords_A) < reach_A).all(axis=1)
-        return coords_A[touches], grid.channels[near[touches]]
+        x, y, z = (np.abs(coords_A) < reach_A).T
+        touches = np.flatnonzero(x & y & z)
+        return coords_A.take(touches, axis=0), grid.channels.take(near.take(touches))
 
 
 def sample_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:

@@ -2,7 +2,8 @@
 
 The overlap of a ball with an axis-aligned cube has a closed form, `calc_overlaps`. Atoms of one
 radius touch the same few voxels around them, so that form is tabulated once per radius and
-interpolated trilinearly: `voxelize` does so for a whole batch, on the device of the atoms.
+interpolated trilinearly: `voxelize` does so for a whole batch, on the device of the atoms. On CPUs,
+where no gradient is needed, `compiled.py` does the same in less time.
 
 n: atoms, b: images, c: channels, x y z: voxels, k: voxels that one atom can touch along an axis
 """
@@ -16,6 +17,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
+
+from .compiled import add_balls, find_library, look_up_balls
 
 CHANNELS = ("C", "N", "O", "P", "S", "other")
 _CHANNEL_OF_ELEMENT = {"C": 0, "N": 1, "O": 2, "P": 3, "S": 4, "SE": 4}
@@ -76,39 +79,52 @@ def voxelize(
         coords_A = coords_A.float()
 
     position = coords_A / resolution_A + (size_voxels - 1) / 2
-    nearest = position.detach().round()
-    offset = position - nearest
+    channel = image_index.long() * num_channels + channels
+    shape = num_images, num_channels, size_voxels, size_voxels, size_voxels
+    image = position.new_zeros(shape)
 
     if isinstance(radius_A, Tensor):
-        radii_voxels = (radius_A / resolution_A).to(offset)
-        max_radius_voxels = float(radii_voxels.max()) if len(radii_voxels) else 0.0
+        radii_voxels = (radius_A / resolution_A).to(position)
+        max_radius_voxels = float(radii_voxels.detach().max()) if len(radii_voxels) else 0.0
     else:
         max_radius_voxels = radius_A / resolution_A
-        radii_voxels = offset.new_full((1,), max_radius_voxels).expand(len(offset))
+        radii_voxels = position.new_full((1,), max_radius_voxels).expand(len(position))
     first, last = _find_reach(max_radius_voxels)
+    is_tabulated = not isinstance(radius_A, Tensor) and max_radius_voxels <= MAX_TABLE_RADIUS_VOXELS
 
+    if library := find_library(position, radii_voxels):
+        channels_of_all = image.flatten(0, 1)
+        if is_tabulated:
+            table, num_nodes = _make_overlap_table(max_radius_voxels, image.dtype, image.device)
+            look_up_balls(
+                library, position, channel, channels_of_all,
+                table=table, num_nodes=num_nodes, radius=max_radius_voxels, first=first, last=last,
+            )
+        else:
+            add_balls(library, position, channel, channels_of_all, radii_voxels)
+        return image
+
+    nearest = position.detach().round()
+    offset = position - nearest
     # By mirror symmetry, overlaps are needed for offsets >= 0 only.
     flip = torch.where(offset.detach() < 0, -1, 1)
     steps = torch.arange(first, last + 1, device=offset.device)
     voxels = nearest.long()[:, :, None] + flip[:, :, None] * steps
-    if isinstance(radius_A, Tensor) or max_radius_voxels > MAX_TABLE_RADIUS_VOXELS:
-        overlaps = calc_overlaps(offset * flip, radii_voxels, first, last)
-    else:
+    if is_tabulated:
         overlaps = _look_up_overlaps(offset * flip, max_radius_voxels)
+    else:
+        overlaps = calc_overlaps(offset * flip, radii_voxels, first, last)
 
     # Voxels outside are masked, not dropped: counting those that remain would wait for the GPU.
     is_inside = (voxels >= 0) & (voxels < size_voxels)
     x, y, z = voxels.clamp(0, size_voxels - 1).unbind(1)
     in_x, in_y, in_z = is_inside.to(offset.dtype).unbind(1)
-    start = (image_index.long() * num_channels + channels) * size_voxels
-    row = (start[:, None] + x)[:, :, None] * size_voxels + y[:, None, :]
+    row = (channel[:, None] * size_voxels + x)[:, :, None] * size_voxels + y[:, None, :]
     flat_index = row[:, :, :, None] * size_voxels + z[:, None, None, :]
     mask = in_x[:, :, None, None] * in_y[:, None, :, None] * in_z[:, None, None, :]
 
-    shape = num_images, num_channels, size_voxels, size_voxels, size_voxels
-    image = torch.zeros(math.prod(shape), dtype=offset.dtype, device=offset.device)
-    image.index_add_(0, flat_index.flatten(), overlaps.flatten() * mask.flatten())
-    return image.view(shape)
+    image.view(-1).index_add_(0, flat_index.flatten(), overlaps.flatten() * mask.flatten())
+    return image
 
 
 def calc_overlaps(

@@ -3,9 +3,11 @@
 Letters: v voxels of all images, i channels, g grid points.
 """
 
+import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from ..compiled import CompiledNonlinearity, compile_fourier, find_library
 from ..fields import Term
 from ..grids import DEFAULT_GRIDS, calc_analysis, calc_synthesis, load_grid
 from .pointwise import PointwiseFunction
@@ -43,6 +45,12 @@ class FourierNonlinearity(VoxelwiseNonlinearity):
         self.register_exact("analysis", calc_analysis(synthesis))
         self.num_out = term.size
         self.num_values = term.multiplicity * synthesis.shape[1]
+
+    def find_compiled(self, x: Tensor, scale: Tensor) -> CompiledNonlinearity | None:
+        library = find_library(x)
+        if library is None or scale.dtype != torch.float32 or self.function.name != "elu":
+            return None
+        return compile_fourier(library, self.term.multiplicity, self.synthesis, self.analysis)
 
     def calc(self, features: Float[Tensor, "v i"]) -> Float[Tensor, "v i"]:
         values = self.function.apply_(self._split_fields(features) @ self.synthesis.to(features))

@@ -8,7 +8,7 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..compiled import CompiledGate, find_library
+from ..compiled import CompiledNonlinearity, compile_gate, find_library
 from .pointwise import PointwiseFunction
 from .voxelwise import VoxelwiseNonlinearity
 
@@ -106,11 +106,11 @@ class Gate(IrrepsNonlinearity):
         self.irreps_in = Irreps(gates) + self.irreps_out
         self.num_values = self.irreps_in.dim
 
-    def find_compiled(self, x: Tensor, scale: Tensor) -> CompiledGate | None:
+    def find_compiled(self, x: Tensor, scale: Tensor) -> CompiledNonlinearity | None:
         library = find_library(x)
         if library is None or scale.dtype != torch.float32 or self.function.name != "elu":
             return None
-        return CompiledGate(library, self._parts)
+        return compile_gate(library, self._parts)
 
     def calc_logits(self, gates, scaled):
         return gates

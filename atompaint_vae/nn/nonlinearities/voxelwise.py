@@ -16,7 +16,7 @@ from e3nn.o3 import Irreps
 from jaxtyping import Float
 from torch import Tensor
 
-from ..compiled import CompiledGate
+from ..compiled import CompiledNonlinearity
 from ..precision import ExactModule, has_slow_bfloat16
 
 CHUNK_VALUES = 2**19
@@ -50,7 +50,7 @@ class VoxelwiseNonlinearity(ExactModule):
         features may be overwritten."""
         raise NotImplementedError
 
-    def find_compiled(self, x: Tensor, scale: Tensor) -> CompiledGate | None:
+    def find_compiled(self, x: Tensor, scale: Tensor) -> CompiledNonlinearity | None:
         """Return compiled code that does the same for such x and scale, None if there is none."""
         return None
 
