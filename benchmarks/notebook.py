@@ -1,18 +1,23 @@
 """Time to build a notebook's pages and to open them, and what pages weigh; tables against exmemo's.
 
-The laboratory is a generated notebook, built as `make html` builds.  The pages that are compared
+The laboratory is a generated notebook, built as `make html` builds.  Sphinx alone builds the same
+pages without what directives of the notebook show.  The pages that are compared
 with exmemo's hold ten tables each, the same CSV files in the same theme; they are built by one
 process, because exmemo doesn't let Sphinx use several.  `make bench-peers` installs exmemo; without
 it, only our pages are measured.
 """
 
+import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +27,7 @@ from ._browser import Browser, Opened, start_browser
 from ._lab import ROOT, make_lab, make_table_pages
 from .peers.client import check_peer
 
+PLAIN = "Sphinx alone"
 EXMEMO_PYTHON = ROOT / ".venv-peers-notebook" / "bin" / "python"
 
 TABLES_READY = "!document.querySelector('.datatable:not(.datatable-ready, [data-rows])')"
@@ -33,6 +39,14 @@ LAB_PAGES = {
     "page of all runs": ("compare", "document.querySelector('.run-compare tbody button')"),
 }
 """Each page with its file, and a JavaScript condition that is true once it can be used."""
+
+PLAIN_CONF = """
+extensions = ["benchmarks.peers.plain_notebook"]
+suppress_warnings = ["toc.not_included"]
+"""
+"""What switches the notebook's extension off; without it, nothing lists the experiments."""
+
+LIVE_TIMEOUT_S = 60
 
 TALL_PX = 20_000
 """A window this high shows all ten tables."""
@@ -83,21 +97,43 @@ def measure_lab(
     folder: Path, browser: Browser | None, sizes: tuple[int, int, int], num_repeats: int
 ) -> list[dict]:
     """Return rows for a generated notebook; sizes: number of experiments, runs and tables."""
+    plain = folder.with_name("plain")
     expts = make_lab(folder, *sizes)
+    make_lab(plain, *sizes)
+    with (plain / "conf.py").open("a", encoding="utf-8") as file:
+        file.write(PLAIN_CONF)
     expt = expts[len(expts) // 2]
+    page = f"expts/{expt.name}/notes"
     label = "{} experiments, {} runs, {} tables".format(*sizes)
-    rows = [make_row(f"{label}: cold build", [build(folder)], unit="s")]
+
+    def time_both(what: str, change: Callable[[Path], None], num_repeats: int) -> dict:
+        times_s = [[], []]
+        for _ in range(num_repeats):
+            for source, times in zip([folder, plain], times_s, strict=True):
+                change(source)
+                times.append(build(source, is_plain=source == plain))
+        return make_row(f"{label}: {what}", *times_s, unit="s", reference_name=PLAIN)
+
+    rows = [
+        time_both("cold build", lambda source: None, 1),
+        time_both("no-op build", lambda source: None, num_repeats),
+        time_both("a page touched, not changed", lambda source: os.utime(source / f"{page}.rst"),
+                  num_repeats),
+        time_both("one page's text changed", lambda source: change_page(source / f"{page}.rst"),
+                  num_repeats),
+    ]  # fmt: skip
     for what, change in (
-        ("no-op build", lambda: None),
         ("one CSV changed", lambda: change_table(min(expt.glob("table_*.csv")))),
         ("one run's record changed", lambda: change_record(min(expt.glob("runs/*/record.nt")))),
-        ("one page's text changed", lambda: change_page(expt / "notes.rst")),
     ):
         times_s = []
         for _ in range(num_repeats):
             change()
             times_s.append(build(folder))
         rows.append(make_row(f"{label}: {what}", times_s, unit="s"))
+    with serve(folder) as address:
+        times_s = [time_live_change(folder, page, address) for _ in range(num_repeats)]
+    rows.append(make_row(f"{label}: from saving a page to reading it, live", times_s, unit="s"))
     for what, (page, ready) in LAB_PAGES.items() if browser else ():
         path = folder / "_build" / "html" / "docs" / f"{page}.html"
         times_ms = [browser.open(path, ready).ready_ms for _ in range(num_repeats)]
@@ -164,7 +200,12 @@ def compare_pages(sites: Sequence[Site], browser: Browser, num_repeats: int) -> 
 
 
 def make_row(
-    name: str, ours: Sequence[float], theirs: Sequence[float] | None = None, *, unit: str
+    name: str,
+    ours: Sequence[float],
+    theirs: Sequence[float] | None = None,
+    *,
+    unit: str,
+    reference_name: str = "exmemo",
 ) -> dict:
     own = statistics.median(ours)
     reference = statistics.median(theirs) if theirs else None
@@ -172,7 +213,7 @@ def make_row(
         "name": name,
         "ours": own,
         "reference": reference,
-        "reference_name": "exmemo" if theirs else None,
+        "reference_name": reference_name if theirs else None,
         "ratio": reference / own if theirs else None,
         "unit": unit,
         "n": len(ours),
@@ -185,13 +226,16 @@ def build(
     *,
     python: Path | str = sys.executable,
     jobs: str = "auto",
+    is_plain: bool = False,
 ) -> float:
     """
     Return how many seconds `make html` takes, without make itself.
 
+    is_plain: whether Sphinx builds instead
     raises: RuntimeError with Sphinx's messages if a page has a warning
     """
-    program = ["atompaint_vae.notebook"] if python == sys.executable else ["sphinx", "-M", "html"]
+    is_ours = python == sys.executable and not is_plain
+    program = ["atompaint_vae.notebook"] if is_ours else ["sphinx", "-M", "html"]
     command = [python, "-m", *program, source, out or source / "_build"]
     command += ["--quiet", "--jobs", jobs, "--fail-on-warning", "--keep-going"]
     start_s = time.perf_counter()
@@ -200,6 +244,36 @@ def build(
     if result.returncode:
         raise RuntimeError(f"{source}: the build failed:\n{result.stderr}")
     return elapsed_s
+
+
+@contextmanager
+def serve(source: Path) -> Iterator[str]:
+    """Yield the address at which `make livehtml` serves the pages, once they are built."""
+    command = [sys.executable, "-m", "atompaint_vae.notebook", "--live=0", source]
+    command += [source / "_build", "--quiet", "--jobs", "auto"]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        yield next(x[0] for line in process.stdout if (x := re.search(r"http://[\d.:]+", line)))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def time_live_change(source: Path, page: str, address: str) -> float:
+    """Return how many seconds a change of a page takes until the server has it."""
+    path = source / f"{page}.rst"
+    time.sleep(2)  # a person doesn't save while the next build is being prepared
+    start_s = time.perf_counter()
+    text = f"Saved at {start_s}."
+    path.write_text(f"{path.read_text('utf-8')}\n{text}\n", "utf-8")
+    while True:
+        with urllib.request.urlopen(f"{address}/{page}.html", timeout=LIVE_TIMEOUT_S) as answer:
+            if text in answer.read().decode():
+                return time.perf_counter() - start_s
+        time.sleep(0.02)
 
 
 def change_table(path: Path) -> None:

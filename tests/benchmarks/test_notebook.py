@@ -1,6 +1,7 @@
 """Each row's change is made to the generated notebook; test_incremental.py builds one."""
 
 import re
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -17,13 +18,19 @@ def read_files(folder):
 
 
 def test_each_build_has_the_change_that_its_row_names(tmp_path, monkeypatch):
-    states = []
+    states, num_plain = [], 0
 
-    def build(folder):
+    def build(folder, is_plain=False):
+        nonlocal num_plain
+        if is_plain:
+            num_plain += 1
+            return 0.5
         states.append(read_files(folder))
         return float(len(states))
 
     monkeypatch.setattr(notebook, "build", build)
+    monkeypatch.setattr(notebook, "serve", lambda folder: nullcontext("address"))
+    monkeypatch.setattr(notebook, "time_live_change", lambda folder, page, address: 0.25)
     rows = notebook.measure_lab(tmp_path / "lab", None, (3, 4, 14), num_repeats=2)
     changed = [
         [name for name in after if after[name] != before.get(name)]
@@ -33,13 +40,18 @@ def test_each_build_has_the_change_that_its_row_names(tmp_path, monkeypatch):
     expected = {
         "cold build": "",
         "no-op build": "",
+        "a page touched, not changed": "",
+        "one page's text changed": rf"{expt}/notes\.rst",
         "one CSV changed": rf"{expt}/table_11\.csv",
         "one run's record changed": rf"{expt}/runs/[^/]+/record\.nt",
-        "one page's text changed": rf"{expt}/notes\.rst",
     }
     label = "3 experiments, 4 runs, 14 tables"
-    assert [row["name"] for row in rows] == [f"{label}: {name}" for name in expected]
-    assert [row["ours"] for row in rows] == [1, 2.5, 4.5, 6.5, 8.5]  # medians of two builds
+    names = [*expected, "from saving a page to reading it, live"]
+    assert [row["name"] for row in rows] == [f"{label}: {name}" for name in names]
+    # medians of two builds
+    assert [row["ours"] for row in rows] == [1, 2.5, 4.5, 6.5, 8.5, 10.5, 0.25]
+    assert [row["reference"] for row in rows] == 4 * [0.5] + 3 * [None]
+    assert num_plain == 7
     for i, pattern in enumerate(list(expected.values())[1:]):
         for names in changed[2 * i : 2 * i + 2]:
             assert len(names) == bool(pattern)

@@ -237,6 +237,9 @@ def test_plain_table_without_javascript(browser, pages):
         table = browser.find_element("css selector", ".datatable table")
         assert table.is_displayed()
         assert "needle — ü" in table.text
+        cells = table.find_elements("css selector", "tbody tr:first-child td")
+        alignments = [cell.value_of_css_property("text-align") for cell in cells]
+        assert alignments == ["right", "right", "right", "left"]
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 

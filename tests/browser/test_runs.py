@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import statistics
 import time
@@ -307,6 +308,25 @@ def check_labels(browser, width):
     for start, end in ends:
         assert start == pytest.approx(strips[0][0], abs=1)
         assert end == pytest.approx(strips[-1][1], abs=1)
+
+
+def test_a_thousand_runs_are_little_work(chromium, run_pages, tmp_path, read_requests):
+    html = shutil.copytree(run_pages.parent, tmp_path / "html")
+    (path,) = (html / "_static/runs").glob("compare-*.js")
+    start, data = re.fullmatch(r"(.*?\]=)(.*);\n", path.read_text("utf-8"), re.DOTALL).groups()
+    data = json.loads(data)
+    data["ids"] = [f"{id} {i}" if i else id for i in range(200) for id in data["ids"]]
+    data["properties"] = {name: 200 * values for name, values in data["properties"].items()}
+    path.write_text(f"{start}{json.dumps(data)};\n", "utf-8")
+    chromium.get("about:blank")
+    chromium.get_log("performance")
+    chromium.get((html / "docs/compare.html").as_uri())
+    wait(lambda: find(chromium, ".run-count").text, "1000 of 1000 runs")
+    wait(lambda: chromium.find_elements("css selector", ".parallel-run"))
+    assert len(read_table_runs(chromium)) == 50
+    assert chromium.execute_script("return document.querySelectorAll('*').length") < 6_000
+    loaded = [x for x in read_requests() if "/_static/runs/" in x and "compare-" not in x]
+    assert len(set(loaded)) <= 6  # of the few curves that are drawn at first
 
 
 def test_each_run_leads_to_its_sheet(go):

@@ -7,7 +7,6 @@ and of files elsewhere that pages watch, and the files that were made. This modu
 Sphinx, whose import takes longer than the comparison.
 """
 
-import hashlib
 import json
 import os
 import sys
@@ -15,7 +14,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..core.watch import WATCHED
+from ..core.watch import WATCHED, hash_file
 
 NAME = "atompaint_state.json"
 PACKAGE = Path(__file__).parents[2]
@@ -89,9 +88,7 @@ def sign_inputs(source: Path, built: Path, elsewhere: Iterable[str], known: File
 def _sign(path: str, stat: os.stat_result, known: Mapping[str, list]) -> list:
     size, modified_ns, digest = known.get(path, (None, None, ""))
     if [size, modified_ns] != [stat.st_size, stat.st_mtime_ns]:
-        is_file = Path(path).is_file()
-        content = Path(path).read_bytes() if is_file else b""
-        digest = hashlib.blake2b(content, digest_size=16).hexdigest() if is_file else "folder"
+        digest = hash_file(path, stat.st_mode, stat.st_size, stat.st_mtime_ns)
     return [stat.st_size, stat.st_mtime_ns, digest]
 
 
@@ -160,7 +157,7 @@ def _list_watched(env) -> set[str]:
     for metadata in env.metadata.values():
         for text in metadata.get(WATCHED, ()):
             paths.update(text.split("\n"))
-    return {os.path.normpath(Path(root, path)) for path in paths}
+    return {os.path.normpath(os.path.join(root, path)) for path in paths}  # noqa: PTH118
 
 
 def setup_component(app):

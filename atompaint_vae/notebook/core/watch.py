@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 
 WATCHED = "atompaint_watched"  # paths relative to the notebook's root, and a hash of the contents
 
@@ -61,21 +61,28 @@ def sign_file(path: str) -> str:
     """Return a hash of a file's content, which is read again only after its time has changed."""
     try:
         stat = os.stat(path)  # noqa: PTH116  (thousands; a Path takes longer)
-        return _sign_content(path, stat.st_size, stat.st_mtime_ns)
+        return hash_file(path, stat.st_mode, stat.st_size, stat.st_mtime_ns)
     except OSError:
         return ""
 
 
 @cache
-def _sign_content(path: str, size: int, modified_ns: int) -> str:
-    if S_ISDIR(Path(path).stat().st_mode):
-        return "folder"
-    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+def hash_file(path: str, mode: int, size: int, modified_ns: int) -> str:
+    """Return a hash of a file's content; what isn't a file has none."""
+    if not S_ISREG(mode):
+        return "folder" if S_ISDIR(mode) else ""
+    with open(path, "rb") as file:  # noqa: PTH123
+        return hashlib.blake2b(file.read(), digest_size=16).hexdigest()
 
 
 def find_outdated(app, env, added, changed, removed) -> list[str]:
     """Return the pages of which a file was added, removed or changed."""
-    sign = cache(sign_file)  # hundreds of pages watch the same modules
+    known = getattr(app, "atompaint_inputs", {})
+
+    @cache  # hundreds of pages watch the same modules
+    def sign(path: str) -> str:
+        return known[path][-1] if path in known else sign_file(path)
+
     root = str(env.srcdir)
     return [
         page

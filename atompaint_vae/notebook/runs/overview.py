@@ -22,6 +22,9 @@ from ..sheets.summaries import copy_nodes, find_summary
 from .compare import load_properties
 from .run_data import note_runs
 
+LISTED = "atompaint_listed"
+"""The experiments that only a list on the page shows, in the page's metadata."""
+
 BEFORE_LINKS = 5
 """Priority of a transform before Sphinx resolves references (10)."""
 
@@ -47,6 +50,11 @@ class thumbnail(nodes.image):
 
 def note_outcomes(app, doctree: nodes.document) -> None:
     """Give each list the outcomes of its experiments' runs; its page depends on these runs."""
+    listed, others = set(), set()
+    for toctree in doctree.findall(addnodes.toctree):
+        is_list = isinstance(toctree.parent, experiment_list)
+        (listed if is_list else others).update(toctree["includefiles"])
+    app.env.metadata[app.env.docname][LISTED] = sorted(listed - others)
     for node in doctree.findall(experiment_list):
         (toctree,) = node.findall(addnodes.toctree)
         pages = {page.rpartition("/")[0].removeprefix("expts/"): page
@@ -145,6 +153,18 @@ def find_changed(app, env) -> list[str]:
     return [page for page in now if now[page] != before.get(page)]
 
 
+def keep_lists(app, env) -> None:
+    """
+    Leave pages as they are whose lists show nothing of what has changed.
+
+    Sphinx writes a page again when any of those in its contents has changed. This holds for one
+    build, whose environment is already stored.
+    """
+    for page, metadata in env.metadata.items():
+        for listed in metadata.get(LISTED, ()):
+            env.files_to_rebuild.get(listed, set()).discard(page)
+
+
 def visit_thumbnail_html(self, node):
     uri = node["uri"]
     if uri in self.builder.images:
@@ -162,3 +182,4 @@ def setup_component(app):
     app.add_post_transform(ShowOverview)
     app.add_css_file("overview.css", priority=595)
     app.connect("env-updated", find_changed)
+    app.connect("env-check-consistency", keep_lists)

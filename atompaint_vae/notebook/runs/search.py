@@ -11,9 +11,9 @@ from typing import ClassVar
 
 from sphinx.domains import Domain, ObjType
 
-from ...records.find import find_runs
+from ...records.find import get_expts_dir, list_runs
 from ..sheets.experiments import find_pages
-from ..sheets.pages import SHEET, make_anchor
+from ..sheets.pages import make_anchor, name_sheet
 from ..sheets.summaries import find_summary
 from .compare import METRICS
 
@@ -37,11 +37,12 @@ class NotebookDomain(Domain):
             _, place, label, _ = find_summary(self.env, page)
             anchor = labels[label][1] if label else "top"
             yield name, name, "experiment", place, anchor, FIRST
-        expts_dir = Path(self.env.srcdir) / "expts"
-        for id in find_runs(expts_dir, known=self.env.atompaint_experiments):
-            experiment, _, run = id.rpartition("/")
-            sheet = f"expts/{experiment}/{SHEET}"
-            yield id, id, "run", sheet, make_anchor(run), FIRST
+        expts_dir = get_expts_dir(Path(self.env.srcdir))
+        for experiment in self.env.atompaint_experiments:
+            if runs := list_runs(expts_dir, experiment):
+                sheet = name_sheet(self.env.srcdir, experiment)
+            for id, paths in runs.items():
+                yield id, id, "run", sheet, make_anchor(paths.name), FIRST
         for page, metadata in self.env.metadata.items():
             for metric in metadata.get(METRICS, ()):
                 yield metric, metric, "metric", page, f"metric={metric}", FIRST

@@ -198,10 +198,16 @@ def find_outdated(app, env, added, changed, removed) -> list[str]:
 def find_citing(env) -> dict[str, list[str]]:
     """Return the pages that cite a page's experiment, or show its runs, by this page."""
     places = list_places(env)
+    named: dict[str, list[str]] = {}  # by the words that can mean them
+    for path in places:
+        for word in {PurePosixPath(path).name, *parse_folder(path)[1:]}:
+            named.setdefault(word, []).append(path)
 
     @cache
     def find_page(target: str) -> str | None:
-        found = match_experiments(target, places, env.atompaint_numbers)
+        word = _normalize(target).rpartition("/")[2]
+        candidates = places if word.isdecimal() else named.get(word, ())
+        found = match_experiments(target, candidates, env.atompaint_numbers)
         return places[found[0]][0] if len(found) == 1 else None
 
     citing: dict[str, set[str]] = {}

@@ -7,7 +7,8 @@ ignores; the directive ``.. runsheet::`` in it makes the content, see `sheet.py`
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from functools import cache
+from pathlib import Path
 from urllib.parse import quote
 
 from docutils import nodes
@@ -120,11 +121,15 @@ class backlinks(nodes.General, nodes.Element):
 def find_users(env) -> dict[str, list[str]]:
     """Return the pages, other than its notes, that show a file of a folder, by its sheet."""
     folders = {page.rpartition("/")[0] for page in env.found_docs if page.endswith(f"/{SHEET}")}
+
+    @cache
+    def find_folder(path: str) -> str:
+        above = path.rpartition("/")[0]
+        return above if above in folders or not above else find_folder(above)
+
     users: dict[str, set[str]] = {}
     for path, pages in list_files(env):
-        above = (str(x) for x in PurePosixPath(path).parents)
-        folder = next((x for x in above if x in folders), None)
-        if folder is not None:
+        if folder := find_folder(path):
             users.setdefault(f"{folder}/{SHEET}", set()).update(
                 x for x in pages if x not in (f"{folder}/{SHEET}", f"{folder}/{NOTES}")
             )
@@ -133,11 +138,11 @@ def find_users(env) -> dict[str, list[str]]:
 
 def list_files(env) -> Iterator[tuple[str, Iterable[str]]]:
     """Yield the files that pages show or read, relative to the root, with these pages."""
-    root = Path(env.srcdir)
+    root = f"{env.srcdir}/"
     for page, paths in env.dependencies.items():
-        for path in paths:
-            if (full := root / path).is_relative_to(root):
-                yield full.relative_to(root).as_posix(), [page]
+        for path in map(str, paths):
+            if path[:1] != "/" or path.startswith(root):
+                yield path.removeprefix(root), [page]
     for path, (pages, _) in env.images.items():
         yield path, pages
 
@@ -145,7 +150,7 @@ def list_files(env) -> Iterator[tuple[str, Iterable[str]]]:
 def add_links(app, doctree, docname: str) -> None:
     """Put the links to the pages that show a folder on its sheet."""
     for node in list(doctree.findall(backlinks)):
-        pages = find_users(app.env).get(docname, [])
+        pages = app.env.atompaint_users.get(docname, [])
         links = [make_link(app, docname, page) for page in pages]
         text = nodes.paragraph("", "Shown in: ")
         for i, link in enumerate(links):

@@ -113,6 +113,21 @@ def test_the_list_follows_notes_and_records(overview, write_run):
     assert "no targets are out of date" in overview.status
 
 
+def test_the_list_is_written_again_only_if_it_shows_something_else(overview):
+    overview.build()
+    page = overview.source / "_build/html/index.html"
+    notes = NOTES.format(last="")
+    overview.write("expts/20250101_x/notes.rst", notes)
+    overview.build()
+    longer, retitled = f"{notes}\nMore.\n", notes.replace("Wider layers\n", "Other layers\n")
+    for text, is_shown in [(longer, False), (retitled, True)]:
+        page.write_text("before", "utf-8")
+        overview.write("expts/20250101_x/notes.rst", text)
+        warnings, _ = overview.build()
+        assert warnings == ""
+        assert (page.read_text("utf-8") != "before") == is_shown
+
+
 def test_printed_pages_have_a_table_of_contents(overview):
     for builder, pattern in [("latex", "*.tex"), ("text", "index.txt")]:
         warnings, out = overview.build(builder)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks._lab import make_table_pages
+from benchmarks.notebook import build
+
 FORMATS = Path(__file__).parent / "files/formats.xlsx"
 TRICKY = (
     "id,number,text\n"
@@ -330,3 +333,13 @@ def test_scripts_only_on_pages_with_a_table(notebook):
     assert "_static/table_rows.js" in html
     assert "datatable" not in (out / "other.html").read_text("utf-8")
     assert (out / "_static/datatables.js").stat().st_size > 500_000
+
+
+def test_a_page_of_ten_tables_is_small(tmp_path):
+    make_table_pages(tmp_path / "tables", "atompaint_vae.notebook", num_pages=2)
+    build(tmp_path / "tables", jobs="1")
+    html = tmp_path / "tables/_build/html"
+    beside = [*(html / "_static/datatables").glob("page_0-*.js")]
+    assert len(beside) == 2  # rows of the longest tables
+    assert sum(len(row) for table in read_cells(html / "page_0.html") for row in table) == 3072
+    assert sum(x.stat().st_size for x in [html / "page_0.html", *beside]) < 150_000
