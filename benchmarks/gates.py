@@ -1,12 +1,11 @@
-"""Training steps of networks with gates: with compiled code against Python, against unconstrained
-networks, and what they consist of.
+"""Training steps of networks with gates and of others: with compiled code against Python, against
+unconstrained networks, and what they consist of.
 
-The first model has the fields of the published `finer-small-8`, on crops of 35³ voxels; the second
-is an unconstrained denoiser.
+The gated model has the fields of the published `finer-small-8`, on crops of 35³ voxels.
 """
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -25,6 +24,10 @@ from .peers.client import make_row
 
 LAYERS = ("16x0e+8x1e+4x2e", "32x0e+16x1e+8x2e")
 LATENT = "8x0e+4x1e+2x2e"
+FOURIER_LAYERS = {
+    "frequency 1": ("4xfourier1", "8xfourier1"),
+    "frequency 2": ("2xfourier2", "4xfourier2"),
+}
 SIZE_VOXELS = 35
 DENOISER_LAYERS = ("32x0e", "48x0e", "64x0e")
 DENOISER_SIZE_VOXELS = 21
@@ -49,35 +52,45 @@ def run(quick: bool) -> list[dict]:
     rows = []
     for name, precision in PRECISIONS.items():
         torch.manual_seed(0)
-        gated, cnn = (make_vae_step(size, precision, SYMMETRIES[x]) for x in ("rotation", "none"))
+        gated, cnn = (make_vae_step(size, precision, symmetry=x) for x in ("rotation", "none"))
         denoiser = make_denoiser_step(11 if quick else DENOISER_SIZE_VOXELS, precision)
-        steps = {"gated": gated, "unconstrained": cnn, "denoiser": denoiser}
+        steps = {
+            "gated VAE": gated, "unconstrained VAE": cnn, "unconstrained denoiser": denoiser,
+            **{
+                f"VAE of Fourier fields of {name}": make_vae_step(size, precision, layers=layers)
+                for name, layers in FOURIER_LAYERS.items()
+            },
+        }  # fmt: skip
         slow = {f"{key}, Python": without_code(step) for key, step in steps.items()}
         times_ms = time_in_turns(steps | slow, num_turns)
         medians_ms = {key: statistics.median(values) for key, values in times_ms.items()}
         options = {"unit": "ms", "n": num_turns}
         rows += [
             make_row(
-                f"step of the {what}: {name}", medians_ms[key], medians_ms[f"{key}, Python"],
+                f"step of the {key}: {name}", medians_ms[key], medians_ms[f"{key}, Python"],
                 "without a compiler", **options,
             )
-            for key, what in (
-                ("gated", "gated VAE"), ("unconstrained", "unconstrained VAE"),
-                ("denoiser", "unconstrained denoiser"),
-            )
+            for key in steps
         ]  # fmt: skip
         rows.append(
             make_row(
-                f"step of the gated VAE: {name}", medians_ms["gated"],
-                medians_ms["unconstrained"], "torch, unconstrained", **options,
+                f"step of the gated VAE: {name}", medians_ms["gated VAE"],
+                medians_ms["unconstrained VAE"], "torch, unconstrained", **options,
             )
         )  # fmt: skip
         rows += describe_parts(gated, f"step of the gated VAE: {name}", num_turns)
     return rows
 
 
-def make_vae_step(size_voxels: int, precision: torch.dtype, conv: type[nn.Module]) -> Callable:
-    vae = VAE(LAYERS, LATENT, num_channels=NUM_CHANNELS, size_voxels=size_voxels, conv=conv)
+def make_vae_step(
+    size_voxels: int,
+    precision: torch.dtype,
+    *,
+    symmetry: str = "rotation",
+    layers: Sequence[str] = LAYERS,
+) -> Callable:
+    options = {"size_voxels": size_voxels, "conv": SYMMETRIES[symmetry]}
+    vae = VAE(layers, LATENT, num_channels=NUM_CHANNELS, **options)
     image = torch.rand(BATCH_SIZE, *vae.image_shape)
     noise = torch.randn(BATCH_SIZE, *vae.latent_shape)
 

@@ -2,7 +2,6 @@
 
 import torch
 
-from atompaint_vae.models.blocks import SYMMETRIES
 from atompaint_vae.nn import compiled
 from benchmarks import gates
 
@@ -12,7 +11,7 @@ def test_a_step_without_code_is_the_same_in_python(monkeypatch):
     load = compiled.load_library
     monkeypatch.setattr(compiled, "load_library", lambda: called.append(1) or load())
     torch.manual_seed(0)
-    step = gates.make_vae_step(11, torch.float32, SYMMETRIES["rotation"])
+    step = gates.make_vae_step(11, torch.float32)
     gates.without_code(step)()
     assert not called
     step()
@@ -21,7 +20,7 @@ def test_a_step_without_code_is_the_same_in_python(monkeypatch):
 
 def test_parts_of_a_step_are_disjoint():
     torch.manual_seed(0)
-    step = gates.make_vae_step(11, torch.float32, SYMMETRIES["rotation"])
+    step = gates.make_vae_step(11, torch.float32)
     step()
     rows = gates.describe_parts(step, "step", 2)
     assert [row["name"] for row in rows] == [f"step: {x}" for x in (*gates.PARTS, "the rest")]
