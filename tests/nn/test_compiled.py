@@ -39,6 +39,27 @@ def calc_error(found, expected):
     return (found.double() - expected).norm() / expected.norm()
 
 
+def check_compiled(layer, calc_expected, shape, precision, num_threads):
+    """Compare a layer's compiled code, forward and backward, with a calculation by torch."""
+    x = torch.randn(shape).to(precision).requires_grad_()
+    scale, shift = (torch.randn(shape[0], shape[2], requires_grad=True) for _ in range(2))
+    expected = calc_expected(x, scale, shift)
+    grad_result = torch.randn_like(expected).to(precision)
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        code = layer.find_compiled(x.detach(), scale)
+        result = code.calc(x.detach(), scale.detach(), shift.detach())
+        grads = code.backpropagate(*(t.detach() for t in (x, scale, shift)), grad_result)
+    finally:
+        torch.set_num_threads(before)
+    assert calc_error(result, expected.detach()) < TOLERANCE[precision]
+    for found, grad in zip(
+        grads, torch.autograd.grad(expected, (x, scale, shift), grad_result.double()), strict=True
+    ):
+        assert calc_error(found, grad.double()) < TOLERANCE[precision]
+
+
 @settings(max_examples=30)
 @given(
     parts=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 4)), min_size=1, max_size=4),
@@ -52,24 +73,10 @@ def test_gates_are_those_of_torch(parts, num_groups, num_voxels, precision, num_
     torch.manual_seed(seed)
     irreps = Irreps([(count, (l, 1)) for count, l in parts])
     gate = Gate(irreps, function="elu")
-    num_in = gate.irreps_in.dim
-    x = torch.randn(num_groups, num_voxels, num_in).to(precision).requires_grad_()
-    scale, shift = (torch.randn(num_groups, num_in, requires_grad=True) for _ in range(2))
-    expected = calc_gate(x, scale, shift, irreps)
-    grad_result = torch.randn_like(expected).to(precision)
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
-    try:
-        code = gate.find_compiled(x.detach(), scale)
-        result = code.calc(x.detach(), scale.detach(), shift.detach())
-        grads = code.backpropagate(*(t.detach() for t in (x, scale, shift)), grad_result)
-    finally:
-        torch.set_num_threads(before)
-    assert calc_error(result, expected.detach()) < TOLERANCE[precision]
-    for found, grad in zip(
-        grads, torch.autograd.grad(expected, (x, scale, shift), grad_result.double()), strict=True
-    ):
-        assert calc_error(found, grad.double()) < TOLERANCE[precision]
+    check_compiled(
+        gate, lambda *tensors: calc_gate(*tensors, irreps),
+        (num_groups, num_voxels, gate.irreps_in.dim), precision, num_threads,
+    )  # fmt: skip
 
 
 def calc_fourier(x, scale, shift, nonlinearity):
@@ -94,24 +101,10 @@ def test_fourier_fields_are_those_of_torch(
 ):
     torch.manual_seed(seed)
     nonlinearity = FourierNonlinearity(parse_field_type(fields).terms[0])
-    num_in = nonlinearity.num_out
-    x = torch.randn(num_groups, num_voxels, num_in).to(precision).requires_grad_()
-    scale, shift = (torch.randn(num_groups, num_in, requires_grad=True) for _ in range(2))
-    expected = calc_fourier(x, scale, shift, nonlinearity)
-    grad_result = torch.randn_like(expected).to(precision)
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
-    try:
-        code = nonlinearity.find_compiled(x.detach(), scale)
-        result = code.calc(x.detach(), scale.detach(), shift.detach())
-        grads = code.backpropagate(*(t.detach() for t in (x, scale, shift)), grad_result)
-    finally:
-        torch.set_num_threads(before)
-    assert calc_error(result, expected.detach()) < TOLERANCE[precision]
-    for found, grad in zip(
-        grads, torch.autograd.grad(expected, (x, scale, shift), grad_result.double()), strict=True
-    ):
-        assert calc_error(found, grad.double()) < TOLERANCE[precision]
+    check_compiled(
+        nonlinearity, lambda *tensors: calc_fourier(*tensors, nonlinearity),
+        (num_groups, num_voxels, nonlinearity.num_out), precision, num_threads,
+    )  # fmt: skip
 
 
 def test_nan_stays_in_its_field():
