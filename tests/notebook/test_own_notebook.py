@@ -45,6 +45,14 @@ def test_data_folders_that_exist_are_links(own_notebook):
     assert not address.startswith("/") and (page.parent / address).resolve() == data
 
 
+def test_the_search_knows_runs(own_notebook, write_run):
+    """Also where experiments aren't in expts/."""
+    write_run(own_notebook / "titrate_protein", "plain")
+    build_html(own_notebook)
+    found = (own_notebook / "_build/html/searchindex.js").read_text("utf-8")
+    assert "titrate_protein/plain" in found
+
+
 def test_the_command_line(own_notebook, monkeypatch, capsys):
     monkeypatch.chdir(own_notebook / "titrate_protein")
     assert cli.run_command(["list"]) == 0
