@@ -39,7 +39,7 @@ class Modulation(nn.Module):
         factors, scalars = self.linear(conditions).split(
             [self.linear.out_features - num_scalars, num_scalars], dim=1
         )
-        factor = 1 + factors[:, self._copy_of_channel]
+        factor = 1 + factors.index_select(1, self._copy_of_channel)
         return factor, torch.zeros_like(factor).index_copy(1, self._scalars, scalars)
 
     def __repr__(self):

@@ -30,7 +30,10 @@ class _AffineNorm(nn.Module):
         copy_of_channel = torch.arange(len(copies)).repeat_interleave(dims)
         self.register_buffer("_dims", dims, persistent=False)
         self.register_buffer("_copy_of_channel", copy_of_channel, persistent=False)
-        self.register_buffer("_scalar_copies", (dims == 1).nonzero()[:, 0], persistent=False)
+        scalars = (dims == 1).nonzero()[:, 0]
+        self.register_buffer("_scalar_copies", scalars, persistent=False)
+        scalar_channels = (dims.cumsum(0) - dims)[scalars]
+        self.register_buffer("_scalar_channels", scalar_channels, persistent=False)
 
         self.weight = nn.Parameter(torch.ones(len(copies)))
         self.bias = nn.Parameter(torch.zeros(len(self._scalar_copies)))
@@ -49,8 +52,7 @@ class _AffineNorm(nn.Module):
         """
         square = mean.new_zeros(*mean.shape[:-1], len(self._dims))
         var = square.index_add(-1, self._copy_of_channel, mean_square) / self._dims
-        first_channels = self._dims.cumsum(0) - self._dims
-        mean = mean[..., first_channels[self._scalar_copies]]
+        mean = mean.index_select(-1, self._scalar_channels)
         var = var.index_add(-1, self._scalar_copies, -mean.square())
         return mean, var.clamp(min=0)
 
@@ -59,9 +61,11 @@ class _AffineNorm(nn.Module):
     ) -> tuple[Float[Tensor, "*b c"], Float[Tensor, "*b c"]]:
         scale = self.weight * (var + self.eps).rsqrt()
         shift = torch.zeros_like(scale).index_add(
-            -1, self._scalar_copies, self.bias - mean * scale[..., self._scalar_copies]
+            -1,
+            self._scalar_copies,
+            self.bias - mean * scale.index_select(-1, self._scalar_copies),
         )
-        return scale[..., self._copy_of_channel], shift[..., self._copy_of_channel]
+        return tuple(x.index_select(-1, self._copy_of_channel) for x in (scale, shift))
 
     def forward(self, image: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
         scale, shift = self.calc_affine(image)
