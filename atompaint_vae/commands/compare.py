@@ -1,20 +1,21 @@
 """Compare runs of any dates: results, differences, reasons not to compare.
 
 Usage:
-    atompaint-vae compare NAME... [--metric METRIC] [--where EXPR] [--sort KEY] [--top N] [-o FILE]
+    atompaint-vae compare [NAME...] [--metric METRIC] [--where EXPR] [--sort KEY] [--top N]
+                          [-o FILE]
     atompaint-vae compare (-h | --help)
 
 NAME is an experiment, by its date, name or folder, or a run, `experiment/run`, or just `run` in the
-experiment's folder; `all` means all experiments:
+experiment's folder; without names, all experiments are compared:
 
     atompaint-vae compare 20241029 20241217
     atompaint-vae compare 20241217/2-layer-wide 20241217/3-layer-wide --metric val.data_loss
     atompaint-vae compare 20241217 --where 'model.latent == 5xfourier2 and best(val.r2) > 0.5'
-    atompaint-vae compare all --where 'compression_ratio > 9 and compression_ratio < 11' --top 5
+    atompaint-vae compare --where 'compression_ratio > 9 and compression_ratio < 11' --top 5
 
 The best run is first. The table shows the compression ratios and hyperparameters that differ, and
-what --where and --sort name. Lines below it tell which runs aren't comparable,
-which hyperparameters vary only together, and which code and data the runs were trained with.
+what --where and --sort name. Lines below it tell which runs aren't comparable, which
+hyperparameters vary only together, and which code and data the runs were trained with.
 
 Options:
     --metric METRIC    A column of the runs' val.csv, train.csv or test.csv; by default the metric
