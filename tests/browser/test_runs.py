@@ -671,6 +671,12 @@ def test_columns_begin_with_the_metric_and_what_differs(go):
     assert read_texts(browser, ".run-table thead th") == header
 
 
+def test_what_the_filter_names_comes_after_the_metric(go):
+    browser = go("compare", where="compression_ratio > 0 and best(val.r2) < 1")
+    wait(lambda: read_texts(browser, ".run-table thead th")[:4],
+         ["run", "best(val.r2)", "test.r2", "compression_ratio"])  # fmt: skip
+
+
 def test_rows_of_a_hyperparameter_are_means_over_the_rest(go):
     browser = go("compare", group="model.latent")
     values = [1 - math.exp(-20 / tau) for name, tau in TAUS.items() if name != "b <i>"]

@@ -4,7 +4,7 @@
   "use strict";
 
   const {
-    Curves, make, loadScript, loadRuns, readState, writeState, filterRuns, formatValue, roundValue,
+    Curves, make, loadScript, loadRuns, readState, writeState, splitTokens, filterRuns, formatValue, roundValue,
     isMeasured, countValues, findVaried, findIncomparable, findConfounded, groupBy, groupSeeds,
     nameGroup, nameRuns, drawParallel,
   } = window.AtomPaint;
@@ -66,6 +66,7 @@
       x: "epoch", logx: false, logy: false, smooth: 0, zoom: "", run: "" };
     let state = { ...defaults };
     let chosen = []; // the runs that the filter leaves
+    let named = []; // the properties that it names
     let rows = []; // runs, or groups of them, in their order
     let isOpen = false; // whether all rows are shown
     let colours = new Map(); // numbers by the keys of the rows whose curves are drawn
@@ -122,7 +123,7 @@
       if (state.columns.length) return state.columns.filter((name) => known.includes(name));
       const measured = listMetricColumns();
       return state.group ? [...measured, "duration_s"]
-        : [...measured, ...listVaried(), "state", "duration_s"];
+        : [...new Set([...measured, ...named, ...listVaried(), "state", "duration_s"])];
     }
 
     function writeControls() {
@@ -315,6 +316,7 @@
     function applyFilter() {
       try {
         chosen = filterRuns(state.where, allProperties).map((i) => all[i]);
+        named = splitTokens(state.where).map(({ text }) => text).filter((x) => known.includes(x));
         error.textContent = "";
         input.removeAttribute("aria-invalid");
       } catch (problem) {

@@ -371,7 +371,8 @@ window.AtomPaint = (() => {
   }
 
   return {
-    loadScript, loadRuns, readState, writeState, filterRuns, formatValue, roundValue, isMeasured, countValues,
-    findVaried, findIncomparable, findConfounded, groupBy, groupSeeds, nameRuns, nameGroup,
+    loadScript, loadRuns, readState, writeState, splitTokens, filterRuns, formatValue, roundValue,
+    isMeasured, countValues, findVaried, findIncomparable, findConfounded, groupBy, groupSeeds, nameRuns,
+    nameGroup,
   };
 })();
