@@ -57,30 +57,40 @@ def main(expt: Experiment):
         for (trial, decoder, early), group in of_trials
     )
     save_table(table, expt.expt_dir / f"{expt.date}_scores.csv")
-    correlations = correlate_steps(expt)
-    save_table(correlations, expt.expt_dir / f"{expt.date}_correlations.csv")
+    save_table(correlate_ranks(expt, runs), expt.expt_dir / f"{expt.date}_correlations.csv")
 
 
-def correlate_steps(expt: Experiment) -> pd.DataFrame:
-    """Return how the ranks at each validation of the long runs agree with those at their end."""
-    r2 = pd.DataFrame({
-        run.name: load_metrics(run.paths.val_metrics).set_index("step")["r2"]
-        for run in expt.load_runs()
-    }).T  # fmt: skip
-    trials = [name.rpartition("-")[0] for name in r2.index]
-    *steps, last = r2.columns
-    is_good = (r2[last].groupby(trials).transform("mean") > GOOD_R2).to_numpy()
-    good = [trial for trial, one in zip(trials, is_good, strict=True) if one]
+def correlate_ranks(expt: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return how the ranks of the trials, and of each validation of the long runs, agree with those
+    at their end."""
+    early = load_r2(expt)
+    last = early.pop(early.columns[-1])
+    early.insert(0, "200, trials", runs["early"].to_numpy())
+    trials = runs["trial"]
+    is_good = (last.groupby(trials.to_numpy()).transform("mean") > GOOD_R2).to_numpy()
     return pd.DataFrame(
         {
             "steps": str(step),
-            "all decoders": str(calc_rank_correlation(r2[step], r2[last], trials)),
-            f"those of R² > {GOOD_R2}": str(
-                calc_rank_correlation(r2[step][is_good], r2[last][is_good], good)
+            "all decoders": describe(early[step], last, trials),
+            f"those of R² > {GOOD_R2}": describe(
+                early[step][is_good], last[is_good], trials[is_good]
             ),
         }
-        for step in steps
-    ).map(lambda text: text.removeprefix("Kendall's τ = ").partition(", n")[0])
+        for step in early
+    )
+
+
+def load_r2(expt: Experiment) -> pd.DataFrame:
+    """Return a row for each run, with its R² at each validation."""
+    return pd.DataFrame({
+        run.name: load_metrics(run.paths.val_metrics).set_index("step")["r2"]
+        for run in expt.load_runs()
+    }).T  # fmt: skip
+
+
+def describe(early: pd.Series, late: pd.Series, trials: pd.Series) -> str:
+    correlation = calc_rank_correlation(early, late, list(trials))
+    return str(correlation).removeprefix("Kendall's τ = ").partition(", n")[0]
 
 
 if __name__ == "__main__":
