@@ -22,9 +22,14 @@ from jaxtyping import Float
 from ..text.errors import UserError
 from ..text.files import write_atomic, write_together
 from .crops.voxelize import CHANNELS
+from .hparams import DataHparams
 
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
 ORIGIN_CENTER_A = np.zeros(3)
+RADIUS_A, DENSITY = (
+    DataHparams.model_fields[key].default for key in ("radius_A", "density")
+)
+"""How atoms look in images that don't say so."""
 
 # Words of the header, counted from 1.
 # source: Cheng et al. 2015, MRC2014: extensions to the MRC format header
@@ -57,11 +62,14 @@ class StoredImages(NamedTuple):
     """
     Images of one npz file.
 
-    structures: the name of each image's structure; None if the file names none
+    radius_A, density: how atoms look in them, see `DataHparams`
+    structures:        the name of each image's structure; None if the file names none
     """
 
     images: Float[np.ndarray, "n c x y z"]
     resolution_A: float
+    radius_A: float
+    density: str
     channel_names: tuple[str, ...] = CHANNELS
     structures: list[str] | None = None
 
@@ -129,17 +137,26 @@ def save_images(
     images: Float[np.ndarray, "n c x y z"],
     resolution_A: float,
     *,
+    radius_A: float = RADIUS_A,
+    density: str = DENSITY,
     channel_names: Sequence[str] = CHANNELS,
 ) -> None:
     """
-    Write images as a compressed npz file: image [n, C, X, Y, Z], resolution_A, channels [C].
+    Write images as a compressed npz file: image [n, C, X, Y, Z], resolution_A, radius_A, density,
+    channels [C].
 
-    raises: ValueError as `write_image_maps`; OSError as `write_atomic`
+    radius_A, density: how atoms look in the images, see `DataHparams`
+    raises:            ValueError as `write_image_maps`; OSError as `write_atomic`
     """
     _check(images, resolution_A, channel_names)
     content = io.BytesIO()
     np.savez_compressed(
-        content, image=images, resolution_A=np.float64(resolution_A), channels=list(channel_names)
+        content,
+        image=images,
+        resolution_A=np.float64(resolution_A),
+        radius_A=np.float64(radius_A),
+        density=density,
+        channels=list(channel_names),
     )
     write_atomic(path, content.getbuffer())
 
@@ -148,13 +165,20 @@ def load_images(path: str | os.PathLike) -> StoredImages:
     """
     Read images as `save_images` wrote them, in the same precision.
 
-    `channels` and `structure` [n], the name of each image's structure, may be missing.
+    `radius_A`, `density`, `channels`, and `structure` [n], the name of each image's structure, may
+    be missing.
 
     raises: ImageFileError if the file is missing or isn't one of images
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            images, resolution_A = stored["image"], float(stored["resolution_A"])
+            images = stored["image"]
+            # To six digits, as in maps, since it may be stored in single precision.
+            resolution_A, radius_A = (
+                float(f"{float(x):.6g}")
+                for x in (stored["resolution_A"], stored.get("radius_A", RADIUS_A))
+            )
+            density = str(stored.get("density", DENSITY))
             channels = stored.get("channels", CHANNELS)
             structures = stored["structure"].tolist() if "structure" in stored else None
         if images.ndim != 5 or not np.issubdtype(images.dtype, np.floating):
@@ -167,7 +191,7 @@ def load_images(path: str | os.PathLike) -> StoredImages:
         raise ImageFileError(f"{path}: no such file") from error
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ImageFileError(f"{path}: not an npz file of images: {error}") from error
-    return StoredImages(images, resolution_A, channel_names, structures)
+    return StoredImages(images, resolution_A, radius_A, density, channel_names, structures)
 
 
 class _Map(NamedTuple):

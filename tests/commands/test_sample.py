@@ -97,6 +97,15 @@ def test_a_second_call_draws_what_is_missing(call, tmp_path, monkeypatch):
     np.testing.assert_allclose(*images, rtol=0, atol=1e-4)
 
 
+def test_a_smaller_number_leaves_the_others(call, tmp_path):
+    out = tmp_path / "out"
+    assert call(MODEL, "--out", out, "--num", 3)[0] == 0
+    code, stdout, _ = call(MODEL, "--out", out, "--num", 2)
+    assert code == 0
+    assert stdout.splitlines()[-1] == f"{out}/index.html: 3 samples"
+    assert len(load_images(out / "images.npz").images) == 3
+
+
 def test_a_run_is_compared_with_its_own_structures(trained, call, tmp_path, monkeypatch):
     # A relative `data.source` starts at the experiment's folder, wherever the command runs.
     other = trained.paths.expt_dir.parent / "20240102_y"

@@ -129,6 +129,19 @@ def test_without_a_model_there_are_no_features(folder, images, capsys):
     assert head.split()[-3:] == ["atoms_nm3", "training_distance", "copied"]
 
 
+@pytest.mark.parametrize("density", ["sphere", "gaussian"])
+def test_images_say_how_their_atoms_look(folder, density, capsys):
+    crops = CropDataset(
+        load_split("starter", "test"), num_samples=6, seed=7, size_voxels=15, radius_A=1.0,
+        density=density,
+    )  # fmt: skip
+    images = make_crop_set(crops, range(6)).images.numpy()
+    # Others may store it in single precision.
+    save(images, resolution_A=np.float32(1), radius_A=np.float32(1), density=density)
+    assert run_command(["score", "a.npz", "--crops", "4", "--csv", "t.csv"]) == 0
+    assert pd.read_csv("t.csv")["bonded"][0] > 0.9
+
+
 def change(images, index, value):
     images = images.copy()
     images.flat[index] = value
@@ -153,7 +166,19 @@ def change(images, index, value):
         (lambda x: save(x[:3]), "", "a.npz: 3 images; expected at least 4"),
         (
             lambda x: save(x, resolution_A=0), "",
-            "a.npz: resolution_A is 0; expected a positive number",
+            "a.npz: resolution_A: input should be greater than 0",
+        ),
+        (
+            lambda x: save(x[..., :3, :3, :3]), "",
+            "a.npz: size_voxels: input should be greater than or equal to 5",
+        ),
+        (
+            lambda x: save(x, density="cube"), "",
+            "a.npz: density: input should be 'sphere' or 'gaussian'",
+        ),
+        (
+            lambda x: (save(x), save(x, "b.npz", radius_A=1.0)), "b.npz",
+            "b.npz: radius_A is 1.0, but a.npz has 0.75",
         ),
         (
             lambda x: save(x, structure=np.array(["x"])), "",
@@ -169,11 +194,11 @@ def change(images, index, value):
         ),
         (
             lambda x: (save(x), save(x, "b.npz", resolution_A=0.5)), "b.npz",
-            "b.npz: voxels of 0.5 Å, but a.npz has 1 Å",
+            "b.npz: resolution_A is 0.5, but a.npz has 1.0",
         ),
         (
             lambda x: (save(x), save(x[..., :13, :13, :13], "b.npz")), "b.npz",
-            "b.npz: 13 voxels a side, but a.npz has 15",
+            "b.npz: size_voxels is 13, but a.npz has 15",
         ),
         (
             lambda x: save(x, resolution_A=0.5), "--features views",
@@ -190,6 +215,7 @@ def change(images, index, value):
         (lambda x: save(x), "--crops 3", "--crops: expected a number of at least 4, got '3'"),
         (lambda x: None, "", "a.npz: no such file"),
         (lambda x: save(x), "--against x.parquet", "x.parquet: no such file or directory"),
+        (lambda x: save(x), "--against=", "--against: expected structures, got ''"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_scored_says_why(make, options, message, folder, images, capsys):

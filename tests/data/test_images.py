@@ -192,13 +192,14 @@ def test_no_map_is_written_of_what_is_no_image(tmp_path):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_images_in_one_file(tmp_path, dtype):
     images = make_image((3, 6, 4, 5, 7)).astype(dtype)
-    save_images(tmp_path / "a.npz", images, 0.7)
+    save_images(tmp_path / "a.npz", images, 0.7, radius_A=1.1, density="gaussian")
     found = load_images(tmp_path / "a.npz")
     assert found.images.dtype == dtype
     np.testing.assert_array_equal(found.images, images)
-    assert (found.resolution_A, found.channel_names) == (0.7, CHANNELS)
+    assert (found.resolution_A, found.radius_A, found.density) == (0.7, 1.1, "gaussian")
+    assert found.channel_names == CHANNELS
     with np.load(tmp_path / "a.npz", allow_pickle=False) as stored:  # by anybody
-        assert sorted(stored) == ["channels", "image", "resolution_A"]
+        assert sorted(stored) == ["channels", "density", "image", "radius_A", "resolution_A"]
 
 
 def test_npz_files_of_something_else(tmp_path):
@@ -224,7 +225,10 @@ def test_npz_files_of_something_else(tmp_path):
 
 def test_npz_files_of_others_may_lack_the_channels(tmp_path):
     path = tmp_path / "a.npz"
-    np.savez(path, image=make_image((2, 6, 3, 3, 3)), resolution_A=1, structure=["x", "y"])
+    structure = ["x", "y"]
+    image = make_image((2, 6, 3, 3, 3))
+    np.savez(path, image=image, resolution_A=np.float32(0.8), structure=structure)
     found = load_images(path)
+    assert (found.resolution_A, found.radius_A, found.density) == (0.8, 0.75, "sphere")
     assert found.channel_names == CHANNELS
     assert found.structures == ["x", "y"]

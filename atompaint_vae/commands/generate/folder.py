@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -89,11 +90,11 @@ class ImageFolder:
 
     def list_missing(self, num: int) -> list[int]:
         """Return the numbers, of the first num, of images that aren't complete."""
-        return [
-            index
-            for index in range(num)
-            if not all(x.exists() for x in (self._find_atoms(index), *self._find_maps(index)))
-        ]
+        return [index for index in range(num) if not self._is_complete(index)]
+
+    def count(self) -> int:
+        """Return how many images are complete, from the first on."""
+        return next(index for index in itertools.count() if not self._is_complete(index))
 
     def add(
         self, index: int, image: Float[np.ndarray, "c x y z"], write_atoms: Callable[[Path], None]
@@ -119,6 +120,9 @@ class ImageFolder:
         path = self.folder / name
         write_atomic(path, content)
         return path
+
+    def _is_complete(self, index: int) -> bool:
+        return all(x.exists() for x in (self._find_atoms(index), *self._find_maps(index)))
 
     def _find_atoms(self, index: int) -> Path:
         return self.folder / f"{self.get_name(index)}.cif"

@@ -8,8 +8,8 @@ Usage:
 
 All atoms in a sphere around the residue's centre are removed. A diffusion model then proposes atoms
 that fit what is left. STRUCTURE is an mmCIF, PDB or BinaryCIF file, compressed or not; its first
-model is taken, without symmetry copies. NAME is a published model of kind diffusion, or a finished
-run of this notebook, as experiment/run.
+model is taken, or all models of an assembly (.pdb1). NAME is a published model of kind diffusion,
+or a finished run of this notebook, as experiment/run.
 
     atompaint-vae paint 1bhl.pdb --around A/123 --model 20261129_first_denoisers/plain --out new
 
@@ -129,7 +129,7 @@ def main(argv: list[str]) -> int:
         paint_missing(folder, num, painter, remove_sphere(structure, center_A, radius_A),
                       sampler, options)  # fmt: skip
         recovery, page = write_results(
-            folder, num, painter, hidden, f"{around} of {path.name}"
+            folder, folder.count(), painter, hidden, f"{around} of {path.name}"
         )
     for line in describe_recovery(recovery):
         print(line)

@@ -14,7 +14,7 @@ DIR then holds
                        the image's carbon channel, in the same frame; the same for the others
     images.npz         all images, for atompaint-vae score and for Python
     scores.csv         geometry of the atoms, and copies of training crops, beside the same of real
-                       crops; see atompaint-vae score --help
+                       crops, for four samples or more; see atompaint-vae score --help
     settings.nt        what they were drawn with
 
     atompaint-vae sample denoiser-small --num 16 --out samples
@@ -27,7 +27,7 @@ Options:
     --out DIR        Folder for the files; it is made if there is none.
     --num N          Number of samples. [default: 16]
     --seed N         Seed of the noise. [default: 0]
-    --steps N        Noise levels; each takes two evaluations of the denoiser.
+    --steps N        Noise levels; each but the last takes two evaluations of the denoiser.
     --sigma-min S    Lowest noise level, relative to the standard deviation of the data.
     --sigma-max S    Highest noise level.
     --churn S        Noise that is added anew in all steps together, EDM's S_churn.
@@ -111,8 +111,12 @@ def main(argv: list[str]) -> int:
             print(f"{folder.folder}: {num - len(missing)} of {num} samples are there")
         for index, image in draw(model.to(device), sampler, seed, missing, batch_size):
             add_sample(folder, index, image, data)
+        num = folder.count()
         images = folder.read_images(num)
-        save_images(folder.folder / "images.npz", images, data.resolution_A)
+        save_images(
+            folder.folder / "images.npz", images, data.resolution_A,
+            radius_A=data.radius_A, density=data.density,
+        )  # fmt: skip
         crops = load_crops(hparams, expt_dir, min(num, NUM_SHOWN_CROPS))
         scores = None
         if crops is not None and num >= MIN_IMAGES:
@@ -207,7 +211,7 @@ def score(
 
     groups = [str(index) for index in range(len(images))]
     rows = score_all(
-        [Images("samples", torch.from_numpy(images), data.resolution_A, groups)],
+        [Images("samples", torch.from_numpy(images), data, groups)],
         data,
         num_crops=NUM_SCORED_CROPS,
         features=features,

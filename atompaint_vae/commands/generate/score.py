@@ -6,8 +6,9 @@ Usage:
 
 IMAGES are .npz files, or maps. Each .npz file becomes a row of the table, and all maps together
 become one. A .npz file holds `image`, [n, 6, x, x, x], the fraction of each voxel that atoms of
-each channel fill, and `resolution_A`, the side of a voxel; `structure`, [n], is optional, and names
-the structure of each image if they are, say, reconstructions of crops.
+each channel fill, and `resolution_A`, the side of a voxel. Optional are `structure`, [n], the name
+of each image's structure if they are, say, reconstructions of crops, and `radius_A` and `density`:
+atoms are balls of 0.75 Å unless these say otherwise, as the hyperparameters of the same names do.
 
     atompaint-vae score images.npz
     atompaint-vae score latent.npz voxel.npz --references --vae finer-wide-10 --csv scores.csv
@@ -76,18 +77,20 @@ if TYPE_CHECKING:
     from ...data.hparams import DataHparams
 
 MIN_CROPS = 4
+IMAGE_KEYS = ("resolution_A", "radius_A", "density")
 
 
 class Images(NamedTuple):
     """Images of one row of the table.
 
     name:   of their file
+    data:   how crops become such images
     groups: see `ImageSet`
     """
 
     name: str
     images: Tensor
-    resolution_A: float
+    data: DataHparams
     groups: list[str]
 
 
@@ -99,18 +102,15 @@ def main(argv: list[str]) -> int:
             f"--crops: expected a number of at least {MIN_CROPS}, got {num_crops!r}"
         )
 
-    import pandas as pd
+    if not arguments["--against"]:
+        raise ValueError("--against: expected structures, got ''")
 
-    from ...data.hparams import DataHparams
+    import pandas as pd
 
     sets = load_sets(arguments["IMAGES"])
     rows = score_all(
         sets,
-        DataHparams(
-            source=arguments["--against"],
-            size_voxels=sets[0].images.shape[-1],
-            resolution_A=sets[0].resolution_A,
-        ),
+        sets[0].data.model_copy(update={"source": arguments["--against"]}),
         num_crops=int(num_crops),
         features=arguments["--features"],
         vae=arguments["--vae"],
@@ -196,19 +196,33 @@ def load_sets(names: Sequence[str]) -> list[Images]:
     sets = [load_npz(Path(x)) for x in names if x.endswith(".npz")]
     if maps:
         sets.append(load_maps(maps))
-    for each in sets:
-        check_images(each)
     first = sets[0]
-    for name, images, resolution_A, _ in sets[1:]:
-        size, expected = (x.shape[-1] for x in (images, first.images))
-        if size != expected:
-            raise ValueError(f"{name}: {size} voxels a side, but {first.name} has {expected}")
-        if not np.isclose(resolution_A, first.resolution_A):
-            raise ValueError(
-                f"{name}: voxels of {resolution_A:g} Å, but {first.name} has "
-                f"{first.resolution_A:g} Å"
-            )
+    for name, _, data, _ in sets[1:]:
+        for key in ("size_voxels", *IMAGE_KEYS):
+            found, expected = getattr(data, key), getattr(first.data, key)
+            if found != expected:
+                raise ValueError(f"{name}: {key} is {found}, but {first.name} has {expected}")
     return sets
+
+
+def make_images(
+    name: str, images: Tensor, groups: list[str], **keys: float | str
+) -> Images:
+    """Return images that can be scored, or raise ValueError as `check_images`.
+
+    keys: those of `DataHparams` that say how the images are made
+    """
+    from pydantic import ValidationError
+
+    from ...data.hparams import DataHparams
+
+    check_images(name, images)
+    try:
+        data = DataHparams(size_voxels=images.shape[-1], **keys)
+    except ValidationError as error:
+        (key, *_), text = error.errors()[0]["loc"], error.errors()[0]["msg"]
+        raise ValueError(f"{name}: {key}: {text[0].lower()}{text[1:]}") from None
+    return Images(name, images, data, groups)
 
 
 def load_maps(paths: Sequence[str]) -> Images:
@@ -230,7 +244,9 @@ def load_maps(paths: Sequence[str]) -> Images:
         if not (same and np.isclose(other.resolution_A, first.resolution_A)):
             raise ValueError(f"{name}: other voxels than {next(iter(found))}")
     images = torch.from_numpy(np.stack([x.image for x in found.values()]))
-    return Images(f"{len(found)} maps", images, first.resolution_A, _number(images))
+    return make_images(
+        f"{len(found)} maps", images, _number(images), resolution_A=first.resolution_A
+    )
 
 
 def load_npz(path: Path) -> Images:
@@ -251,7 +267,8 @@ def load_npz(path: Path) -> Images:
     groups = _number(images) if stored.structures is None else stored.structures
     if len(groups) != len(images):
         raise ValueError(f"{path}: {len(groups)} structures of {len(images)} images")
-    return Images(str(path), images, stored.resolution_A, groups)
+    keys = {key: getattr(stored, key) for key in IMAGE_KEYS}
+    return make_images(str(path), images, groups, **keys)
 
 
 def _number(images: Tensor) -> list[str]:
@@ -259,28 +276,25 @@ def _number(images: Tensor) -> list[str]:
     return [f"image {i}" for i in range(len(images))]
 
 
-def check_images(images: Images) -> None:
+def check_images(name: str, images: Tensor) -> None:
     """Check that images can be scored; raises: ValueError with the file's name if not."""
     from ...data.crops.voxelize import CHANNELS
     from ...models.scores import MIN_IMAGES
     from ...text.formats import format_shape
 
-    name, image, resolution_A, _ = images
-    shape = image.shape
+    shape = images.shape
     is_form = len(shape) == 5 and shape[1] == len(CHANNELS) and len({*shape[2:]}) == 1
     if not (is_form and shape[-1] % 2):
         raise ValueError(
             f"{name}: images of shape {format_shape(shape)}; expected n×{len(CHANNELS)}×x×x×x, "
             "x odd"
         )
-    if len(image) < MIN_IMAGES:
-        raise ValueError(f"{name}: {len(image)} images; expected at least {MIN_IMAGES}")
-    is_finite = image.isfinite().flatten(1).all(dim=1)
+    if len(images) < MIN_IMAGES:
+        raise ValueError(f"{name}: {len(images)} images; expected at least {MIN_IMAGES}")
+    is_finite = images.isfinite().flatten(1).all(dim=1)
     if not is_finite.all():
         index = int((~is_finite).nonzero()[0])
         raise ValueError(f"{name}: image {index} has values that aren't finite")
-    if not (np.isfinite(resolution_A) and resolution_A > 0):
-        raise ValueError(f"{name}: resolution_A is {resolution_A:g}; expected a positive number")
 
 
 def load_model(option: str, name: str | None, kind: str, data: DataHparams):
@@ -298,7 +312,7 @@ def load_model(option: str, name: str | None, kind: str, data: DataHparams):
         hparams = load_resolved(paths.hparams)
         if hparams.kind != kind:
             raise ValueError(f"{name} is of kind {hparams.kind}; expected {kind}")
-        for key in ("resolution_A", "radius_A", "density"):
+        for key in IMAGE_KEYS:
             found, expected = getattr(data, key), getattr(hparams.data, key)
             if found != expected:
                 raise ValueError(

@@ -69,7 +69,10 @@ def _find_near_numbers(number: str, residues: dict[str, gemmi.Residue]) -> list[
         return []
     if wanted is None:
         return []
-    return sorted(residues, key=lambda x: abs(residues[x].seqid.num - wanted))[:NUM_NEAR]
+    near = {x: abs(y.seqid.num - wanted) for x, y in residues.items() if y.seqid.num is not None}
+    # Of those that differ in the insertion code alone, first the one that differs in case.
+    order = sorted(near, key=lambda x: (near[x], x.lower() != number.lower()))
+    return order[:NUM_NEAR]
 
 
 def calc_center(residue: gemmi.Residue) -> Float[np.ndarray, "3"]:
@@ -102,17 +105,24 @@ def remove_sphere(
     """
     Return a copy of a structure without the atoms in a sphere: hydrogens, water and ligands too.
 
-    Other locations of a removed atom are removed as well, wherever they lie, and so are bonds that
-    lead to one.
+    Of an atom that a file has in several places, all are removed if that of the residue's first
+    location is in the sphere, which is the one that `read_structure` takes; else those inside.
+    Bonds that lead to a removed atom are removed as well.
     """
     copy = structure.clone()
     center = gemmi.Position(*center_A)
     for model in copy:
         for chain in model:
             for residue in chain:
-                gone = {x.name for x in residue if x.pos.dist(center) < radius_A}
+                is_inside = [x.pos.dist(center) < radius_A for x in residue]
+                first = next((x.altloc for x in residue if x.has_altloc()), None)
+                gone = {
+                    atom.name
+                    for atom, inside in zip(residue, is_inside, strict=True)
+                    if inside and (atom.altloc == first or not atom.has_altloc())
+                }
                 for i in reversed(range(len(residue))):
-                    if residue[i].name in gone:
+                    if is_inside[i] or residue[i].name in gone:
                         del residue[i]
     copy.remove_empty_chains()
     ends = [(x.partner1, x.partner2) for x in copy.connections]

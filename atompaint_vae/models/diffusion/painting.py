@@ -169,7 +169,7 @@ class Painter:
     def _find_latents(self) -> Bool[Tensor, "x2 y2 z2"]:
         """Return the latents that change when the painted voxels are filled with random atoms."""
         rng = np.random.default_rng(0)
-        num_atoms = round(FILLED_ATOMS_NM3 / 1000 * 4 / 3 * np.pi * self.radius_A**3)
+        num_atoms = round(FILLED_ATOMS_NM3 / 1000 * 4 / 3 * np.pi * self.radius_A**3) or 1
         changes = [
             self.calc_change(draw_random_atoms(rng, self.known, self.radius_A, num_atoms))
             for _ in range(NUM_FILLINGS)

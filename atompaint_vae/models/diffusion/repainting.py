@@ -23,9 +23,6 @@ MIN_ATOMS_NM3 = 40.0
 """Around the centre of a region, in the sphere inscribed in the model's crops: inside proteins, it
 is about 50, and at their surface half of that."""
 
-MAX_RESIDUES = 50
-"""To try for one region; a small structure may have no residue deep inside."""
-
 PAINTED, CHANCE, RECONSTRUCTED = "painted", "random atoms", "reconstructed"
 GAIN = "painted - random"
 
@@ -81,19 +78,24 @@ def iter_regions(
     atoms: pd.DataFrame, side_A: float, num_regions: int, seed: int
 ) -> Iterator[tuple[str, str, pd.DataFrame, np.ndarray]]:
     """
-    Yield residues inside structures, chosen at random, of each structure about equally many.
+    Yield residues inside structures, chosen at random, none twice, of each structure about equally
+    many.
 
     yields: the structure's name, the residue's, the structure's atoms, the residue's centre [Å]
     raises: ValueError if no structure has such a residue
     """
     rng = np.random.default_rng(seed)
     structures = {str(name): own for name, own in atoms.groupby("structure", observed=True)}
-    names, num_found = rng.permutation(sorted(structures)).tolist(), 0
-    while names and num_found < num_regions:
-        for name in list(names):
-            found = _choose_residue(structures[name], side_A, rng)
+    residues = {
+        name: _iter_residues(structures[name], side_A, rng)
+        for name in rng.permutation(sorted(structures)).tolist()
+    }
+    num_found = 0
+    while residues and num_found < num_regions:
+        for name in list(residues):
+            found = next(residues[name], None)
             if found is None:
-                names.remove(name)
+                del residues[name]
             elif num_found < num_regions:
                 num_found += 1
                 yield name, found[0], structures[name], found[1]
@@ -101,22 +103,21 @@ def iter_regions(
         raise ValueError(f"no structure has a residue with {MIN_ATOMS_NM3:g} atoms/nm³ around it")
 
 
-def _choose_residue(
+def _iter_residues(
     atoms: pd.DataFrame, side_A: float, rng: np.random.Generator
-) -> tuple[str, np.ndarray] | None:
+) -> Iterator[tuple[str, np.ndarray]]:
     places_A = atoms[list(COORDINATES)].to_numpy(np.float64)
     tree = cKDTree(places_A)
     columns = ["chain", "residue_num", "insertion_code"]
     residues = atoms.groupby(columns, observed=True, sort=False).indices
     names = list(residues)
     sphere_nm3 = 4 / 3 * np.pi * (side_A / 20) ** 3
-    for i in rng.permutation(len(names))[:MAX_RESIDUES]:
+    for i in rng.permutation(len(names)):
         center_A = places_A[residues[names[i]]].mean(axis=0)
         num_inside = tree.query_ball_point(center_A, side_A / 2, return_length=True)
         if num_inside >= MIN_ATOMS_NM3 * sphere_nm3:
             chain, number, letter = names[i]
-            return f"{chain}/{number}{letter}", center_A
-    return None
+            yield f"{chain}/{number}{letter}", center_A
 
 
 def summarise_recovery(counts: pd.DataFrame) -> pd.DataFrame:

@@ -39,6 +39,7 @@ def test_the_centre_is_that_of_heavy_atoms():
         ("A100", r"'A100': expected CHAIN/RESIDUE, such as A/52 or A/52B"),
         ("a/100B", r"no chain 'a'; known: A, B"),
         ("A/100C", r"no residue 'A/100C'; did you mean 'A/100B' or 'A/100'\?"),
+        ("A/100b", r"no residue 'A/100b'; did you mean 'A/100B'"),
         ("B/3", r"no residue 'B/3'; did you mean 'B/-5'\?"),
         ("A/x", r"no residue 'A/x'; (known: |did you mean ')A/"),
     ],
@@ -77,6 +78,32 @@ def test_removed_and_kept_atoms_of_a_file(tmp_path):
     assert written.spacegroup_hm == "P 1 21 1"
     assert len(structure.connections) == 1
     assert len(written.connections) == 0
+
+
+@pytest.mark.parametrize(("radius_A", "kept"), [(1.0, "AB"), (4.0, ""), (2.5, "A")])
+def test_of_several_locations_the_first_decides(tmp_path, radius_A, kept):
+    # CB is 3 Å from the centre in the location that comes first, and 2 Å in the other.
+    lines = [
+        f"ATOM  {i + 1:5d}  {name:<3s}{altloc}ALA A   1    {x:8.3f}{0:8.3f}{0:8.3f}  0.50 10.00"
+        f"           {name[0]}  "
+        for i, (name, altloc, x) in enumerate([("CA", " ", 9.0), ("CB", "A", 3.0), ("CB", "B", 2.0)])
+    ]
+    path = tmp_path / "a.pdb"
+    path.write_text("\n".join([*lines, "END", ""]))
+    center_A = np.zeros(3)
+    rest = remove_sphere(parse_structure(path), center_A, radius_A)
+    (residue,) = rest[0]["A"]
+    assert "".join(x.altloc for x in residue if x.name == "CB") == kept
+    _, known = split_atoms(read_structure(path), center_A, radius_A)
+    assert len(known.channels) == 1 + ("A" in kept)
+
+
+def test_residues_without_a_number():
+    structure = make_structure()
+    for residue in structure[0]["B"]:
+        residue.seqid.num = None
+    with pytest.raises(RegionError, match=r"^no residue 'B/3'; did you mean 'B/\?'"):
+        find_residue(structure, "B/3")
 
 
 def test_atoms_are_split_by_their_centres(tmp_path):

@@ -225,6 +225,12 @@ def test_regions_that_do_not_fit(radius_A, place_A, message):
         Painter(make_denoiser(13), DataHparams(size_voxels=13), known, radius_A)
 
 
+def test_a_sphere_as_small_as_an_atom_is_painted(latent_painter, folder):
+    _, known = make_region(1.0, folder)
+    painter = Painter(latent_painter.model, DataHparams(size_voxels=21), known, 1.0)
+    assert painter.is_painted_data.any()
+
+
 def test_a_sphere_that_leaves_no_latent_known(folder):
     vae = load_pretrained("finer-small-8").requires_grad_(False)
     _, known = make_region(9.7, folder)

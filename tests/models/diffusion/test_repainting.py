@@ -54,6 +54,11 @@ def test_regions_are_inside_of_structures_in_turn(atoms):
     assert [x[1] for x in itertools.islice(iter_regions(atoms, 21.0, 8, seed=1), 8)] != first
 
 
+def test_no_residue_is_taken_twice(atoms):
+    found = [(name, residue) for name, residue, *_ in iter_regions(atoms, 21.0, 10_000, seed=0)]
+    assert len(found) == len(set(found)) > 100
+
+
 def test_structures_without_an_inside(atoms):
     thin = atoms[::3]
     with pytest.raises(ValueError, match=r"^no structure has a residue with 40 atoms/nm³ around"):
