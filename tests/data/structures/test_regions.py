@@ -83,10 +83,11 @@ def test_removed_and_kept_atoms_of_a_file(tmp_path):
 @pytest.mark.parametrize(("radius_A", "kept"), [(1.0, "AB"), (4.0, ""), (2.5, "A")])
 def test_of_several_locations_the_first_decides(tmp_path, radius_A, kept):
     # CB is 3 Å from the centre in the location that comes first, and 2 Å in the other.
+    atoms = [("CA", " ", 9.0), ("CB", "A", 3.0), ("CB", "B", 2.0)]
     lines = [
         f"ATOM  {i + 1:5d}  {name:<3s}{altloc}ALA A   1    {x:8.3f}{0:8.3f}{0:8.3f}  0.50 10.00"
         f"           {name[0]}  "
-        for i, (name, altloc, x) in enumerate([("CA", " ", 9.0), ("CB", "A", 3.0), ("CB", "B", 2.0)])
+        for i, (name, altloc, x) in enumerate(atoms)
     ]
     path = tmp_path / "a.pdb"
     path.write_text("\n".join([*lines, "END", ""]))
