@@ -654,6 +654,25 @@ def test_ticks_of_rows_draw_their_curves_in_the_colours_of_the_rows(go):
     assert not find(browser, ".run-table tbody input").is_selected()
 
 
+def test_ticked_rows_alone_show_what_differs_between_them(go):
+    browser = go("compare", where="experiment ~ 2025")
+    wait(lambda: len(read_texts(browser, ".run-legend tbody th")), 5)
+    for name in read_texts(browser, ".run-legend tbody th")[2:]:
+        find(browser, f".run-table input[aria-label='Draw {name}']").click()
+    ticked = read_texts(browser, ".run-legend tbody th")
+    assert len(ticked) == 2
+    browser.find_element("xpath", "//button[text()='Only ticked']").click()
+    assert read_texts(browser, ".run-count") == ["2 of 5 runs"]
+    assert read_texts(browser, ".run-legend tbody th") == ticked
+    header = read_texts(browser, ".run-table thead th")
+    assert header.count("run") == 1 and "experiment" not in header
+    browser.refresh()
+    wait(lambda: read_texts(browser, ".run-count"), ["2 of 5 runs"])
+    buttons = [x for x in browser.find_elements("css selector", ".run-controls button")
+               if x.is_displayed()]  # fmt: skip
+    assert "Only ticked" not in [x.text for x in buttons]
+
+
 def test_columns_begin_with_the_metric_and_what_differs(go):
     browser = go("compare", where="seed != 1")
     find(browser, ".run-properties summary").click()

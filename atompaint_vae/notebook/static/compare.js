@@ -4,8 +4,8 @@
   "use strict";
 
   const {
-    Curves, make, loadScript, loadRuns, readState, writeState, splitTokens, filterRuns, formatValue, roundValue,
-    isMeasured, countValues, findVaried, findIncomparable, findConfounded, groupBy, groupSeeds,
+    Curves, make, loadScript, loadRuns, readState, writeState, splitTokens, filterRuns, writeOneOf, formatValue,
+    roundValue, isMeasured, countValues, findVaried, findIncomparable, findConfounded, groupBy, groupSeeds,
     nameGroup, nameRuns, drawParallel,
   } = window.AtomPaint;
   const FEW = 6; // curves that are drawn at first
@@ -15,6 +15,7 @@
   const PAUSE_MS = 150;
   const ROOT = document.documentElement.dataset.content_root ?? "./";
   const HEADS = { duration_s: "duration [min]" };
+  const NAMES = ["experiment", "run"]; // what a row begins with
   const TABLES = { val: "validation", test: "test", train: "training" };
 
   // The build writes a property that is the same in all runs only once.
@@ -100,6 +101,11 @@
       show();
     };
 
+    const filter = (where) => {
+      input.value = where;
+      set({ where });
+    };
+
     // Metrics and properties
 
     const isLower = () => data.lower.includes(state.metric);
@@ -138,6 +144,7 @@
           ...inside.map((x) => option("metric", x, x)))] : [];
       });
       const groups = findVaried(allProperties).filter((name) => name !== "seed");
+      const isPart = colours.size > 0 && colours.size < rows.length;
       const files = ["Copy", "CSV", "Excel"].map((text) =>
         make("button", { type: "button", onclick: ({ target }) => give(text, target) }, text));
       controls.replaceChildren(
@@ -145,8 +152,10 @@
         select("group", "Rows", option("group", "each run", ""),
           option("group", "mean over seeds", Curves.SEEDS),
           ...groups.map((x) => option("group", `mean for each ${x}`, x))),
+        make("button", { type: "button", hidden: Boolean(state.group) || !isPart,
+          onclick: () => filter(writeOneOf("run", [...colours.keys()])) }, "Only ticked"),
         make("button", { type: "button", class: "run-clear", hidden: !state.where,
-          onclick: () => { input.value = ""; set({ where: "" }); } }, "All runs"),
+          onclick: () => filter("") }, "All runs"),
         make("span", { class: "run-files" }, ...files),
       );
     }
@@ -158,7 +167,7 @@
       if (!columnBox.open) return;
       const first = [...new Set([...listMetricColumns(), ...listVaried(), ...shown])];
       const rank = (name) => (isMeasured(name) ? ["(", "test."].findIndex((x) => name.includes(x)) : 2);
-      const rest = known.filter((name) => !first.includes(name) && !["experiment", "run"].includes(name))
+      const rest = known.filter((name) => !first.includes(name) && !NAMES.includes(name))
         .sort((a, b) => rank(b) - rank(a) || known.indexOf(a) - known.indexOf(b));
       const lines = [...first, ...rest].map((name) => {
         const example = allProperties.map((x) => x[name] ?? null).find((x) => x !== null);
@@ -292,7 +301,7 @@
     // The rows as they are sorted, with all digits.
     async function give(kind, button) {
       const columns = listColumns();
-      const first = state.group ? [state.group, "runs"] : ["experiment", "run"];
+      const first = state.group ? [state.group, "runs"] : NAMES;
       const cells = rows.map((row) => {
         const { experiment, run } = row.runs[0].properties;
         const names = state.group ? [row.text, String(row.runs.length)] : [experiment, run];
@@ -316,7 +325,8 @@
     function applyFilter() {
       try {
         chosen = filterRuns(state.where, allProperties).map((i) => all[i]);
-        named = splitTokens(state.where).map(({ text }) => text).filter((x) => known.includes(x));
+        named = splitTokens(state.where).map(({ text }) => text)
+          .filter((x) => known.includes(x) && !NAMES.includes(x));
         error.textContent = "";
         input.removeAttribute("aria-invalid");
       } catch (problem) {
@@ -380,9 +390,7 @@
         ? state.columns.filter((name) => known.includes(name) && ![...others, first].includes(name)) : varied;
       const wanted = [...names, ...others, first];
       drawParallel(parallel, parallelNote, chosen, wanted, colours, (condition) => {
-        const where = state.where.trim() ? `(${state.where.trim()}) and ${condition}` : condition;
-        input.value = where;
-        set({ where });
+        filter(state.where.trim() ? `(${state.where.trim()}) and ${condition}` : condition);
       });
     }
 

@@ -4,7 +4,7 @@
 (() => {
   "use strict";
 
-  const { formatValue, roundValue, isMeasured, nameRuns } = window.AtomPaint;
+  const { writeOneOf, formatValue, roundValue, isMeasured, nameRuns } = window.AtomPaint;
   const [TOP, BOTTOM, MIN_HEIGHT, MAX_HEIGHT] = [40, 8, 260, 560];
   const [MIN_GAP, PADDING, LINE_HEIGHT, FONT_SIZE] = [28, 6, 13, 11];
   const MAX_LABELS = 12; // values of a property, and runs, that are all named
@@ -238,8 +238,6 @@
     box.onblur = () => choose(-1);
   }
 
-  const quote = (text) => (text.includes('"') ? `'${text}'` : `"${text}"`);
-
   // What the filter says of the values between two heights, null if there are none.
   function writeCondition({ name, labels, place, isNumber }, low, high) {
     const inside = labels.map((x) => x.value)
@@ -249,12 +247,7 @@
       const [min, max] = [Math.min(...inside), Math.max(...inside)];
       return min === max ? `${name} == ${min}` : `${name} >= ${min} and ${name} <= ${max}`;
     }
-    const parts = inside.map((value) => {
-      const [, experiment, run] = name === "run" ? /^(?:(.*)\/)?([^/]*)$/.exec(value) : [];
-      return experiment ? `(experiment == ${quote(experiment)} and run == ${quote(run)})`
-        : `${name} == ${quote(value)}`;
-    });
-    return parts.length > 1 ? `(${parts.join(" or ")})` : parts[0];
+    return writeOneOf(name, inside);
   }
 
   // Dragging over a strip fades the lines elsewhere, and at last chooses those in it.

@@ -216,6 +216,18 @@ window.AtomPaint = (() => {
     return allProperties.flatMap((properties, i) => (condition(properties) ? [i] : []));
   }
 
+  const quote = (text) => (text.includes('"') ? `'${text}'` : `"${text}"`);
+
+  // The condition that a property has one of some values; those of `run` may be experiment/run.
+  function writeOneOf(name, values) {
+    const parts = values.map((value) => {
+      const [, experiment, run] = name === "run" ? /^(?:(.*)\/)?([^/]*)$/.exec(value) : [];
+      return experiment ? `(experiment == ${quote(experiment)} and run == ${quote(run)})`
+        : `${name} == ${quote(value)}`;
+    });
+    return parts.length > 1 ? `(${parts.join(" or ")})` : parts[0];
+  }
+
   // What differs
 
   function formatValue(value, key = "") {
@@ -371,8 +383,8 @@ window.AtomPaint = (() => {
   }
 
   return {
-    loadScript, loadRuns, readState, writeState, splitTokens, filterRuns, formatValue, roundValue,
-    isMeasured, countValues, findVaried, findIncomparable, findConfounded, groupBy, groupSeeds, nameRuns,
+    loadScript, loadRuns, readState, writeState, splitTokens, filterRuns, writeOneOf, formatValue,
+    roundValue, isMeasured, countValues, findVaried, findIncomparable, findConfounded, groupBy, groupSeeds, nameRuns,
     nameGroup,
   };
 })();
