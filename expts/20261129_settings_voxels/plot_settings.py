@@ -24,6 +24,7 @@ SCORES = {"band_loss": "lower", "bonded": "higher"}
 
 def main(expt: Experiment):
     runs = pd.concat([load_scores(expt, space) for space in SPACES])
+    spaces = list(runs["space"].unique())  # those that are trained
     means = runs.groupby(["setting", "space"], sort=False)[["minutes", *SCORES]].agg(list)
     table = means.map(format_mean).unstack("space")
     table.columns = [f"{score}, {SPACES[space]}" for score, space in table.columns]
@@ -32,7 +33,7 @@ def main(expt: Experiment):
     for score, better in SCORES.items():
         wide = runs.pivot(index=["setting", "seed"], columns="space", values=score).dropna()
         settings = wide.index.get_level_values("setting")
-        for a, b in combinations(SPACES, 2):
+        for a, b in combinations(spaces, 2):
             found = calc_rank_correlation(wide[a], wide[b], settings)
             rows.append({
                 "score": score, "a": SPACES[a], "b": SPACES[b],
