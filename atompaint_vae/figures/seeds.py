@@ -1,6 +1,7 @@
 """Runs that differ in nothing but the seed -> their mean, its interval, a figure, a table."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ def draw_seeds(axes: Axes, runs: pd.DataFrame, metric: str) -> dict[str, str]:
     returns: the colour of each model
     """
     models = [*dict.fromkeys(runs["model"])]
-    colours = dict(zip(models, RUN_COLOURS, strict=False))
+    colours = dict(zip(models, cycle(RUN_COLOURS), strict=False))
     for row, (model, colour) in enumerate(colours.items()):
         seeds = runs[runs["model"] == model]
         ys = row + 0.12 + 0.1 * np.arange(len(seeds))

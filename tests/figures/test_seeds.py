@@ -54,6 +54,15 @@ def test_each_model_is_a_row_with_its_seeds_and_their_mean():
     plt.close()
 
 
+def test_more_models_than_colours_are_all_drawn():
+    names = [*"abcdefghij"]
+    _, axes = plt.subplots()
+    colours = draw_seeds(axes, pd.DataFrame({"model": names, "r2": 0.5}), "r2")
+    assert list(colours) == names
+    assert len(axes.texts) == len(names)
+    plt.close()
+
+
 def test_each_model_is_a_line_of_its_means_and_a_row_of_the_table():
     runs = pd.DataFrame({"model": ["b", "a", "b"], "x": [1.0, 5.0, 3.0], "y": [4.0, 6.0, 4.0]})
     _, axes = plt.subplots()
