@@ -39,10 +39,10 @@ def wait(app) -> None:
     if not app.config[KEY]:
         return
     with Connection(app.config[KEY]) as connection:
-        connection.send(list_loaded(app))
         try:
+            connection.send(list_loaded(app))
             connection.recv()
-        except EOFError:  # the server is gone
+        except (EOFError, BrokenPipeError):  # the server is gone
             sys.exit()
 
 

@@ -1,6 +1,7 @@
 """A server builds the pages again at each change, and outlives all mistakes in them."""
 
 import http.client
+import multiprocessing
 import os
 import re
 import shutil
@@ -12,9 +13,11 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from atompaint_vae.notebook.builds import waiting
 from atompaint_vae.notebook.builds.live import HOST, describe, is_input, serve
 
 ROOT = Path(__file__).parents[3]
@@ -201,3 +204,12 @@ def test_many_changes_are_named_shortly(tmp_path, monkeypatch):
     names = {str(tmp_path / f"{i}.rst") for i in range(7)}
     text = "Building after a change of 0.rst, 1.rst, 2.rst, 3.rst, 4.rst and 2 more"
     assert describe(names) == text
+
+
+def test_a_waiting_build_ends_silently_without_its_server():
+    here, there = multiprocessing.Pipe()
+    here.close()
+    app = SimpleNamespace(config={waiting.KEY: os.dup(there.fileno())}, confdir=".")
+    with pytest.raises(SystemExit) as error:
+        waiting.wait(app)
+    assert error.value.code is None
