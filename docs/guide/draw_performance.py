@@ -18,7 +18,8 @@ from atompaint_vae.figures.tables import save_table
 
 RECORDS = Path(__file__).parents[2] / "benchmarks" / "records"
 BENCHMARKS = (
-    "training", "gates", "layers", "grids", "diffusion", "voxelize", "feed", "build", "notebook",
+    "training", "gates", "layers", "grids", "devices", "diffusion", "voxelize", "feed", "build",
+    "notebook",
 )  # fmt: skip
 LIBRARIES = {"escnn": RUN_COLOURS[0], "torch, unconstrained": RUN_COLOURS[1]}
 

@@ -2,7 +2,7 @@
 
 The hidden atoms are nowhere in what the model is given: the image of the known atoms is encoded,
 not that of all. Data are then known or painted. An image's voxels are painted if an atom centred in
-the sphere can touch them. Latents are painted if what is in those voxels changes them.
+the sphere can touch them, unless known atoms fill most of them. Latents are painted if what is in those voxels changes them.
 
 Letters: b batch, c channels, i channels of images, x y z voxels, k fillings.
 """
@@ -27,6 +27,10 @@ from .sampler import Known, Step, sample_steps
 
 NUM_RESAMPLINGS = 10
 """Lugmayr et al. 2022 take 10 as well."""
+
+MAX_FILLED = 0.5
+"""Share of a voxel that known atoms may fill if it is painted. Otherwise the known atoms next to the
+sphere, to which the painted ones are bonded, would be hidden from the model as well."""
 
 NUM_FILLINGS = 16
 
@@ -69,7 +73,8 @@ class Painter:
         if not len(self.known.channels):
             raise RegionError(f"no known atoms within {self.side_A / 2:g} Å of the region")
         self.known_image = self.make_image(self.known)
-        self.is_painted = self._find_voxels(radius_A + reach_A)
+        can_be_touched = self._find_voxels(radius_A + reach_A)
+        self.is_painted = can_be_touched & (self.known_image.sum(dim=0) < MAX_FILLED)
         self.is_painted_data = (
             self.is_painted if model.autoencoder is None else self._find_latents()
         )

@@ -72,7 +72,7 @@ def paint(painter, seed=0, indices=(0,), **options):
     ],
 )
 def test_painted_voxels_are_those_that_atoms_can_touch(data):
-    known = Atoms(np.array([[5.0, 0, 0]]), np.array([0]))
+    known = Atoms(np.array([[6.0, 0, 0]]), np.array([0]))
     painter = Painter(make_denoiser(data.size_voxels), data, known, 3.0)
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(40_000, 3, generator=generator, dtype=torch.float64)
@@ -88,6 +88,17 @@ def test_painted_voxels_are_those_that_atoms_can_touch(data):
     # Voxels that only atoms on a small part of the surface touch may be missed.
     is_missed = painter.is_painted & (image == 0)
     assert is_missed.sum() <= 0.01 * painter.is_painted.sum()
+
+
+def test_atoms_beside_the_sphere_are_known():
+    # The first bond's length from the surface of the sphere, at a voxel's centre; far away.
+    known = Atoms(np.array([[4.0, 0, 0], [0, -5, 0]]), np.array([0, 1]))
+    painter = Painter(make_denoiser(13), DataHparams(size_voxels=13), known, 3.0)
+    assert not painter.is_painted[6 + 4, 6, 6]
+    assert painter.is_painted[6 + 3, 6, 6]
+    assert painter.is_painted[6, 6 + 4, 6]  # as far from the centre, and empty
+    _, found = (painter.find_atoms(x) for x in (painter.known_image, painter.reconstruct(known)))
+    assert not len(found.channels)
 
 
 def test_data_of_images_are_painted_like_their_voxels():
