@@ -2,7 +2,8 @@
 
 The hidden atoms are nowhere in what the model is given: the image of the known atoms is encoded,
 not that of all. Data are then known or painted. An image's voxels are painted if an atom centred in
-the sphere can touch them, unless known atoms fill most of them. Latents are painted if what is in those voxels changes them.
+the sphere can touch them, unless known atoms fill most of them. Latents are painted if what is in
+those voxels changes them.
 
 Letters: b batch, c channels, i channels of images, x y z voxels, k fillings.
 """
@@ -29,7 +30,7 @@ NUM_RESAMPLINGS = 10
 """Lugmayr et al. 2022 take 10 as well."""
 
 MAX_FILLED = 0.5
-"""Share of a voxel that known atoms may fill if it is painted. Otherwise the known atoms next to the
+"""Share of a voxel from which on the atoms in it are known. If it were painted, the atoms next to the
 sphere, to which the painted ones are bonded, would be hidden from the model as well."""
 
 NUM_FILLINGS = 16
