@@ -30,7 +30,7 @@ NUM_RESAMPLINGS = 10
 """Lugmayr et al. 2022 take 10 as well."""
 
 MAX_FILLED = 0.5
-"""Share of a voxel from which on the atoms in it are known. If it were painted, the atoms next to the
+"""Share of a voxel from which on its atoms are known. If it were painted, the atoms next to the
 sphere, to which the painted ones are bonded, would be hidden from the model as well."""
 
 NUM_FILLINGS = 16
