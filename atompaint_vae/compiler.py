@@ -10,6 +10,8 @@ from pathlib import Path
 
 OPTIONS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 
+NUM_ATTEMPTS = 2
+
 
 @cache
 def compile_library(source: Path) -> ctypes.CDLL | None:
@@ -21,5 +23,11 @@ def compile_library(source: Path) -> ctypes.CDLL | None:
         library = Path(folder) / "compiled.so"
         command = [compiler, *OPTIONS, "-o", str(library), "-x", "c++", "-"]
         # Read in Python, so that provenance can record what a plotting script depends on.
-        done = subprocess.run(command, input=source.read_bytes(), capture_output=True)
-        return ctypes.CDLL(str(library)) if done.returncode == 0 else None
+        code = source.read_bytes()
+        # A signal to all processes of a job, as Slurm sends it, ends the compiler too. Without the
+        # library, the last digits of all numbers would be others.
+        for _ in range(NUM_ATTEMPTS):
+            done = subprocess.run(command, input=code, capture_output=True)
+            if done.returncode == 0:
+                return ctypes.CDLL(str(library))
+    return None
