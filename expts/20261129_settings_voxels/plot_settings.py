@@ -31,9 +31,10 @@ def main(expt: Experiment):
     save_table(table.reset_index(), expt.expt_dir / f"{expt.date}_settings.csv")
     rows = []
     for score, better in SCORES.items():
-        wide = runs.pivot(index=["setting", "seed"], columns="space", values=score).dropna()
-        settings = wide.index.get_level_values("setting")
+        scores = runs.pivot(index=["setting", "seed"], columns="space", values=score)
         for a, b in combinations(spaces, 2):
+            wide = scores[[a, b]].dropna()
+            settings = wide.index.get_level_values("setting")
             found = calc_rank_correlation(wide[a], wide[b], settings)
             rows.append({
                 "score": score, "a": SPACES[a], "b": SPACES[b],
