@@ -26,9 +26,7 @@ from .hparams import DataHparams
 
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
 ORIGIN_CENTER_A = np.zeros(3)
-RADIUS_A, DENSITY = (
-    DataHparams.model_fields[key].default for key in ("radius_A", "density")
-)
+RADIUS_A, DENSITY = (DataHparams.model_fields[x].default for x in ("radius_A", "density"))
 """How atoms look in images that don't say so."""
 
 # Words of the header, counted from 1.

@@ -205,12 +205,12 @@ def load_sets(names: Sequence[str]) -> list[Images]:
     return sets
 
 
-def make_images(
-    name: str, images: Tensor, groups: list[str], **keys: float | str
-) -> Images:
-    """Return images that can be scored, or raise ValueError as `check_images`.
+def make_images(name: str, images: Tensor, groups: list[str], **keys: float | str) -> Images:
+    """Return images that can be scored.
 
-    keys: those of `DataHparams` that say how the images are made
+    images: [n, c, x, x, x]
+    keys:   those of `DataHparams` that say how the images are made
+    raises: ValueError as `check_images`, or with the key for a value that `DataHparams` refuses
     """
     from pydantic import ValidationError
 

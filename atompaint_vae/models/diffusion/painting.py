@@ -30,8 +30,8 @@ NUM_RESAMPLINGS = 10
 """Lugmayr et al. 2022 take 10 as well."""
 
 MAX_FILLED = 0.5
-"""Share of a voxel from which on its atoms are known. If it were painted, the atoms next to the
-sphere, to which the painted ones are bonded, would be hidden from the model as well."""
+"""A voxel is known if known atoms fill this share of it, or more. If such voxels were painted, the
+atoms next to the sphere, to which painted ones are bonded, would be hidden from the model too."""
 
 NUM_FILLINGS = 16
 
@@ -175,7 +175,7 @@ class Painter:
     def _find_latents(self) -> Bool[Tensor, "x2 y2 z2"]:
         """Return the latents that change when the painted voxels are filled with random atoms."""
         rng = np.random.default_rng(0)
-        num_atoms = round(FILLED_ATOMS_NM3 / 1000 * 4 / 3 * np.pi * self.radius_A**3) or 1
+        num_atoms = max(1, round(FILLED_ATOMS_NM3 / 1000 * 4 / 3 * np.pi * self.radius_A**3))
         changes = [
             self.calc_change(draw_random_atoms(rng, self.known, self.radius_A, num_atoms))
             for _ in range(NUM_FILLINGS)
