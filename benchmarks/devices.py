@@ -62,7 +62,7 @@ def _compare(name: str, num_steps: int, num_turns: int) -> list[dict]:
     )
     return [
         {
-            "name": f"step of {hparams.optim.batch_size} crops, {EXPERIMENT.name}/{name}: {ours}",
+            "name": f"{name}, step of {hparams.optim.batch_size} crops: {ours}",
             "ours": ours_ms,
             "reference": other_ms,
             "reference_name": other,
